@@ -1,0 +1,35 @@
+# Blood cells, from scratch: 292 photographs. First: tools/voc_to_coco.py BCCD_FOLDER data/bccd
+_base_ = 'ssd_mbv1_coco.py'
+data_source = (
+    'BCCD comes from https://github.com/Shenggan/BCCD_Dataset; then: '
+    'python tools/voc_to_coco.py BCCD_Dataset/BCCD data/bccd --splits trainval test')
+
+classes = ('Platelets', 'RBC', 'WBC')
+data_root = 'data/bccd/'
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
+train_dataloader = dict(
+    batch_size=16,
+    dataset=dict(ann_file='annotations/trainval.json', data_prefix=dict(img='images/'), **dataset))
+val_dataloader = dict(
+    dataset=dict(ann_file='annotations/test.json', data_prefix=dict(img='images/'), **dataset))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/test.json')
+test_evaluator = val_evaluator
+
+model = dict(bbox_head=dict(num_classes=len(classes)))
+max_epochs = 120
+train_cfg = dict(max_epochs=max_epochs, val_interval=10)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=1e-2))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        eta_min=0,
+        by_epoch=True,
+        convert_to_iter_based=True),
+]
+auto_scale_lr = dict(base_batch_size=16)
+default_hooks = dict(checkpoint=dict(interval=10))

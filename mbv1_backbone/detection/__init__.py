@@ -1,0 +1,15 @@
+"""SSD on MobileNetV1 for MMDetection; importing it registers the heads, anchors, transforms and hooks."""
+
+from mmdet.models.dense_heads import SSDHead
+
+from mbv1_backbone.detection.anchors import MobileSSDAnchorGenerator
+from mbv1_backbone.detection.draw import DrawDetectionsHook
+from mbv1_backbone.detection.ssd_head import MobileSSDHead
+from mbv1_backbone.detection.transforms import LoadImage
+
+if not hasattr(SSDHead, 'loss_cls'):
+    # mmdet 3.3.0's own SSDHead never runs the constructor that sets it, and prediction asks for it
+    # (mmdetection issues 11063, 11305, 11780). Its loss is cross entropy whatever this says.
+    SSDHead.loss_cls = None
+
+__all__ = ['DrawDetectionsHook', 'LoadImage', 'MobileSSDAnchorGenerator', 'MobileSSDHead']

@@ -1,0 +1,81 @@
+"""What a detector sees in training: the augmented images, their boxes, and the anchors matched to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmdet.models.dense_heads import AnchorHead
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
+from torch import nn
+
+from mbv1_backbone.detection.draw import draw_boxes, side_by_side
+from mbv1_backbone.errors import user_errors
+
+
+class View(NamedTuple):
+    """One training sample.
+
+    Attributes:
+        picture: RGB uint8, the boxes on the left, the matched anchors on the right.
+        name: Of the image file.
+        boxes: Number of boxes.
+        anchors: Number of anchors matched to them.
+    """
+
+    picture: np.ndarray
+    name: str
+    boxes: int
+    anchors: int
+
+
+def browse(cfg: Config, count: int) -> Iterator[View]:
+    """The first ``count`` samples of a config's training data, as the network gets them.
+
+    Raises:
+        InputError: If the config, its data or an image cannot be read.
+    """
+    register_all_modules()
+    with user_errors('config'):
+        model = MODELS.build(dict(cfg.model, _scope_='mmdet')).eval()
+        dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, _scope_='mmdet'))
+    names = dataset.metainfo['classes']
+    for index in range(min(count, len(dataset))):
+        sample = dataset[index]
+        image = sample['inputs'].permute(1, 2, 0).numpy()
+        image = np.ascontiguousarray(image[..., ::-1] if cfg.model.data_preprocessor.bgr_to_rgb else image)
+        truth = sample['data_samples'].gt_instances
+        anchors, labels = matched_anchors(model, sample)
+        picture = side_by_side(
+            draw_boxes(image, get_box_tensor(truth.bboxes).numpy(), truth.labels.tolist(), names),
+            draw_boxes(image, anchors, labels.tolist(), width=1),
+        )
+        yield View(picture, sample['data_samples'].img_path, len(truth), len(anchors))
+
+
+@torch.no_grad()
+def matched_anchors(model: nn.Module, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The anchors that a sample's boxes are matched to: (N, 4) in pixels of the input, and N labels.
+
+    Taken from the first head with anchors: a one-stage detector's own, or a two-stage one's proposals.
+    """
+    head = next(module for module in model.modules() if isinstance(module, AnchorHead))
+    data = model.data_preprocessor(
+        dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']]), training=True
+    )
+    scores = head(model.extract_feat(data['inputs']))[0]
+    data_sample: DetDataSample = data['data_samples'][0]
+    truth = data_sample.gt_instances.clone()
+    truth.bboxes = get_box_tensor(truth.bboxes)
+    if head.num_classes == 1:
+        truth.labels = torch.zeros_like(truth.labels)
+    anchors, valid = head.get_anchors([s.shape[-2:] for s in scores], [data_sample.metainfo], device='cpu')
+    labels = torch.cat(head.get_targets(anchors, valid, [truth], [data_sample.metainfo])[0], dim=1)[0]
+    matched = labels < head.num_classes
+    return torch.cat(anchors[0])[matched].numpy(), labels[matched].numpy()

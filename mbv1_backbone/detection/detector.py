@@ -1,0 +1,170 @@
+"""A trained detector as a Python object: image files or arrays in, boxes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from mbv1_backbone.engine.checkpoint import load_weights
+from mbv1_backbone.engine.config import load_config
+from mbv1_backbone.errors import user_errors
+from mbv1_backbone.images import read_image
+
+ImageLike = str | os.PathLike[str] | np.ndarray
+
+# COCO's ids of its 80 classes, in the order of its names.
+COCO_CATEGORY_IDS: tuple[int, ...] = tuple(
+    i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, by falling score.
+
+    Attributes:
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the image as given.
+        scores: float32 (N,), 0..1.
+        labels: int64 (N,), index into the detector's ``classes``.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, score_thr: float) -> Detections:
+        """Those with a score of at least ``score_thr``."""
+        keep = self.scores >= score_thr
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
+
+
+class Detector:
+    """Any mmdet detector, ready to detect.
+
+    Example:
+        >>> detector = Detector.load('configs/detection/ssd_mbv1_coco.py', 'epoch_120.pth')  # doctest: +SKIP
+        >>> detector.detect(['street.jpg'])[0].above(0.5).boxes  # doctest: +SKIP
+
+    Attributes:
+        classes: Names, by label.
+        category_ids: COCO's ids where the classes are COCO's, else label + 1, as ``tools/voc_to_coco.py``
+            and ``tools/make_demo_data.py`` number them.
+    """
+
+    def __init__(self, model: nn.Module, pipeline: list[dict[str, Any]], classes: Sequence[str]) -> None:
+        self.model = model.eval()
+        self.classes = tuple(classes)
+        is_coco = self.classes == tuple(CocoDataset.METAINFO['classes'])
+        self.category_ids = COCO_CATEGORY_IDS if is_coco else tuple(range(1, len(self.classes) + 1))
+        after_loading = [step for step in pipeline[1:] if step['type'] != 'LoadAnnotations']
+        self._prepare = Compose(after_loading)
+
+    @classmethod
+    def load(
+        cls, config: str | os.PathLike[str] | Config, checkpoint: str | os.PathLike[str], device: str = 'cpu'
+    ) -> Detector:
+        """Build the model of a config and load its weights.
+
+        Raises:
+            InputError: If the config or the checkpoint is missing or wrong, or one is not the other's.
+        """
+        cfg = config if isinstance(config, Config) else load_config(config)
+        with user_errors(f'config {cfg.filename}'):
+            init_default_scope(cfg.get('default_scope', 'mmdet'))
+            cfg.model.setdefault('train_cfg', None)
+            model = MODELS.build(_scoped(cfg.model))
+        meta = load_weights(model, checkpoint)
+        dataset = cfg.test_dataloader.dataset
+        trained_on = (meta.get('dataset_meta') or {}).get('classes')
+        classes = trained_on or dataset.get('metainfo', {}).get('classes') or CocoDataset.METAINFO['classes']
+        return cls(model.to(device), dataset.pipeline, classes)
+
+    def detect(self, images: Sequence[ImageLike], batch_size: int = 8) -> list[Detections]:
+        """Detect in files, or RGB uint8 arrays (H, W, 3).
+
+        Raises:
+            InputError: If a file cannot be read.
+        """
+        results: list[Detections] = []
+        for batch in _batches(images, batch_size):
+            arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in batch]
+            results += self._detect_arrays(arrays)
+        return results
+
+    @torch.inference_mode()
+    def _detect_arrays(self, arrays: Sequence[np.ndarray]) -> list[Detections]:
+        samples = [self._prepare(_as_loaded(array)) for array in arrays]
+        data = dict(
+            inputs=[sample['inputs'] for sample in samples],
+            data_samples=[sample['data_samples'] for sample in samples],
+        )
+        return [_to_detections(output.pred_instances) for output in self.model.test_step(data)]
+
+    def to_coco(self, detections: Detections, image_id: int, file_name: str) -> list[dict[str, Any]]:
+        """One image's detections in COCO's result form, with the file's name and the class's."""
+        return [
+            dict(
+                image_id=image_id,
+                file_name=file_name,
+                bbox=[round(float(v), 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+                score=round(float(score), 5),
+                category_id=self.category_ids[label],
+                category_name=self.classes[label],
+            )
+            for (x1, y1, x2, y2), score, label in zip(
+                detections.boxes, detections.scores, detections.labels, strict=True
+            )
+        ]
+
+
+def image_ids(paths: Sequence[Path]) -> list[int]:
+    """COCO's image ids from names like ``000000000139.jpg``; else 1, 2, 3, ... in order."""
+    stems = [path.stem for path in paths]
+    numeric = all(stem.isascii() and stem.isdigit() for stem in stems) and len(set(map(int, stems))) == len(
+        stems
+    )
+    return [int(stem) for stem in stems] if numeric else list(range(1, len(stems) + 1))
+
+
+def _scoped(model: dict[str, Any]) -> dict[str, Any]:
+    """The same model config, looked up from mmdet's registry whatever the default scope."""
+    return dict(model, _scope_='mmdet')
+
+
+def _as_loaded(array: np.ndarray) -> dict[str, Any]:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(f'images must be RGB uint8 (H, W, 3), got {array.dtype} {array.shape}')
+    return dict(
+        img=np.ascontiguousarray(array[..., ::-1]),
+        img_shape=array.shape[:2],
+        ori_shape=array.shape[:2],
+        img_id=0,
+        img_path=None,
+    )
+
+
+def _to_detections(instances: Any) -> Detections:
+    return Detections(
+        instances.bboxes.float().cpu().numpy(),
+        instances.scores.float().cpu().numpy(),
+        instances.labels.cpu().numpy(),
+    )
+
+
+def _batches(items: Sequence[ImageLike], size: int) -> Iterator[Sequence[ImageLike]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,83 @@
+"""Loss and metric curves of a run, as a picture."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+Series = dict[str, list[tuple[int, float]]]
+
+
+@HOOKS.register_module()
+class CurvesHook(Hook):
+    """Draw ``curves.png`` in the work folder after each evaluation and at the end of training.
+
+    Loss above, the metrics below; a resumed run continues the curves of the runs before it.
+    """
+
+    priority = 'VERY_LOW'
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if runner.rank == 0:
+            draw_curves(runner.work_dir)
+
+    def after_train(self, runner: Runner) -> None:
+        self.after_val_epoch(runner)
+
+
+def read_scalars(work_dir: str | Path) -> tuple[Series, Series]:
+    """Losses by iteration and metrics by evaluation step, from every ``scalars.json`` of a work folder.
+
+    Where a resumed run repeats a step, its value replaces the older one.
+    """
+    losses: dict[str, dict[int, float]] = defaultdict(dict)
+    metrics: dict[str, dict[int, float]] = defaultdict(dict)
+    for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a run that was killed
+                continue
+            target = losses if 'loss' in record else metrics
+            for name, value in record.items():
+                wanted = name.startswith('loss') if target is losses else '/' in name
+                if wanted and isinstance(value, (int, float)) and value >= 0:
+                    target[name][int(record['step'])] = float(value)
+    return _sorted(losses), _sorted(metrics)
+
+
+def draw_curves(work_dir: str | Path) -> Path | None:
+    """Draw ``work_dir/curves.png``; None, and no file, where nothing was logged yet."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    losses, metrics = read_scalars(work_dir)
+    panels = [(title, series) for title, series in (('loss', losses), ('metrics', metrics)) if series]
+    if not panels:
+        return None
+    figure = Figure(figsize=(8, 3.6 * len(panels)), layout='constrained')
+    FigureCanvasAgg(figure)
+    for axes, (title, series) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        for name, points in _readable(series).items():
+            axes.plot(*zip(*points, strict=True), label=name, marker='.' if len(points) < 60 else None)
+        axes.set(ylabel=title, xlabel='iteration' if title == 'loss' else 'epoch', ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize='small')
+    path = Path(work_dir) / 'curves.png'
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _sorted(series: dict[str, dict[int, float]]) -> Series:
+    return {name: sorted(points.items()) for name, points in series.items()}
+
+
+def _readable(series: Series) -> Series:
+    """The headline metrics where there are many: per-class ones would bury the mean."""
+    headline = {name: points for name, points in series.items() if name.endswith(('mAP', 'mAP_50', 'mAP_75'))}
+    return headline or dict(list(series.items())[:8])

@@ -1,0 +1,48 @@
+"""Evaluate a checkpoint: python tools/test.py configs/detection/ssd_mbv1_coco.py epoch_120.pth"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mbv1_backbone import engine
+from mbv1_backbone.errors import InputError, command_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint on the test data of a config.')
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--work-dir', help='folder for logs and metrics (default: work_dirs/CONFIG)')
+    parser.add_argument('--data-root', help="folder of the data, in place of the config's")
+    parser.add_argument('--out', help="write all detections to this .json file, in COCO's result form")
+    parser.add_argument('--show-dir', help='write every image with its annotations and detections here')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score drawn (default .3)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides: key=value ...')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    return parser.parse_args()
+
+
+@command_line
+def main() -> None:
+    args = parse_args()
+    if args.out and not args.out.endswith('.json'):
+        raise InputError(f'--out must end in .json, got {args.out}')
+    cfg = engine.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
+    engine.require_data(cfg, 'test_dataloader')
+    if args.show_dir:
+        hook = dict(type='DrawDetectionsHook', out_dir=args.show_dir, score_thr=args.score_thr)
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    if args.out:
+        cfg.test_evaluator.outfile_prefix = args.out.removesuffix('.json')
+    engine.evaluate(cfg, args.checkpoint, args.launcher)
+    if args.out:
+        Path(f'{args.out.removesuffix(".json")}.bbox.json').replace(args.out)
+    for name, path in (('detections', args.out), ('pictures', args.show_dir)):
+        if path:
+            print(f'{name}: {path}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
