@@ -9,11 +9,17 @@ from glob import glob, has_magic
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from mbv1_backbone.errors import InputError
 
-FORMATS = ('JPEG', 'MPO', 'PNG', 'BMP', 'WEBP', 'TIFF', 'GIF', 'PPM')
+# Pillow loads the common plugins by itself; three of these must have been imported.
+FORMATS = (
+    *('JPEG', 'PNG', 'BMP', 'GIF', 'PPM'),
+    MpoImagePlugin.MpoImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm')
 MAX_PIXELS = 100_000_000
 

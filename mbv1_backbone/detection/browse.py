@@ -48,7 +48,7 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
     names = dataset.metainfo['classes']
     for index in range(min(count, len(dataset))):
         sample = dataset[index]
-        image = sample['inputs'].permute(1, 2, 0).numpy()
+        image = sample['inputs'].permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
         image = np.ascontiguousarray(image[..., ::-1] if cfg.model.data_preprocessor.bgr_to_rgb else image)
         truth = sample['data_samples'].gt_instances
         anchors, labels = matched_anchors(model, sample)

@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from mmcv.cnn import ConvModule
 from mmdet.models.dense_heads import AnchorHead
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import reduce_mean
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+
+CROWD_SHARE = 0.5  # of an anchor's area
 
 
 @MODELS.register_module()
@@ -24,7 +28,8 @@ class MobileSSDHead(AnchorHead):
     ``train_cfg.neg_pos_ratio`` turns on hard-negative mining (https://arxiv.org/abs/1512.02325,
     2.2): in each image the classification loss counts the matched anchors and, of the others,
     the ``neg_pos_ratio`` times as many with the highest loss. Without it all anchors count,
-    which is what a focal loss wants. Both losses are divided by the number of matched anchors
+    which is what a focal loss wants. Unmatched anchors that lie in a crowd for at least one half count
+    neither way. Both losses are divided by the number of matched anchors
     in the batch over all processes (at least 1).
 
     Args:
@@ -121,16 +126,15 @@ class MobileSSDHead(AnchorHead):
         """Losses of a batch: ``loss_cls`` and ``loss_bbox``, both scalars."""
         map_sizes = [tuple(score.shape[-2:]) for score in cls_scores]
         anchors, valid = self.get_anchors(map_sizes, batch_img_metas, device=cls_scores[0].device)
-        targets = self.get_targets(
-            anchors, valid, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
+        targets = self.get_targets(anchors, valid, batch_gt_instances, batch_img_metas)
         labels, label_weights, box_targets, box_weights = (torch.cat(level, 1) for level in targets[:4])
         logits, boxes = _flatten(cls_scores, self.num_logits), _flatten(bbox_preds, 4)
 
-        matched = (labels < self.num_classes) & (label_weights > 0)
+        matched = labels < self.num_classes
+        negative = ~matched & ~_in_crowds(torch.cat(anchors[0]), batch_gt_instances_ignore, matched)
         total = reduce_mean(matched.sum().float()).clamp(min=1.0)
         losses = self._anchor_losses(logits, labels, label_weights)
-        counted = matched | self._hardest(losses.detach(), ~matched & (label_weights > 0), matched.sum(1))
+        counted = matched | self._hardest(losses.detach(), negative, matched.sum(1))
         loss_cls = (losses * counted).sum() / total
         loss_bbox = self.loss_bbox(
             boxes.reshape(-1, 4), box_targets.reshape(-1, 4), box_weights.reshape(-1, 4), avg_factor=total
@@ -166,6 +170,16 @@ class MobileSSDHead(AnchorHead):
         batch, _, height, width = scores.shape
         per_box = scores.reshape(batch, -1, self.num_logits, height, width)
         return per_box[:, :, : self.num_classes].reshape(batch, -1, height, width)
+
+
+def _in_crowds(anchors: Tensor, crowds: list | None, like: Tensor) -> Tensor:
+    """Which anchors (N, A) lie in an ignored region of their image for at least ``CROWD_SHARE``."""
+    inside = torch.zeros_like(like)
+    for row, ignored in zip(inside, crowds or [], strict=False):
+        if ignored is not None and len(ignored.bboxes):
+            share = bbox_overlaps(anchors, get_box_tensor(ignored.bboxes), mode='iof')
+            row |= share.max(dim=1).values >= CROWD_SHARE
+    return inside
 
 
 def _flatten(maps: list[Tensor], values: int) -> Tensor:

@@ -43,7 +43,7 @@ model = dict(
             pos_iou_thr=0.5,
             neg_iou_thr=0.5,
             min_pos_iou=0.0,
-            ignore_iof_thr=0.5,  # anchors inside crowds count neither way
+            ignore_iof_thr=-1,  # the head sees to crowds itself, and keeps the matches in them
             gt_max_assign_all=False),
         sampler=dict(type='PseudoSampler'),
         allowed_border=-1,
