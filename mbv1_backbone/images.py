@@ -9,17 +9,11 @@ from glob import glob, has_magic
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mbv1_backbone.errors import InputError
 
-# Pillow loads the common plugins by itself; three of these must have been imported.
-FORMATS = (
-    *('JPEG', 'PNG', 'BMP', 'GIF', 'PPM'),
-    MpoImagePlugin.MpoImageFile.format,
-    TiffImagePlugin.TiffImageFile.format,
-    WebPImagePlugin.WebPImageFile.format,
-)
+FORMATS = ('JPEG', 'PNG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.ppm', '.pgm')
 MAX_PIXELS = 100_000_000
 

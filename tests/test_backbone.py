@@ -136,7 +136,8 @@ def test_default_initialisation_keeps_the_signal():
             module.eval()
     outputs = net(torch.randn(2, 3, 96, 96))
     spreads = [float(y.detach().std()) for y in outputs]
-    assert 0.05 < min(spreads) and max(spreads) < 5, spreads
+    assert min(spreads) > 0.05, spreads
+    assert max(spreads) < 5, spreads
 
 
 def test_deepcopy_is_equal_and_separate():

@@ -45,7 +45,9 @@ def naive_same_convolution(image, weight, stride):
     return output
 
 
-@pytest.mark.parametrize(('height', 'width', 'stride'), [(7, 8, 1), (7, 8, 2), (8, 7, 2), (8, 8, 2), (9, 5, 3)])
+@pytest.mark.parametrize(
+    ('height', 'width', 'stride'), [(7, 8, 1), (7, 8, 2), (8, 7, 2), (8, 8, 2), (9, 5, 3)]
+)
 def test_conv2d_same_equals_tensorflows_definition(height, width, stride):
     conv = Conv2dSame(1, 1, 3, stride, bias=False)
     image = torch.randn(height, width)
@@ -79,7 +81,9 @@ def test_activations_are_built_by_name(name):
     assert isinstance(build_activation(dict(type=name)), getattr(nn, name))
 
 
-@pytest.mark.parametrize(('build', 'rule'), [(lambda c: build_norm(c, 8), 'norm_cfg'), (build_activation, 'act_cfg')])
+@pytest.mark.parametrize(
+    ('build', 'rule'), [(lambda c: build_norm(c, 8), 'norm_cfg'), (build_activation, 'act_cfg')]
+)
 @pytest.mark.parametrize('kind', ['Nonsense', None, 3])
 def test_unknown_layers_are_refused_with_the_value(build, rule, kind):
     with pytest.raises(ValueError, match=f'{rule} type must be .*{kind!r}'):

@@ -14,7 +14,10 @@ from mmcv.utils import ext_loader
 
 from mbv1_backbone import mmcv_ops
 
-DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU'))]
+DEVICES = [
+    'cpu',
+    pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')),
+]
 
 
 def random_boxes(n, seed=0, side=60.0):
@@ -52,7 +55,10 @@ def test_nms(n, offset, device):
 def test_batched_nms_separates_classes():
     boxes = random_boxes(1).repeat(4, 1)
     detections, kept = batched_nms(
-        boxes, torch.tensor([0.1, 0.4, 0.3, 0.2]), torch.tensor([0, 0, 1, 1]), dict(type='nms', iou_threshold=0.5)
+        boxes,
+        torch.tensor([0.1, 0.4, 0.3, 0.2]),
+        torch.tensor([0, 0, 1, 1]),
+        dict(type='nms', iou_threshold=0.5),
     )
     assert kept.tolist() == [1, 2]
     assert detections[:, 4].tolist() == pytest.approx([0.4, 0.3])
@@ -60,7 +66,7 @@ def test_batched_nms_separates_classes():
 
 def slow_soft_nms(boxes, scores, threshold, sigma, min_score, method, offset):
     """The loop of https://arxiv.org/abs/1704.04503, figure 2."""
-    left, result = {i: s for i, s in enumerate(scores)}, []
+    left, result = dict(enumerate(scores)), []
     while left:
         best = max(left, key=lambda i: left[i])
         result.append((best, left.pop(best)))
@@ -151,7 +157,9 @@ def test_roi_align_gradient_is_the_numerical_one(device):
     for position in np.ndindex(2, 1, 6, 6):  # the operator is linear: a long step is exact
         moved = features.clone()
         moved[position] += step
-        assert float(variable.grad[position]) == pytest.approx((value(moved) - value(features)) / step, abs=1e-3)
+        assert float(variable.grad[position]) == pytest.approx(
+            (value(moved) - value(features)) / step, abs=1e-3
+        )
 
 
 def test_roi_align_maximum_says_what_to_install():
@@ -196,7 +204,9 @@ def test_sigmoid_focal_loss_and_its_gradient(weighted, device):
 
 def test_any_other_operator_is_named():
     module = importlib.import_module('mmcv._ext')
-    with pytest.raises(NotImplementedError, match=r"operator 'modulated_deform_conv_forward' .*pip install mmcv"):
+    with pytest.raises(
+        NotImplementedError, match=r"operator 'modulated_deform_conv_forward' .*pip install mmcv"
+    ):
         module.modulated_deform_conv_forward(torch.zeros(1))
     assert ext_loader.check_ops_exist()
     with pytest.raises(AttributeError):

@@ -13,7 +13,6 @@ from mmdet.utils import reduce_mean
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-
 CROWD_SHARE = 0.5  # of an anchor's area
 
 
