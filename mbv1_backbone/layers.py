@@ -73,6 +73,20 @@ class Conv2dSame(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
+@MODELS.register_module()
+class SteadyBN(nn.BatchNorm2d):
+    """Batch norm that uses its running statistics where the batch has a single value a channel.
+
+    SSD's last map is 1 x 1: with one image a batch, or one left over in the last batch of an epoch, there
+    is no variance, and PyTorch's batch norm raises.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def build_norm(cfg: dict[str, Any], channels: int) -> nn.Module:
     """Build a normalisation layer from an OpenMMLab ``norm_cfg``.
 

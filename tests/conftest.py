@@ -63,22 +63,53 @@ def run() -> Run:
     return _run
 
 
+DEMO_CONFIG = ROOT / 'configs' / 'detection' / 'ssd_mbv1_demo.py'
+
 # The demo config shrunk so that an epoch takes seconds: quarter width, 96 pixels.
-TINY = (
-    'model.backbone.widen_factor=0.25',
-    'model.neck.in_channels=(128,256)',
-    'model.neck.out_channels=(128,256,128,64,64,32)',
-    'model.bbox_head.in_channels=(128,256,128,64,64,32)',
-    'model.bbox_head.anchor_generator.input_size=96',
-    'train_dataloader.dataset.pipeline.4.scale=(96,96)',
-    'val_dataloader.dataset.pipeline.1.scale=(96,96)',
-    'test_dataloader.dataset.pipeline.1.scale=(96,96)',
-    'train_dataloader.batch_size=8',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-    'val_dataloader.num_workers=0',
-    'val_dataloader.persistent_workers=False',
-    'test_dataloader.num_workers=0',
-    'test_dataloader.persistent_workers=False',
-)
-DEMO_CONFIG = 'configs/detection/ssd_mbv1_demo.py'
+_TINY = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(widen_factor=0.25),
+    neck=dict(in_channels=(128, 256), out_channels=(128, 256, 128, 64, 64, 32)),
+    bbox_head=dict(in_channels=(128, 256, 128, 64, 64, 32), anchor_generator=dict(input_size=96)))
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    {augmentation}
+    dict(type='Resize', scale=(96, 96), keep_ratio=False),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(96, 96), keep_ratio=False),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+in_process = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline), **in_process)
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline), **in_process)
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=2, val_interval=1)
+default_hooks = dict(logger=dict(interval=1))
+"""
+_AUGMENTATION = "dict(type='Expand', ratio_range=(1, 2)), dict(type='MinIoURandomCrop'), dict(type='RandomFlip', prob=0.5),"  # noqa: E501
+_PLAIN = """
+train_dataloader.update(sampler=dict(shuffle=False))
+model['neck'].update(norm_cfg=dict(_delete_=True, type='GN', num_groups=8))
+"""
+
+
+@pytest.fixture(scope='session')
+def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config file of a user's own, on top of the demo's: a small detector, two epochs."""
+    path = tmp_path_factory.mktemp('configs') / 'tiny.py'
+    path.write_text(_TINY.format(base=str(DEMO_CONFIG), augmentation=_AUGMENTATION))
+    return path
+
+
+@pytest.fixture(scope='session')
+def plain_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without augmentation and shuffling, and with group norm in the neck."""
+    path = tmp_path_factory.mktemp('configs') / 'plain.py'
+    path.write_text(_TINY.format(base=str(DEMO_CONFIG), augmentation='') + _PLAIN)
+    return path

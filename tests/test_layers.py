@@ -88,3 +88,22 @@ def test_activations_are_built_by_name(name):
 def test_unknown_layers_are_refused_with_the_value(build, rule, kind):
     with pytest.raises(ValueError, match=f'{rule} type must be .*{kind!r}'):
         build(dict(type=kind))
+
+
+def test_one_value_a_channel_is_normalised_by_running_statistics():
+    norm = build_norm(dict(type='SteadyBN', eps=1e-3, momentum=0.03), 4).train()
+    norm.running_mean.uniform_()
+    norm.running_var.uniform_(0.5, 2)
+    image, before = torch.randn(1, 4, 1, 1, requires_grad=True), norm.running_mean.clone()
+    expected = (image[0, :, 0, 0] - norm.running_mean) / (norm.running_var + 1e-3).sqrt()
+    torch.testing.assert_close(norm(image)[0, :, 0, 0], expected)
+    assert torch.equal(norm.running_mean, before)
+    norm(image).sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+def test_more_values_are_normalised_by_the_batch():
+    steady, plain = build_norm(dict(type='SteadyBN'), 4).train(), nn.BatchNorm2d(4).train()
+    image = torch.randn(2, 4, 1, 1)
+    torch.testing.assert_close(steady(image), plain(image))
+    torch.testing.assert_close(steady.running_var, plain.running_var)

@@ -9,6 +9,6 @@ model = dict(
     neck=dict(use_depthwise=True),
     bbox_head=dict(
         use_depthwise=True,
-        norm_cfg=dict(type='BN', eps=1e-3, momentum=0.03),
+        norm_cfg=dict(type='SteadyBN', eps=1e-3, momentum=0.03),
         act_cfg=dict(type='ReLU6'),
         anchor_generator=dict(input_size=320)))

@@ -1,7 +1,7 @@
 # SSD300 as released (paper, 4.6 and Table 13): taps 11 and 13, four extra layers, 1917 anchors, 1x1
 # predictors with a sigmoid a class. Batch norm's momentum is mmdet's .03 for small detectors, not the
 # released .0003: with that, statistics need some 10,000 steps to settle.
-norm_cfg = dict(type='BN', eps=1e-3, momentum=0.03)
+norm_cfg = dict(type='SteadyBN', eps=1e-3, momentum=0.03)
 act_cfg = dict(type='ReLU6')
 model = dict(
     type='SingleStageDetector',
