@@ -62,6 +62,8 @@ SHAPES: dict[str, Callable[[ImageDraw.ImageDraw, int, Colour, Colour], None]] = 
     'house': _house,
     'star': _star,
 }
+# Things tend to have a colour of their own, which is what a small network learns first.
+HUES: dict[str, float] = {'ball': 0.4, 'car': 0.62, 'flower': 0.88, 'house': 0.04, 'star': 0.15}
 
 
 def make_demo_data(out: str | Path, train: int = 640, val: int = 160, seed: int = 0) -> dict[str, Any]:
@@ -135,18 +137,19 @@ def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, list[tuple[int, t
 
 def _stamp(rng: np.random.Generator, label: int) -> Image.Image:
     """An object on a transparent square, turned a little, in two contrasting colours."""
-    side = int(SIZE * rng.uniform(0.18, 0.5)) * _DRAWN
+    side = int(SIZE * rng.uniform(0.22, 0.5)) * _DRAWN
     canvas = Image.new('RGBA', (side, side))
-    hue = rng.random()
-    main, accent = _colour(rng, hue), _colour(rng, hue + rng.uniform(0.3, 0.7))
-    list(SHAPES.values())[label](ImageDraw.Draw(canvas), side - 1, main, accent)
+    name = list(SHAPES)[label]
+    hue = HUES[name] + rng.normal(0, 0.04)
+    main, accent = _colour(rng, hue, 0.6), _colour(rng, hue + rng.uniform(0.3, 0.7), 0.2)
+    SHAPES[name](ImageDraw.Draw(canvas), side - 1, main, accent)
     canvas = canvas.rotate(rng.uniform(-20, 20), resample=Image.Resampling.BICUBIC, expand=True)
     return canvas.resize((canvas.width // _DRAWN, canvas.height // _DRAWN), Image.Resampling.BOX)
 
 
 def _background(rng: np.random.Generator) -> Image.Image:
-    """A gradient with blurred blobs and lines: clutter in all colours, but none of the shapes."""
-    ends = np.array([_colour(rng, rng.random()) for _ in range(2)], dtype=np.float64)
+    """A gradient with blurred blobs and lines: clutter in dull colours, and none of the shapes."""
+    ends = np.array([_colour(rng, rng.random(), 0.0) for _ in range(2)], dtype=np.float64)
     angle = rng.uniform(0, 2 * math.pi)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE - 0.5
     share = np.clip(x * math.cos(angle) + y * math.sin(angle) + 0.5, 0, 1)[..., None]
@@ -155,9 +158,9 @@ def _background(rng: np.random.Generator) -> Image.Image:
     for _ in range(int(rng.integers(0, 12))):
         points = [tuple(p) for p in rng.uniform(-0.2 * SIZE, 1.2 * SIZE, (int(rng.integers(2, 5)), 2))]
         if len(points) > 2:
-            draw.polygon(points, fill=_colour(rng, rng.random()))
+            draw.polygon(points, fill=_colour(rng, rng.random(), 0.0))
         else:
-            draw.line(points, fill=_colour(rng, rng.random()), width=int(rng.integers(1, 12)))
+            draw.line(points, fill=_colour(rng, rng.random(), 0.0), width=int(rng.integers(1, 12)))
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 4)))
 
 
@@ -168,8 +171,10 @@ def _photographed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _colour(rng: np.random.Generator, hue: float) -> Colour:
-    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(0.3, 1.0), rng.uniform(0.4, 1.0))
+def _colour(rng: np.random.Generator, hue: float, saturation: float) -> Colour:
+    """A colour of about that saturation, 0..1, and any brightness but dark."""
+    saturation = min(saturation + rng.uniform(0, 0.4), 1.0)
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, rng.uniform(0.4, 1.0))
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
