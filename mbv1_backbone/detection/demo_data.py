@@ -24,8 +24,8 @@ _DRAWN = 4  # drawn at this multiple of their size, then reduced: smooth edges
 
 def _ball(draw: ImageDraw.ImageDraw, side: int, main: Colour, accent: Colour) -> None:
     draw.ellipse((0, 0, side, side), fill=main)
-    draw.arc((-0.5 * side, 0.1 * side, 0.5 * side, 0.9 * side), -90, 90, fill=accent, width=side // 10)
-    draw.arc((0.5 * side, 0.1 * side, 1.5 * side, 0.9 * side), 90, 270, fill=accent, width=side // 10)
+    draw.arc((-0.5 * side, 0.1 * side, 0.5 * side, 0.9 * side), -60, 60, fill=accent, width=side // 10)
+    draw.arc((0.5 * side, 0.1 * side, 1.5 * side, 0.9 * side), 120, 240, fill=accent, width=side // 10)
 
 
 def _house(draw: ImageDraw.ImageDraw, side: int, main: Colour, accent: Colour) -> None:

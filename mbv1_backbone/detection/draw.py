@@ -95,6 +95,9 @@ def save_png(image: np.ndarray, path: str | Path) -> None:
 class DrawDetectionsHook(Hook):
     """While testing, write each image with its annotations (left) and its detections (right).
 
+    The test pipeline must load annotations after resizing, as mmdet's and ours do: they are then in pixels
+    of the image file, like the detections.
+
     Args:
         out_dir: Folder for the PNG files, named like the images.
         score_thr: Detections below it are not drawn.
@@ -112,11 +115,8 @@ class DrawDetectionsHook(Hook):
             image = read_image(sample.img_path, sample.ori_shape)
             truth, found = sample.gt_instances, sample.pred_instances
             found = found[found.scores >= self.score_thr].cpu()
-            scale = np.tile(sample.scale_factor, 2)
             pair = side_by_side(
-                draw_boxes(
-                    image, get_box_tensor(truth.bboxes).cpu().numpy() / scale, truth.labels.tolist(), names
-                ),
+                draw_boxes(image, get_box_tensor(truth.bboxes).cpu().numpy(), truth.labels.tolist(), names),
                 draw_boxes(image, found.bboxes.numpy(), found.labels.tolist(), names, found.scores.tolist()),
             )
             save_png(pair, self.out_dir / f'{Path(sample.img_path).stem}.png')

@@ -27,7 +27,7 @@ def test_scenes_are_varied_and_boxes_lie_inside():
     empty = sum(not found for found in objects) / len(objects)
     assert EMPTY / 3 < empty < EMPTY * 3
     sides = [x2 - x1 for found in objects for _, (x1, _, x2, _) in found]
-    assert max(sides) > 2.5 * min(sides)
+    assert max(sides) > 2 * min(sides)
 
 
 def test_a_box_is_where_the_object_is(monkeypatch):
