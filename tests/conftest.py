@@ -47,17 +47,18 @@ Run = Callable[..., subprocess.CompletedProcess]
 def run() -> Run:
     """Run ``python ARGS`` in the project's root; fails the test where the exit code is not as expected."""
 
-    def _run(*args: str | Path, expect: int | None = 0, **kwargs) -> subprocess.CompletedProcess:
+    def _run(
+        *args: str | Path, expect: int = 0, program: str = sys.executable, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
         done = subprocess.run(
-            [sys.executable, *map(str, args)],
-            cwd=kwargs.pop('cwd', ROOT),
+            [program, *map(str, args)],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=600,
-            env={**os.environ, **kwargs.pop('env', {})},
-            **kwargs,
+            env={**os.environ, **(env or {})},
         )
-        assert expect is None or done.returncode == expect, done.stdout[-3000:] + done.stderr[-5000:]
+        assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-5000:]
         return done
 
     return _run

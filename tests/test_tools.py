@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_browse_draws_boxes_and_anchors(demo_data, tmp_path, run):
     )
     pictures = sorted(tmp_path.iterdir())
     assert len(pictures) == 4
-    assert read_image(pictures[0]).shape == (192, 388, 3)
+    assert read_image(pictures[0]).shape == (160, 324, 3)
     boxes, anchors = (int(word) for word in done.stdout.split() if word.isdigit())
     assert anchors >= boxes > 0
 
@@ -111,15 +112,15 @@ def test_two_processes_evaluate_and_train_as_one(plain_config, demo_data, tmp_pa
     """With frozen batch norm, half batches in two processes give the weights of whole ones in one."""
     frozen = ('train_cfg.max_epochs=1', 'model.backbone.norm_eval=True')
     common = ('--data-root', demo_data)
-    port = 29500 + os.getpid() % 1000
-    torchrun = ('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}')
-    environment = dict(env={'GLOO_SOCKET_IFNAME': 'lo', 'OMP_NUM_THREADS': '1'})
+    port = str(29500 + os.getpid() % 1000)
+    environment = {'PYTHON': sys.executable, 'PORT': port, 'GLOO_SOCKET_IFNAME': 'lo', 'OMP_NUM_THREADS': '1'}
+    parallel = dict(program='bash', env=environment)
 
     run('tools/train.py', plain_config, *common, '--work-dir', tmp_path / 'one', '--cfg-options', *frozen)
     done = run(
-        *(*torchrun, 'tools/train.py', plain_config, *common, '--work-dir', tmp_path / 'two'),
-        *('--launcher', 'pytorch', '--cfg-options', *frozen, 'train_dataloader.batch_size=4'),
-        **environment,
+        *('tools/dist_train.sh', plain_config, 2, *common, '--work-dir', tmp_path / 'two'),
+        *('--cfg-options', *frozen, 'train_dataloader.batch_size=4'),
+        **parallel,
     )
     one, two = (
         torch.load(tmp_path / name / 'epoch_1.pth', weights_only=True)['state_dict']
@@ -128,12 +129,10 @@ def test_two_processes_evaluate_and_train_as_one(plain_config, demo_data, tmp_pa
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-4, rtol=1e-3, msg=name)
 
-    test = ('tools/test.py', plain_config, tmp_path / 'two' / 'epoch_1.pth', *common)
-    alone = run(*test, '--work-dir', tmp_path / 'a', '--cfg-options', *frozen)
-    together = run(
-        *(*torchrun, *test, '--work-dir', tmp_path / 'b', '--launcher', 'pytorch', '--cfg-options', *frozen),
-        **environment,
-    )
+    checkpoint = tmp_path / 'two' / 'epoch_1.pth'
+    options = (*common, '--work-dir', tmp_path / 'tested', '--cfg-options', *frozen)
+    alone = run('tools/test.py', plain_config, checkpoint, *options)
+    together = run('tools/dist_test.sh', plain_config, checkpoint, 2, *options, **parallel)
     figures = [metric(each.stdout + each.stderr) for each in (done, alone, together)]
     assert figures[0] == figures[1] == figures[2]
 
