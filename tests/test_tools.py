@@ -110,7 +110,11 @@ def test_browse_draws_boxes_and_anchors(demo_data, tmp_path, run):
 
 def test_two_processes_evaluate_and_train_as_one(plain_config, demo_data, tmp_path, run):
     """With frozen batch norm, half batches in two processes give the weights of whole ones in one."""
-    frozen = ('train_cfg.max_epochs=1', 'model.backbone.norm_eval=True', 'train_dataloader.dataset.indices=16')
+    frozen = (
+        'train_cfg.max_epochs=1',
+        'model.backbone.norm_eval=True',
+        'train_dataloader.dataset.indices=16',
+    )
     common = ('--data-root', demo_data)
     port = str(29500 + os.getpid() % 1000)
     environment = {'PYTHON': sys.executable, 'PORT': port, 'GLOO_SOCKET_IFNAME': 'lo', 'OMP_NUM_THREADS': '1'}

@@ -4,6 +4,7 @@ from mmdet.models.dense_heads import SSDHead
 
 from mbv1_backbone.detection.anchors import MobileSSDAnchorGenerator
 from mbv1_backbone.detection.draw import DrawDetectionsHook
+from mbv1_backbone.detection.shared_head import MobileNetV1SharedHead
 from mbv1_backbone.detection.ssd_head import MobileSSDHead
 from mbv1_backbone.detection.transforms import LoadImage
 
@@ -12,4 +13,10 @@ if not hasattr(SSDHead, 'loss_cls'):
     # (mmdetection issues 11063, 11305, 11780). Its loss is cross entropy whatever this says.
     SSDHead.loss_cls = None
 
-__all__ = ['DrawDetectionsHook', 'LoadImage', 'MobileSSDAnchorGenerator', 'MobileSSDHead']
+__all__ = [
+    'DrawDetectionsHook',
+    'LoadImage',
+    'MobileNetV1SharedHead',
+    'MobileSSDAnchorGenerator',
+    'MobileSSDHead',
+]

@@ -44,10 +44,9 @@ class _AtomicBackend(LocalBackend):
     def remove(self, filepath: str | Path) -> None:
         self._outdated.append(os.fspath(filepath))
 
-    def flush(self, keep: str | None) -> None:
-        for path in self._outdated:
-            if path != keep:
-                Path(path).unlink(missing_ok=True)
+    def flush(self, keep: set[str | None]) -> None:
+        for path in set(self._outdated) - keep:
+            Path(path).unlink(missing_ok=True)
         self._outdated.clear()
 
 
@@ -85,11 +84,15 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         super()._save_checkpoint_with_step(runner, step, meta)
-        self.file_backend.flush(keep=self.last_ckpt)
+        self._remove_outdated()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         super()._save_best_checkpoint(runner, metrics)
-        self.file_backend.flush(keep=self.best_ckpt_path)
+        self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        self.file_backend.flush(keep={self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best})
 
 
 def _plain(value: Any) -> Any:

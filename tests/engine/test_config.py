@@ -6,7 +6,11 @@ from mbv1_backbone.engine import load_config, require_data
 from mbv1_backbone.engine.config import set_data_root
 from mbv1_backbone.errors import InputError
 
-CONFIGS = ['ssd_mbv1_coco', 'ssd_mbv1_focal_coco', 'ssdlite_mbv1_coco', 'ssd_mbv1_bccd', 'ssd_mbv1_demo']
+CONFIGS = [
+    *('ssd_mbv1_coco', 'ssd_mbv1_focal_coco', 'ssdlite_mbv1_coco', 'ssd_mbv1_bccd', 'ssd_mbv1_demo'),
+    *('faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_600_coco', 'faster_rcnn_mbv1_fpn_coco'),
+    'retinanet_mbv1_fpn_640_coco',
+]
 
 
 def path(name):

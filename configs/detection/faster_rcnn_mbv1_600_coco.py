@@ -1,0 +1,10 @@
+# Faster R-CNN MobileNetV1 at 600 x 600: the paper's Table 13, 30.5 B mult-adds and 6.1 M params at 90 classes.
+_base_ = [
+    '_base_/models/faster_rcnn_mbv1.py',
+    '_base_/datasets/coco_600.py',
+    '_base_/schedules/sgd_cosine_120e.py',
+    '_base_/default_runtime.py',
+]
+optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10))
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=16)
