@@ -136,7 +136,11 @@ def test_two_processes_evaluate_and_train_as_one(plain_config, demo_data, tmp_pa
     checkpoint = tmp_path / 'two' / 'epoch_1.pth'
     options = (*common, '--work-dir', tmp_path / 'tested', '--cfg-options', *frozen)
     alone = run('tools/test.py', plain_config, checkpoint, *options)
-    together = run('tools/dist_test.sh', plain_config, checkpoint, 2, *options, **parallel)
+    together = run(
+        *('tools/dist_test.sh', plain_config, checkpoint, 2, '--out', tmp_path / 'found.json', *options),
+        **parallel,
+    )
+    assert json.loads((tmp_path / 'found.json').read_text())
     figures = [metric(each.stdout + each.stderr) for each in (done, alone, together)]
     assert figures[0] == figures[1] == figures[2]
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
+from mmengine.dist import is_main_process
 
 from mbv1_backbone import engine
 from mbv1_backbone.errors import InputError, command_line
@@ -37,6 +38,8 @@ def main() -> None:
     if args.out:
         cfg.test_evaluator.outfile_prefix = args.out.removesuffix('.json')
     engine.evaluate(cfg, args.checkpoint, args.launcher)
+    if not is_main_process():
+        return
     if args.out:
         Path(f'{args.out.removesuffix(".json")}.bbox.json').replace(args.out)
     for name, path in (('detections', args.out), ('pictures', args.show_dir)):
