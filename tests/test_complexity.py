@@ -59,7 +59,7 @@ def test_layers_have_the_shares_of_table_2(kind):
         assert 100 * part / whole == pytest.approx(share, abs=0.8)
 
 
-DETECTORS = [  # Table 13 at 90 classes, as reference/detection.md has it to four digits
+DETECTORS = [  # Table 13 at 90 classes, to four digits
     ('ssd_mbv1_coco', 300, 1.237, 6.820),
     ('faster_rcnn_mbv1_300_coco', 300, 25.22, 6.062),
     ('faster_rcnn_mbv1_600_coco', 600, 30.49, 6.062),

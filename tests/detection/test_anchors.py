@@ -8,7 +8,7 @@ from mbv1_backbone.detection import MobileSSDAnchorGenerator
 
 
 def independent_anchors(size, maps):
-    """Every box by loops, in TensorFlow's order, from the numbers of reference and paper."""
+    """Every box by loops, in TensorFlow's order, from the published numbers."""
     scales = [0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0]
     boxes = []
     for level, n in enumerate(maps):
