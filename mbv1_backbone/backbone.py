@@ -11,7 +11,6 @@ import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mbv1_backbone.layers import (
@@ -21,6 +20,7 @@ from mbv1_backbone.layers import (
     freeze,
     keep_batch_statistics,
     make_divisible,
+    rest_batch_norm,
 )
 
 
@@ -165,9 +165,7 @@ class MobileNetV1(BaseModule):
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            rest_batch_norm(self)
         return self
 
     def _freeze_stages(self) -> None:

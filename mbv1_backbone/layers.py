@@ -192,6 +192,13 @@ def freeze(module: nn.Module) -> None:
         parameter.requires_grad = False
 
 
+def rest_batch_norm(module: nn.Module) -> None:
+    """Put all batch norm layers into evaluation mode: the statistics stay, the weights still learn."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+
+
 @contextmanager
 def keep_batch_statistics(module: nn.Module) -> Iterator[None]:
     """Normalise by the batch without moving the running statistics (used when recomputing)."""

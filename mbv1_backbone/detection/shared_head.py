@@ -7,10 +7,9 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mbv1_backbone.backbone import TABLE
-from mbv1_backbone.layers import PADDINGS, SeparableUnit, make_divisible
+from mbv1_backbone.layers import PADDINGS, SeparableUnit, make_divisible, rest_batch_norm
 
 
 @MODELS.register_module()
@@ -73,7 +72,5 @@ class MobileNetV1SharedHead(BaseModule):
         """Set the mode; with ``norm_eval``, batch norm stays in evaluation."""
         super().train(mode)
         if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            rest_batch_norm(self)
         return self
