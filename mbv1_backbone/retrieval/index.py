@@ -1,0 +1,233 @@
+"""The search index: which kind for how many vectors, training it, searching it, and its file.
+
+Kinds follow https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import faiss
+import numpy as np
+
+from mbv1_backbone.errors import InputError
+
+FLAT_LIMIT = 50_000  # vectors up to which comparing with all is best
+OUTGROWN = 4  # times the vectors it was trained for: then an index is trained anew
+_TRAINING = (40, 256)  # vectors a centre, at least and at most
+_SEED = 1234
+
+
+def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None) -> str:
+    """FAISS's factory string for a number of vectors.
+
+    Args:
+        count: Vectors that the index will hold.
+        dim: Values in a vector.
+        bytes_per_vector: Memory that may be spent on a vector; None for all that the full values need.
+
+    Raises:
+        InputError: If not even the smallest code fits.
+
+    Example:
+        >>> choose_factory(10_000, 128), choose_factory(1_000_000, 128)
+        ('Flat', 'IVF4096,Flat')
+        >>> choose_factory(1_000_000, 128, bytes_per_vector=140)
+        'IVF4096,SQ8'
+    """
+    code = _code(dim, bytes_per_vector)
+    if count <= FLAT_LIMIT:
+        return code
+    if count <= 1_000_000:
+        return f'IVF{2 ** round(math.log2(4 * math.sqrt(count)))},{code}'
+    return f'IVF{65536 if count <= 10_000_000 else 262144}_HNSW32,{code}'
+
+
+def _code(dim: int, bytes_per_vector: int | None) -> str:
+    if bytes_per_vector is None or bytes_per_vector >= 4 * dim:
+        return 'Flat'
+    if bytes_per_vector >= dim:
+        return 'SQ8'
+    if bytes_per_vector >= dim // 4 and dim % 2 == 0:
+        return f'PQ{dim // 2}x4fs'
+    raise InputError(f'{bytes_per_vector} bytes a vector are too few for {dim} values: at least {dim // 4}')
+
+
+def usable_factory(factory: str, dim: int, count: int) -> str:
+    """``factory``, or ``'Flat'`` while there are too few vectors to train it: 39 a centre, as FAISS asks.
+
+    Raises:
+        InputError: If FAISS does not know the string for vectors of this many values.
+    """
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except (RuntimeError, TypeError) as error:
+        reason = _reason(error)
+        raise InputError(f'index {factory!r} is not one of FAISS for {dim} values: {reason}') from error
+    return factory if index.is_trained or count >= 39 * _centres(index) else 'Flat'
+
+
+class SearchIndex:
+    """A FAISS index with ids, for cosines of normalised vectors.
+
+    Searches may run at the same time; changes may not run beside anything.
+    """
+
+    def __init__(self, index: Any, factory: str, trained_for: int) -> None:
+        self.faiss = index
+        self.factory = factory
+        self.trained_for = trained_for
+        self._removable = 'HNSW' not in factory.split(',')[-1] and not factory.startswith('HNSW')
+        self._gone: set[int] = set()
+
+    @classmethod
+    def build(cls, factory: str, ids: np.ndarray, vectors: np.ndarray) -> SearchIndex:
+        """Train an index on a sample of vectors (N, dimension) and add them all.
+
+        With too few vectors to train the wanted index (see ``usable_factory``) it is a flat one for now.
+
+        Raises:
+            InputError: If FAISS does not know the factory string, or cannot train it.
+        """
+        factory = usable_factory(factory, vectors.shape[1], len(vectors))
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        if not isinstance(faiss.downcast_index(index), faiss.IndexIVF):
+            index = faiss.IndexIDMap2(index)
+        if not index.is_trained:
+            try:
+                index.train(_sample(vectors, _centres(index)))
+            except RuntimeError as error:
+                raise InputError(
+                    f'index {factory!r} cannot be trained on {len(vectors)} vectors: {_reason(error)}'
+                ) from error
+        built = cls(index, factory, len(vectors))
+        built.add(ids, vectors)
+        return built
+
+    @property
+    def count(self) -> int:
+        """Vectors that can be found."""
+        return int(self.faiss.ntotal) - len(self._gone)
+
+    def outgrown(self) -> bool:
+        """Whether it was trained for far fewer vectors than it holds."""
+        return self.count > OUTGROWN * max(self.trained_for, 1)
+
+    def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
+        """Add vectors (N, dimension) under new ids."""
+        if len(ids):
+            self.faiss.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(ids, np.int64))
+
+    def remove(self, ids: np.ndarray) -> None:
+        """Remove ids; where FAISS cannot (HNSW), they are passed over until the index is built anew."""
+        if not len(ids):
+            return
+        if self._removable:
+            self.faiss.remove_ids(np.asarray(ids, np.int64))
+        else:
+            self._gone.update(int(i) for i in ids)
+
+    def search(
+        self,
+        vectors: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` most alike of each vector.
+
+        Args:
+            vectors: float32 (N, dimension), of length 1.
+            k: How many; more than there are gives those that there are.
+            among: Ids to look at; None for all.
+            nprobe: Lists of an IVF index to look through.
+            ef_search: Breadth of an HNSW search.
+
+        Returns:
+            Scores (N, k) and ids (N, k), by falling score; where there are fewer, ids are -1.
+        """
+        k = min(k + len(self._gone), int(self.faiss.ntotal))
+        if k == 0 or not len(vectors) or (among is not None and not len(among)):
+            return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
+        parameters = self._parameters(among, nprobe, ef_search)
+        scores, ids = self.faiss.search(vectors, k, params=parameters)
+        if self._gone:
+            hidden = np.isin(ids, list(self._gone))
+            scores[hidden], ids[hidden] = -np.inf, -1
+            order = np.argsort(-scores, axis=1, kind='stable')
+            scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+        return scores, ids
+
+    def _parameters(self, among: np.ndarray | None, nprobe: int | None, ef_search: int | None) -> Any:
+        selector = None if among is None else faiss.IDSelectorBatch(np.asarray(among, np.int64))
+        options: dict[str, Any] = {} if selector is None else dict(sel=selector)
+        inner = faiss.downcast_index(self.faiss)
+        if isinstance(inner, faiss.IndexIVF):
+            wanted = nprobe or self.default_nprobe()
+            return faiss.SearchParametersIVF(nprobe=min(wanted, inner.nlist), **options)
+        core = faiss.downcast_index(inner.index)
+        if isinstance(core, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(efSearch=ef_search or 64, **options)
+        return faiss.SearchParameters(**options) if options else None
+
+    def default_nprobe(self) -> int:
+        """Lists to look through where nobody says: one in 128, at least 8."""
+        inner = faiss.downcast_index(self.faiss)
+        return max(8, inner.nlist // 128) if isinstance(inner, faiss.IndexIVF) else 1
+
+    def vectors(self, ids: np.ndarray) -> np.ndarray:
+        """What the index keeps of vectors (N, dimension): the values themselves where it keeps them whole."""
+        inner = faiss.downcast_index(self.faiss)
+        if isinstance(inner, faiss.IndexIVF):
+            inner.set_direct_map_type(faiss.DirectMap.Hashtable)
+            try:
+                return np.stack([inner.reconstruct(int(i)) for i in ids])
+            finally:
+                inner.set_direct_map_type(faiss.DirectMap.NoMap)
+        return np.stack([self.faiss.reconstruct(int(i)) for i in ids])
+
+    def to_bytes(self) -> bytes:
+        """The index as FAISS writes it."""
+        return faiss.serialize_index(self.faiss).tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, factory: str, trained_for: int, dim: int, count: int) -> SearchIndex:
+        """Read what ``to_bytes`` gave; its checksum must have been checked before.
+
+        Raises:
+            InputError: If it cannot be read, or is not the index it should be.
+        """
+        faiss.set_deserialization_vector_byte_limit(max(4 * len(content), 1 << 20))
+        faiss.set_deserialization_loop_limit(max(len(content), 1 << 16))
+        try:
+            index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+        except (RuntimeError, MemoryError) as error:
+            raise InputError(f'not a readable index: {_reason(error)}') from error
+        if (index.d, index.ntotal, index.metric_type) != (dim, count, faiss.METRIC_INNER_PRODUCT):
+            raise InputError(f'index holds {index.ntotal} vectors of {index.d} values, not {count} of {dim}')
+        return cls(index, factory, trained_for)
+
+
+def _centres(index: Any) -> int:
+    """Centres that training looks for: lists of an IVF index, values of a product quantiser."""
+    inner = faiss.downcast_index(index.index if isinstance(index, faiss.IndexIDMap) else index)
+    centres = [int(inner.nlist)] if isinstance(inner, faiss.IndexIVF) else [1]
+    if hasattr(inner, 'pq'):
+        centres.append(int(inner.pq.ksub))
+    return max(centres)
+
+
+def _sample(vectors: np.ndarray, centres: int) -> np.ndarray:
+    """Vectors to train on: as many a centre as FAISS uses, drawn without order."""
+    most = _TRAINING[1] * centres if centres < 16384 else _TRAINING[0] * centres
+    if len(vectors) <= most:
+        return vectors
+    rows = np.random.default_rng(_SEED).choice(len(vectors), most, replace=False)
+    return vectors[np.sort(rows)]
+
+
+def _reason(error: Exception) -> str:
+    """The last part of FAISS's message, which begins with its source file."""
+    return str(error).strip().splitlines()[-1].rpartition('Error: ')[2][:200]

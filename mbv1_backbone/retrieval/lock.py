@@ -1,0 +1,57 @@
+"""One writer at a time: a lock on a file that says who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mbv1_backbone.errors import InputError
+
+_PAUSE = 0.02  # seconds between two tries
+
+
+@contextmanager
+def writer_lock(folder: Path, operation: str, timeout: float) -> Iterator[None]:
+    """Hold the gallery's writer lock; the system frees it when the process ends, however it ends.
+
+    Args:
+        folder: The gallery.
+        operation: What for: others are told.
+        timeout: Seconds to wait for another writer.
+
+    Raises:
+        InputError: If another writer holds it for longer; the message says who, and since when.
+    """
+    deadline = time.monotonic() + timeout
+    with open(folder / 'writer.lock', 'a+') as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise InputError(f'gallery {folder} is being written: {_holder(file)}') from None
+                time.sleep(_PAUSE)
+        file.seek(0)
+        file.truncate()
+        since = time.strftime('%Y-%m-%d %H:%M:%S')
+        file.write(
+            json.dumps(dict(pid=os.getpid(), host=socket.gethostname(), operation=operation, since=since))
+        )
+        file.flush()
+        yield
+
+
+def _holder(file) -> str:  # type: ignore[no-untyped-def]
+    try:
+        file.seek(0)
+        who = json.loads(file.read())
+        return f'{who["operation"]} by process {who["pid"]} on {who["host"]} since {who["since"]}'
+    except (ValueError, KeyError, TypeError):
+        return 'by another process'

@@ -1,0 +1,76 @@
+"""The manifest: what a gallery is, for people and for opening its index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mbv1_backbone.errors import InputError
+from mbv1_backbone.files import write_json
+
+NAME = 'manifest.json'
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` says.
+
+    Attributes:
+        format: Version of the gallery's layout.
+        model: Fingerprint of the model that made the embeddings.
+        preprocessing: How images were prepared for it.
+        dim: Values in an embedding.
+        metric: ``cosine``.
+        factory: FAISS's string for the index.
+        faiss: FAISS's version.
+        index: File of the index, in the gallery's folder.
+        sha256: Of that file.
+        count: Vectors in it.
+        change: Number of the last change that it holds.
+        trained_for: Vectors that it was trained for.
+    """
+
+    format: int
+    model: str
+    preprocessing: Mapping[str, Any]
+    dim: int
+    metric: str
+    factory: str
+    faiss: str
+    index: str
+    sha256: str
+    count: int
+    change: int
+    trained_for: int
+
+    def write(self, folder: Path) -> None:
+        """Write it, atomically."""
+        write_json(folder / NAME, asdict(self), indent=1)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read it.
+
+        Raises:
+            InputError: If it is missing or damaged.
+        """
+        path = folder / NAME
+        try:
+            content = json.loads(path.read_bytes())
+            manifest = cls(**content)
+        except FileNotFoundError as error:
+            raise InputError(f'{folder}: not a gallery, it has no {NAME}') from error
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise InputError(f'{path}: damaged: {error}; repair makes it anew') from error
+        for key, kind in cls.__annotations__.items():
+            wanted = {'int': int, 'str': str}.get(kind, dict)
+            if type(getattr(manifest, key)) is not wanted:
+                raise InputError(
+                    f'{path}: damaged: {key} is {getattr(manifest, key)!r:.40}; repair makes it anew'
+                )
+        if '/' in manifest.index or '\\' in manifest.index or manifest.index.startswith('.'):
+            raise InputError(f'{path}: the index {manifest.index!r:.60} is not a file of the gallery')
+        return manifest
