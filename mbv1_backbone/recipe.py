@@ -1,0 +1,106 @@
+"""What weights need to mean what they meant where they were trained: how the network is built and fed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+TOLERANCE = (
+    0.01  # of the range from black to white: tells [-1, 1] from mean and deviation, not 127.5 from 128
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network of MobileNetV1 is built, and how its images are prepared.
+
+    Attributes:
+        source: Where the weights came from.
+        widen_factor: Width multiplier.
+        padding: ``'symmetric'`` or ``'same'``.
+        act_cfg: Activation.
+        norm_eps: Batch norm's epsilon.
+        mean: Of R, G, B in 0..255, subtracted.
+        std: Of R, G, B in 0..255, divided by.
+        input_size: Side of the square input, in pixels.
+        background: Index of the classifier's background class, None where there is none.
+    """
+
+    source: str
+    widen_factor: float
+    padding: str = 'symmetric'
+    act_cfg: dict[str, Any] = field(default_factory=lambda: dict(type='ReLU'))
+    norm_eps: float = 1e-5
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5)
+    std: tuple[float, ...] = (127.5, 127.5, 127.5)
+    input_size: int = 224
+    background: int | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe as ``dataclasses.asdict`` gave it, after a way through JSON."""
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+    def backbone(self) -> dict[str, Any]:
+        """The arguments of ``MobileNetV1`` that these weights ask for."""
+        return dict(
+            widen_factor=self.widen_factor,
+            padding=self.padding,
+            act_cfg=dict(self.act_cfg),
+            norm_cfg=dict(type='BN', eps=self.norm_eps),
+        )
+
+    def preprocessor(self) -> dict[str, Any]:
+        """The arguments of an OpenMMLab data preprocessor that these weights ask for."""
+        return dict(mean=list(self.mean), std=list(self.std), bgr_to_rgb=True)
+
+
+def recipe_of(model: nn.Module, source: str) -> Recipe | None:
+    """The recipe that an OpenMMLab model is built by; None where its backbone is not MobileNetV1."""
+    backbone: Any = getattr(model, 'backbone', None)
+    if not hasattr(backbone, 'built_with'):
+        return None
+    mean, std = preprocessing_of(model)
+    return Recipe(source, backbone.widen_factor, **backbone.built_with, mean=mean, std=std)
+
+
+def built_with(padding: str, act_cfg: Mapping[str, Any], norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says of a backbone's layers."""
+    activation = {key: value for key, value in act_cfg.items() if key != 'inplace'}
+    return dict(padding=padding, act_cfg=activation, norm_eps=float(norm_cfg.get('eps', 1e-5)))
+
+
+def preprocessing_of(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of a model's data preprocessor, by R, G, B; 0 and 1 where it has none."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    if mean is None or std is None:
+        return (0.0,) * 3, (1.0,) * 3
+    order = slice(None) if getattr(preprocessor, '_channel_conversion', True) else slice(None, None, -1)
+    return tuple(mean.flatten().tolist()[order]), tuple(std.flatten().tolist()[order])
+
+
+def layer_differences(recipe: Recipe, found: Mapping[str, Any]) -> list[str]:
+    """In what a backbone, ``built_with`` what was found, is not the recipe's."""
+    wanted = built_with(recipe.padding, recipe.act_cfg, dict(eps=recipe.norm_eps))
+    return [f'{key}={found[key]} instead of {value}' for key, value in wanted.items() if found[key] != value]
+
+
+def input_differences(recipe: Recipe, mean: Sequence[float], std: Sequence[float]) -> list[str]:
+    """In what a data preprocessor is not the recipe's, by more than ``TOLERANCE``."""
+    ends = np.array([[0.0] * 3, [255.0] * 3])
+    theirs = (ends - np.array(recipe.mean)) / np.array(recipe.std)
+    ours = (ends - np.array(mean)) / np.array(std)
+    if np.abs(theirs - ours).max() <= TOLERANCE * np.ptp(theirs):
+        return []
+    pairs = dict(mean=(mean, recipe.mean), std=(std, recipe.std))
+    return [f'{key}={_rounded(a)} instead of {_rounded(b)}' for key, (a, b) in pairs.items()]
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 3) for value in values]

@@ -1,0 +1,113 @@
+"""Any source of weights, by file or by URL, and mmengine's loaders for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import CheckpointLoader
+
+from mbv1_backbone.errors import InputError
+from mbv1_backbone.weights.download import fetch
+from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
+from mbv1_backbone.weights.pytorch import from_state_dict, read_state_dict
+from mbv1_backbone.weights.slim import is_checkpoint, read_slim
+from mbv1_backbone.weights.store import Weights, read_safetensors, read_weights
+from mbv1_backbone.weights.tflite import read_tflite
+from mbv1_backbone.weights.tflite_graph import is_tflite
+from mbv1_backbone.zoo import find_checkpoint
+
+SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
+_TIMM = re.compile(r'mobilenetv1_(?:100|125)\.[a-z0-9_]+')
+
+
+def import_weights(*sources: str | os.PathLike[str]) -> Weights:
+    """Import weights of MobileNetV1 from where they were published.
+
+    Args:
+        sources: A file of any known format, which it is detected by; a TensorFlow checkpoint's prefix;
+            ``timm://NAME`` or ``keras://NAME``, downloaded once, with ``#sha256=HASH`` behind it to hold the
+            file to its hash; a name in the model zoo. Files and zoo names
+            may have a scheme before them, as mmengine's configs need it: ``tflite://``, ``slim://``,
+            ``zoo://`` and the like, or ``mbv1://`` for any of them.
+            Several TFLite files that follow each other are one source.
+
+    Raises:
+        InputError: If a source is missing, damaged, unknown, or its tensors are not all MobileNetV1's.
+
+    Example:
+        >>> import_weights('timm://mobilenetv1_100.ra4_e3600_r224_in1k').recipe.mean  # doctest: +SKIP
+        (127.5, 127.5, 127.5)
+    """
+    paths = [_local(os.fspath(source)) for source in sources]
+    if len(paths) > 1 and not all(path.is_file() and is_tflite(path) for path in paths):
+        raise InputError('several sources at once must be TFLite files, the parts of one network')
+    path = paths[0]
+    if is_checkpoint(path):
+        return read_slim(path)
+    if is_tflite(path):
+        return read_tflite(paths)
+    if is_hdf5(path):
+        return read_keras(path)
+    if zipfile.is_zipfile(path):
+        return from_state_dict(read_state_dict(path), str(path))
+    if path.suffix == '.safetensors':
+        return read_weights(path) or from_state_dict(read_safetensors(path)[0], str(path))
+    raise InputError(
+        f'{path}: not a known kind of weights: TFLite, Keras .h5, TensorFlow checkpoint, .safetensors, '
+        '.pth written by PyTorch 1.6 or newer'
+    )
+
+
+def _local(source: str) -> Path:
+    """A source's path on this machine, downloaded where it names a released file."""
+    scheme, separator, name = source.partition('://')
+    if separator and scheme not in SCHEMES:
+        raise InputError(f'{source}: the schemes are {", ".join(f"{s}://" for s in SCHEMES)}')
+    name, _, sha256 = name.partition('#sha256=')
+    path = Path(name if separator else source)
+    if path.is_file() or is_checkpoint(path):
+        return path
+    if separator and scheme == 'timm' and '/' not in name:
+        return fetch(_timm_url(name), f'{name}.safetensors', sha256 or None)
+    if separator and scheme == 'keras' and '/' not in name:
+        url = keras_url(name)
+        return fetch(url, url.rpartition('/')[2], sha256 or None)
+    return find_checkpoint(path)
+
+
+def _timm_url(name: str) -> str:
+    if re.match(r'mobilenetv1_\d+h', name):
+        raise InputError(
+            f"timm://{name}: timm's h variants put one more 1x1 convolution between MobileNetV1 and the "
+            'classifier, which the paper has not; take mobilenetv1_100 or mobilenetv1_125'
+        )
+    if not _TIMM.fullmatch(name):
+        raise InputError(
+            f'timm://{name}: the released ones are mobilenetv1_100.ra4_e3600_r224_in1k and '
+            'mobilenetv1_125.ra4_e3600_r224_in1k'
+        )
+    return f'https://huggingface.co/timm/{name}/resolve/main/model.safetensors'
+
+
+def load_checkpoint(filename: str, map_location: Any = None, logger: Any = None) -> dict[str, Any]:
+    """mmengine's loader for the schemes above, and for ``.safetensors``, which are taken as they are.
+
+    Returns:
+        ``state_dict``, and ``meta`` with the ``recipe`` where the weights have one.
+    """
+    if '://' not in filename:
+        weights = read_weights(filename)
+        if weights is None:
+            return dict(state_dict=read_safetensors(filename)[0], meta={})
+    else:
+        weights = import_weights(filename)
+    return dict(state_dict=weights.state, meta=dict(recipe=weights.recipe))
+
+
+CheckpointLoader.register_scheme(
+    [*(f'{scheme}://' for scheme in SCHEMES), r'.+\.safetensors$'], load_checkpoint, force=True
+)

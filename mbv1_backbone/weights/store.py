@@ -1,0 +1,105 @@
+"""Weights with what belongs to them, and the file that keeps both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mbv1_backbone.errors import InputError
+from mbv1_backbone.files import write_atomically
+from mbv1_backbone.recipe import Recipe
+from mbv1_backbone.weights.rules import Move
+
+_KEY = 'mbv1_backbone'  # of our JSON in a safetensors file's metadata
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Imported weights.
+
+    Attributes:
+        state: Tensors by our names: ``rows.*`` and ``head.fc.*`` of a classifier, ``backbone.*``, ``neck.*``
+            and ``bbox_head.*`` of a detector.
+        recipe: What they ask of network and input.
+        moves: What went where; empty once they come from our own file.
+        classes: Names of a detector's classes, where they are known.
+    """
+
+    state: dict[str, Tensor]
+    recipe: Recipe
+    moves: Sequence[Move] = ()
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tensors: the same however they are stored."""
+        return fingerprint(self.state)
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values of a state dict, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_weights(weights: Weights, path: str | os.PathLike[str]) -> None:
+    """Write a ``.safetensors`` file, atomically, with the recipe and the fingerprint in its metadata.
+
+    Raises:
+        InputError: If the path does not end in ``.safetensors``.
+    """
+    if Path(path).suffix != '.safetensors':
+        raise InputError(f'weights are written to a .safetensors file, got {path}')
+    about = dict(
+        recipe=asdict(weights.recipe), fingerprint=weights.fingerprint, classes=weights.classes or None
+    )
+    state = {name: tensor.contiguous() for name, tensor in weights.state.items()}
+    write_atomically(path, save(state, metadata={_KEY: json.dumps(about), 'format': 'pt'}))
+
+
+def read_weights(path: str | os.PathLike[str]) -> Weights | None:
+    """Read a file of ``write_weights``; None where it is a safetensors file of someone else's.
+
+    Raises:
+        InputError: If the file is damaged, or its tensors are not those of its fingerprint.
+    """
+    state, metadata = read_safetensors(path)
+    if _KEY not in metadata:
+        return None
+    try:
+        about = json.loads(metadata[_KEY])
+        recipe = Recipe.from_dict(about['recipe'])
+        expected = about['fingerprint']
+        classes = about.get('classes') and tuple(map(str, about['classes']))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path}: its description is damaged: {error}') from error
+    weights = Weights(state, recipe, classes=classes)
+    if weights.fingerprint != expected:
+        raise InputError(f'{path}: its tensors are not those of its fingerprint {expected[:16]}')
+    return weights
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        with safe_open(os.fspath(path), 'pt') as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f'{path}: not a readable safetensors file: {error}') from error

@@ -1,0 +1,136 @@
+"""TFLite files, float or quantised: classifiers, whole or in parts, and SSD detectors.
+
+Batch norm is folded into their convolutions. Its bias becomes the bias of a batch norm that does nothing
+else; ``statistics.unfold`` gives that real statistics, so that training can go on with those of the batch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mbv1_backbone.errors import InputError
+from mbv1_backbone.recipe import Recipe
+from mbv1_backbone.weights.expected import UNITS, as_moves, classifier_shapes, folded_norms, widen_factor_of
+from mbv1_backbone.weights.rules import Rule, apply_rules, as_linear, from_1hwc, from_ohwi
+from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer, TfliteTensor, read_graph
+
+NORM_EPS = 1e-3  # of the networks as they were trained; any value would give the same outputs
+COCO_LOGITS = 91  # background, and COCO's ids 1..90
+_LAYOUT = {'CONV_2D': from_ohwi, 'DEPTHWISE_CONV_2D': from_1hwc, 'FULLY_CONNECTED': as_linear}
+
+
+class Part(NamedTuple):
+    """Rules for some layers, the tensors they are for, and what those fill."""
+
+    rules: list[Rule]
+    tensors: dict[str, np.ndarray]
+
+
+def read_tflite(paths: Sequence[str | os.PathLike[str]]) -> Weights:
+    """Import a network from one file, or from several that follow each other.
+
+    Args:
+        paths: A classifier; a feature extractor; both parts of a classifier; or an SSD detector of COCO.
+
+    Returns:
+        ``rows.*`` and, where there are logits, ``head.fc.*`` (of a detector ``backbone.*``, ``neck.*``,
+        ``bbox_head.*``).
+
+    Raises:
+        InputError: If a file is damaged, or its layers are not MobileNetV1's.
+    """
+    graphs = [read_graph(path) for path in paths]
+    subject = ' + '.join(os.fspath(path) for path in paths)
+    layers = [layer for graph in graphs for layer in graph.layers]
+    if any('Detection_PostProcess' in tensor.name for tensor in graphs[0].tensors):
+        from mbv1_backbone.weights.tflite_ssd import read_ssd
+
+        return read_ssd(graphs[0], subject)
+    trunk, head = layers[: len(UNITS)], layers[len(UNITS) :]
+    if len(trunk) < len(UNITS) or len(head) > 1:
+        raise InputError(
+            f'{subject}: {len(layers)} convolutions, MobileNetV1 has {len(UNITS)} and a classifier'
+        )
+    part = trunk_rules(trunk)
+    if head:
+        part = Part(
+            [*part.rules, *unit_rules(head[0], 'head.fc.weight', 'head.fc.bias', as_linear)],
+            part.tensors | layer_tensors(head),
+        )
+    recipe = recipe_of(graphs[0], trunk, subject)
+    shapes = classifier_shapes(recipe.widen_factor, head[0].weight.shape[0] if head else None)
+    return finish(part, shapes, recipe, subject)
+
+
+def recipe_of(graph: TfliteGraph, trunk: Sequence[TfliteLayer], subject: str) -> Recipe:
+    """Padding, activation, width and preprocessing, as the file shows them; ``subject`` names it.
+
+    Raises:
+        InputError: If the layers differ in them where MobileNetV1's do not.
+    """
+    activations = {layer.activation for layer in trunk}
+    paddings = {layer.padding for layer in trunk if max(layer.weight.shape[1:3]) > 1}
+    strided = {'symmetric'} if 'symmetric' in paddings else {'same'}
+    if len(activations) != 1 or None in activations or paddings - strided - {'same'}:
+        raise InputError(
+            f'{subject}: activations {activations} and paddings {paddings}, MobileNetV1 has one of each'
+        )
+    mean, std = _normalisation(graph.image)
+    source = ' + '.join(os.path.basename(path) for path in subject.split(' + '))
+    return Recipe(
+        source=f'tflite: {source}',
+        widen_factor=widen_factor_of(trunk[0].weight.shape[0]),
+        padding=strided.pop(),
+        act_cfg=dict(type=activations.pop()),
+        norm_eps=NORM_EPS,
+        mean=(mean,) * 3,
+        std=(std,) * 3,
+        input_size=graph.image.shape[1],
+        background=0,
+    )
+
+
+def _normalisation(image: TfliteTensor) -> tuple[float, float]:
+    """Mean and deviation of the input: a quantised file says them, a float one takes [-1, 1]."""
+    if image.scale is None or image.zero_point is None:
+        return 127.5, 127.5
+    unsigned = 0.0 if image.zero_point[0] >= 0 else 128.0  # int8 files take bytes less 128
+    return float(image.zero_point[0]) + unsigned, float(round(1 / image.scale[0], 3))
+
+
+def trunk_rules(trunk: Sequence[TfliteLayer], prefix: str = '') -> Part:
+    """Rules for the 27 convolutions of the backbone."""
+    rules = []
+    for layer, unit in zip(trunk, UNITS, strict=True):
+        rules += unit_rules(layer, f'{prefix}{unit}.conv.weight', f'{prefix}{unit}.bn.bias')
+    return Part(rules, layer_tensors(trunk))
+
+
+def unit_rules(layer: TfliteLayer, weight: str, bias: str, convert=None) -> list[Rule]:  # type: ignore[no-untyped-def]
+    """Rules for one convolution: its weight and its bias."""
+    return [
+        Rule(re.escape(layer.weight.name), weight, convert or _LAYOUT[layer.kind]),
+        Rule(re.escape(layer.bias.name), bias),
+    ]
+
+
+def layer_tensors(layers: Sequence[TfliteLayer]) -> dict[str, np.ndarray]:
+    """Weights and biases of layers, by the file's names."""
+    pairs = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+    return {tensor.name: tensor.values for tensor in pairs if tensor.values is not None}
+
+
+def finish(part: Part, shapes: dict[str, tuple[int, ...]], recipe: Recipe, subject: str) -> Weights:
+    """Apply the rules and fill in the batch norms that the file has folded."""
+    norms = folded_norms(shapes, recipe.norm_eps)
+    wanted = {name: shape for name, shape in shapes.items() if name not in norms}
+    filled, moves = apply_rules(part.rules, part.tensors, wanted, subject)
+    state = {name: torch.from_numpy(value) for name, value in (filled | norms).items()}
+    return Weights(state, recipe, [*moves, *as_moves(norms)])
