@@ -18,9 +18,10 @@ mmcv_ops.install()
 from mbv1_backbone import engine  # noqa: E402, F401  (registers hooks)
 from mbv1_backbone.backbone import MobileNetV1, Tap  # noqa: E402
 from mbv1_backbone.errors import InputError  # noqa: E402
+from mbv1_backbone.weights import import_weights  # noqa: E402  (registers URL schemes)
 
 __version__ = '0.1.0'
-__all__ = ['InputError', 'MobileNetV1', 'Tap', '__version__']
+__all__ = ['InputError', 'MobileNetV1', 'Tap', '__version__', 'import_weights']
 
 if find_spec('mmdet') is not None:
     try:

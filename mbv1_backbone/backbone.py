@@ -22,6 +22,8 @@ from mbv1_backbone.layers import (
     make_divisible,
     rest_batch_norm,
 )
+from mbv1_backbone.pretrained import check_pretrained
+from mbv1_backbone.recipe import Recipe, built_with
 
 
 class Row(NamedTuple):
@@ -90,7 +92,13 @@ class MobileNetV1(BaseModule):
         variant: ``'separable'``, ``'full'`` (Table 4) or ``'shallow'`` (Table 5).
         with_cp: Recompute each row in the backward pass, to save memory. Running statistics are
             the same as without.
-        init_cfg: mmengine's initialisation; the default is Kaiming normal by fan-in.
+        init_cfg: mmengine's initialisation; the default is Kaiming normal by fan-in. ``type='Pretrained'``
+            takes the URLs and files of ``mbv1_backbone.weights`` and must fill every tensor.
+
+    Attributes:
+        taps: Channels and stride of each output.
+        built_with: Padding, activation and epsilon, as a recipe says them.
+        recipe: What pre-trained weights ask of network and input, after ``init_weights``.
 
     Raises:
         ValueError: If a value is out of its range; the message has the rule and the value.
@@ -124,6 +132,7 @@ class MobileNetV1(BaseModule):
             raise ValueError(f'frozen_stages must lie in -1..{LAST_ROW}, got {frozen_stages}')
         if padding not in PADDINGS:
             raise ValueError(f'padding must be one of {", ".join(PADDINGS)}, got {padding!r}')
+        self.recipe: Recipe | None = None
         self.widen_factor = widen_factor
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -134,6 +143,7 @@ class MobileNetV1(BaseModule):
             norm_cfg=norm_cfg or dict(type='BN'),
             act_cfg=act_cfg or dict(type='ReLU'),
         )
+        self.built_with = built_with(**unit)
         block = partial(ConvUnit, kernel_size=3) if variant == 'full' else SeparableUnit
         self.rows = nn.ModuleDict()
         taps: dict[int, Tap] = {}
@@ -159,6 +169,11 @@ class MobileNetV1(BaseModule):
             if int(index) in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; pre-trained weights must fill the whole backbone."""
+        super().init_weights()
+        self.recipe = check_pretrained(self)
 
     def train(self, mode: bool = True) -> MobileNetV1:
         """Set the mode, but leave frozen rows (and, with ``norm_eval``, batch norm) in evaluation."""

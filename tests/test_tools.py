@@ -12,6 +12,7 @@ from conftest import DEMO_CONFIG
 from PIL import Image
 
 from mbv1_backbone.images import read_image
+from mbv1_backbone.weights import read_weights
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,48 @@ def test_training_reports_and_leaves_curves_scalars_and_safe_checkpoints(trained
     assert list(folder.glob('*/vis_data/events.out.tfevents*'))
     checkpoint = torch.load(folder / 'epoch_2.pth', weights_only=True)
     assert checkpoint['meta']['dataset_meta']['classes'] == ('ball', 'car', 'flower', 'house', 'star')
+
+
+def test_an_import_prints_its_table_and_a_run_starts_from_it(tiny_config, demo_data, shared, tmp_path, run):
+    source, out = shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite', tmp_path / 'w.safetensors'
+    done = run('tools/import_weights.py', source, out, '--unfold', demo_data / 'images')
+    assert '-> rows.13.pointwise.conv.weight' in done.stdout
+    assert "init_cfg=dict(type='Pretrained'" in done.stdout
+    assert f'fingerprint {read_weights(out).fingerprint}' in done.stdout
+    done = run(
+        *('tools/train.py', tiny_config, '--data-root', demo_data, '--work-dir', tmp_path / 'run'),
+        *('--pretrained', out, '--cfg-options', 'train_cfg.max_epochs=1'),
+    )
+    assert 'data_preprocessor is not that' not in done.stdout + done.stderr
+    checkpoint = tmp_path / 'run' / 'epoch_1.pth'
+    assert torch.load(checkpoint, weights_only=True)['meta']['recipe']['padding'] == 'same'
+    done = run('tools/test.py', tiny_config, checkpoint, '--data-root', demo_data, expect=2)
+    assert 'was not trained with this config: padding=symmetric instead of same' in done.stderr
+    own_config = tmp_path / 'run' / 'tiny.py'  # mmengine leaves it there
+    run('tools/test.py', own_config, checkpoint, '--work-dir', tmp_path / 'test')
+    done = run('tools/publish_model.py', own_config, checkpoint, tmp_path / 'p.safetensors', '--half')
+    assert 'fingerprint' in done.stdout
+    run(
+        *('tools/detect.py', own_config, tmp_path / 'p.safetensors', demo_data / 'images'),
+        *('--out-dir', tmp_path / 'found'),
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'complaint'),
+    [
+        (('tools/import_weights.py', 'nothing.tflite', 'x.safetensors'), 'no such file'),
+        (('tools/import_weights.py', 'README.md', 'x.safetensors'), 'not a known kind of weights'),
+        (('tools/import_weights.py', 'README.md', 'x.pth'), 'written to a .safetensors file'),
+        (('tools/train.py', DEMO_CONFIG, '--pretrained', 'timm://resnet50'), 'the released ones are'),
+        (('tools/publish_model.py', DEMO_CONFIG, 'none.pth', 'x.safetensors'), 'no such model in the zoo'),
+    ],
+)
+def test_a_mistake_with_weights_is_one_line(arguments, complaint, run):
+    done = run(*arguments, expect=2)
+    [line] = done.stderr.strip().splitlines()[-1:]
+    assert line.startswith('error: ')
+    assert complaint in line
 
 
 def test_test_prints_the_table_writes_detections_and_pictures(trained, tiny_config, demo_data, tmp_path, run):

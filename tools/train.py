@@ -16,6 +16,11 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', help='folder for logs, curves and checkpoints (default: work_dirs/CONFIG)'
     )
     parser.add_argument('--data-root', help="folder of the data, in place of the config's")
+    parser.add_argument(
+        '--pretrained',
+        help='weights for the backbone, a file or timm://NAME, keras://NAME, ...; padding, activation and '
+        'preprocessing follow them',
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16, on the CPU too')
     parser.add_argument(
         '--resume',
@@ -33,6 +38,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = engine.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
+    if args.pretrained:
+        engine.use_pretrained(cfg, args.pretrained)
     engine.require_data(cfg, 'train_dataloader', 'val_dataloader')
     if args.amp:
         engine.use_bfloat16(cfg)

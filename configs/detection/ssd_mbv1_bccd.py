@@ -1,35 +1,11 @@
-# Blood cells, from scratch: 292 photographs. First: tools/voc_to_coco.py BCCD_FOLDER data/bccd
-_base_ = 'ssd_mbv1_coco.py'
-data_source = (
-    'BCCD comes from https://github.com/Shenggan/BCCD_Dataset; then: '
-    'python tools/voc_to_coco.py BCCD_Dataset/BCCD data/bccd --splits trainval test')
-
-classes = ('Platelets', 'RBC', 'WBC')
-data_root = 'data/bccd/'
-# Cells are of one size and colour, and have no upright: crops and flips, no zooming out, true colours.
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='MinIoURandomCrop', min_ious=(0.5, 0.7, 0.9), min_crop_size=0.5),
-    dict(type='Resize', scale=(300, 300), keep_ratio=False),
-    dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='PackDetInputs'),
+# Blood cells: 292 photographs. First: tools/voc_to_coco.py BCCD_FOLDER data/bccd
+_base_ = [
+    '_base_/models/ssd300_mbv1.py',
+    '_base_/datasets/bccd_300.py',
+    '_base_/schedules/sgd_cosine_120e.py',
+    '_base_/default_runtime.py',
 ]
-dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
-train_dataloader = dict(
-    batch_size=16,
-    dataset=dict(
-        ann_file='annotations/trainval.json',
-        data_prefix=dict(img='images/'),
-        pipeline=train_pipeline,
-        **dataset))
-val_dataloader = dict(
-    dataset=dict(ann_file='annotations/test.json', data_prefix=dict(img='images/'), **dataset))
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/test.json')
-test_evaluator = val_evaluator
-
-model = dict(bbox_head=dict(num_classes=len(classes)))
+model = dict(bbox_head=dict(num_classes=3))
 max_epochs = 100
 train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=0.05))

@@ -16,17 +16,13 @@ from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mbv1_backbone.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.engine.checkpoint import load_weights
 from mbv1_backbone.engine.config import load_config
 from mbv1_backbone.errors import user_errors
 from mbv1_backbone.images import read_image
 
 ImageLike = str | os.PathLike[str] | np.ndarray
-
-# COCO's ids of its 80 classes, in the order of its names.
-COCO_CATEGORY_IDS: tuple[int, ...] = tuple(
-    i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-)
 
 
 @dataclass(frozen=True)

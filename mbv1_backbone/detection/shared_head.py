@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mbv1_backbone.backbone import TABLE
 from mbv1_backbone.layers import PADDINGS, SeparableUnit, make_divisible, rest_batch_norm
+from mbv1_backbone.pretrained import check_pretrained
+from mbv1_backbone.recipe import Recipe, built_with
 
 
 @MODELS.register_module()
@@ -25,10 +28,13 @@ class MobileNetV1SharedHead(BaseModule):
         norm_cfg: The backbone's normalisation.
         act_cfg: The backbone's activation.
         padding: The backbone's padding.
-        init_cfg: mmengine's initialisation; the default is Kaiming normal by fan-in.
+        init_cfg: mmengine's initialisation; the default is Kaiming normal by fan-in. ``type='Pretrained'``
+            takes the backbone's file.
 
     Attributes:
         out_channels: Channels of the output, for the box head's ``in_channels``.
+        built_with: Padding, activation and epsilon, as a recipe says them.
+        recipe: What pre-trained weights ask of network and input, after ``init_weights``.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -51,9 +57,11 @@ class MobileNetV1SharedHead(BaseModule):
         if padding not in PADDINGS:
             raise ValueError(f'padding must be one of {", ".join(PADDINGS)}, got {padding!r}')
         self.norm_eval = norm_eval
-        unit = dict(
+        self.recipe: Recipe | None = None
+        unit: dict[str, Any] = dict(
             padding=padding, norm_cfg=norm_cfg or dict(type='BN'), act_cfg=act_cfg or dict(type='ReLU')
         )
+        self.built_with = built_with(**unit)
         channels = make_divisible(TABLE[11].channels * widen_factor)
         self.rows = nn.ModuleDict()
         for index in (12, 13):
@@ -64,9 +72,16 @@ class MobileNetV1SharedHead(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map regions (K, C, H, W) to (K, out_channels, H / 2, W / 2)."""
+        if x.device.type == 'cpu':  # a quarter faster there, forward and backward
+            x = x.contiguous(memory_format=torch.channels_last)
         for row in self.rows.values():
             x = row(x)
         return x
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; pre-trained weights must fill both rows."""
+        super().init_weights()
+        self.recipe = check_pretrained(self)
 
     def train(self, mode: bool = True) -> MobileNetV1SharedHead:
         """Set the mode; with ``norm_eval``, batch norm stays in evaluation."""

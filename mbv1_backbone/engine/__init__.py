@@ -1,9 +1,10 @@
 """What every training run uses: configs, checkpoints, precision, curves. Importing it registers the hooks."""
 
 from mbv1_backbone.engine.checkpoint import SafeCheckpointHook, latest_checkpoint, load_weights
-from mbv1_backbone.engine.config import load_config, require_data
+from mbv1_backbone.engine.config import load_config, require_data, use_pretrained
 from mbv1_backbone.engine.curves import CurvesHook
 from mbv1_backbone.engine.precision import BFloat16OptimWrapper, use_bfloat16
+from mbv1_backbone.engine.publish import published
 from mbv1_backbone.engine.run import build_runner, evaluate, resume_from, scale_learning_rate, train
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     'latest_checkpoint',
     'load_config',
     'load_weights',
+    'published',
     'require_data',
     'resume_from',
     'scale_learning_rate',
     'train',
     'use_bfloat16',
+    'use_pretrained',
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,11 @@ from torch import nn
 
 from mbv1_backbone.errors import InputError
 from mbv1_backbone.files import write_atomically
+from mbv1_backbone.recipe import Recipe, input_differences, layer_differences, recipe_of
+from mbv1_backbone.weights.store import read_safetensors, read_weights
+from mbv1_backbone.zoo import find_checkpoint
 
+_COUNTER = 'num_batches_tracked'  # of batch norm; imported weights have none
 _NAME = re.compile(r'(epoch|iter)_\d+\.pth')
 
 
@@ -73,7 +79,11 @@ class SafeCheckpointHook(CheckpointHook):
             leftover.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Keep what resuming needs of mmengine's message hub; its log buffers are Python objects."""
+        """Add the model's recipe; of mmengine's message hub, whose log buffers are Python objects, keep what
+        resuming needs."""
+        model = getattr(runner.model, 'module', runner.model)
+        if recipe := recipe_of(model, f'run: {runner.experiment_name}'):
+            checkpoint['meta']['recipe'] = _plain_recipe(recipe)
         runtime = checkpoint['message_hub']['runtime_info']
         plain = {key: _plain(value) for key, value in runtime.items()}
         checkpoint['message_hub'] = dict(
@@ -95,6 +105,11 @@ class SafeCheckpointHook(CheckpointHook):
         self.file_backend.flush(keep={self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best})
 
 
+def _plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe of plain values, without mmengine's own kinds of dict."""
+    return json.loads(json.dumps(asdict(recipe)))
+
+
 def _plain(value: Any) -> Any:
     """``value`` if torch's safe loader takes it, a NumPy number as Python's, else None."""
     if isinstance(value, np.generic):
@@ -110,28 +125,18 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, An
 
     Args:
         model: Filled in place.
-        path: ``.pth`` of a run, or a bare state dict.
+        path: ``.pth`` of a run, a bare state dict, ``.safetensors``, or a name in the model zoo.
 
     Returns:
         The checkpoint's ``meta``, or an empty dict.
 
     Raises:
-        InputError: If the file cannot be read safely, or its tensors are not the model's.
+        InputError: If the file cannot be read safely, its tensors are not the model's, or the model is built
+            or fed in another way than the one they were trained in.
     """
-    if not Path(path).is_file():
-        raise InputError(f'checkpoint {path}: no such file')
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = (
-            'it holds more than tensors and plain values'
-            if 'weights_only' in str(error).lower()
-            else 'it is damaged'
-        )
-        raise InputError(f'checkpoint {path}: cannot be loaded safely, {reason}') from error
-    state = content.get('state_dict', content)
+    state, meta = _read_checkpoint(find_checkpoint(path))
     target = model.state_dict()
-    wrong = [f'{name} missing' for name in target if name not in state]
+    wrong = [f'{name} missing' for name in target if name not in state and not name.endswith(_COUNTER)]
     wrong += [f'{name} unknown' for name in state if name not in target]
     wrong += [
         f'{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}'
@@ -141,5 +146,40 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, An
     if wrong:
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise InputError(f'checkpoint {path} is not of this config: {"; ".join(wrong[:3])}{more}')
-    model.load_state_dict(state)
-    return content.get('meta', {})
+    _check_recipe(model, meta.get('recipe'), path)
+    model.load_state_dict(state, strict=False)
+    return meta
+
+
+def _check_recipe(model: nn.Module, trained: dict[str, Any] | None, path: str | os.PathLike[str]) -> None:
+    """Raise where the tensors fit, but are used with another padding or preprocessing than in training."""
+    here = recipe_of(model, '')
+    if trained is None or here is None:
+        return
+    recipe = Recipe.from_dict(trained)
+    found = dict(padding=here.padding, act_cfg=here.act_cfg, norm_eps=here.norm_eps)
+    if wrong := layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std):
+        raise InputError(
+            f'checkpoint {path} was not trained with this config: {", ".join(wrong)}; '
+            'a run leaves its whole config in its work folder'
+        )
+
+
+def _read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and ``meta`` of a file."""
+    if Path(path).suffix == '.safetensors':
+        weights = read_weights(path)
+        if weights is None:
+            return read_safetensors(path)[0], {}
+        about = dict(classes=weights.classes) if weights.classes else {}
+        return weights.state, dict(recipe=asdict(weights.recipe), dataset_meta=about)
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = (
+            'it holds more than tensors and plain values'
+            if 'weights_only' in str(error).lower()
+            else 'it is damaged'
+        )
+        raise InputError(f'checkpoint {path}: cannot be loaded safely, {reason}') from error
+    return content.get('state_dict', content), content.get('meta', {})

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mbv1_backbone.errors import InputError, user_errors
+from mbv1_backbone.weights import import_weights
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -54,6 +55,37 @@ def set_data_root(cfg: Config, data_root: str) -> None:
             for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
                 if 'ann_file' in evaluator and 'ann_file' in dataset:
                     evaluator['ann_file'] = str(Path(data_root) / dataset.ann_file)
+
+
+def use_pretrained(cfg: Config, checkpoint: str) -> None:
+    """Start a config's backbone, and its shared head, from pre-trained weights.
+
+    What the weights ask for goes into the config: padding, activation and batch norm's epsilon of these
+    layers, and the mean and deviation of the data preprocessor.
+
+    Args:
+        cfg: Changed in place.
+        checkpoint: A file, a URL or a name in the model zoo, for ``import_weights``.
+
+    Raises:
+        InputError: If the weights cannot be had, or the config's backbone is not MobileNetV1.
+    """
+    backbone = cfg.model.get('backbone') or {}
+    if str(backbone.get('type')).rpartition('.')[2] != 'MobileNetV1':
+        raise InputError(f'--pretrained needs a MobileNetV1 backbone, got {backbone.get("type")}')
+    weights = import_weights(checkpoint)
+    url = checkpoint if '://' in checkpoint else f'mbv1://{checkpoint}'
+    init_cfg = dict(type='Pretrained', checkpoint=url)
+    if 'backbone.rows.0.conv.weight' in weights.state:
+        init_cfg['prefix'] = 'backbone.'
+    asked = weights.recipe.backbone()
+    for layer in (backbone, (cfg.model.get('roi_head') or {}).get('shared_head')):
+        if layer is not None:
+            norm_cfg = {**(layer.get('norm_cfg') or dict(type='BN')), 'eps': weights.recipe.norm_eps}
+            layer.update(
+                padding=asked['padding'], act_cfg=asked['act_cfg'], norm_cfg=norm_cfg, init_cfg=init_cfg
+            )
+    cfg.model.data_preprocessor.update(weights.recipe.preprocessor())
 
 
 def require_data(cfg: Config, *loaders: str) -> None:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mbv1_backbone.detection.detector import COCO_CATEGORY_IDS, Detections, Detector, image_ids
+from mbv1_backbone.coco import COCO_CATEGORY_IDS
+from mbv1_backbone.detection.detector import Detections, Detector, image_ids
 from mbv1_backbone.engine import load_config
 from mbv1_backbone.errors import InputError
 

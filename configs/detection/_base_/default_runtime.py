@@ -10,6 +10,7 @@ custom_hooks = [
     dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
     dict(type='SyncBuffersHook'),  # processes evaluate with the same batch norm statistics
     dict(type='CurvesHook'),
+    dict(type='PretrainedHook'),  # warns where preprocessing is not that of the pre-trained weights
 ]
 
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
