@@ -15,7 +15,7 @@ from mbv1_backbone import mmcv_ops
 
 mmcv_ops.install()
 
-from mbv1_backbone import engine  # noqa: E402, F401  (registers hooks)
+from mbv1_backbone import engine, face  # noqa: E402, F401  (registers hooks, models and data sets)
 from mbv1_backbone.backbone import MobileNetV1, Tap  # noqa: E402
 from mbv1_backbone.errors import InputError  # noqa: E402
 from mbv1_backbone.weights import import_weights  # noqa: E402  (registers URL schemes)

@@ -27,6 +27,7 @@ class Recipe:
         mean: Of R, G, B in 0..255, subtracted.
         std: Of R, G, B in 0..255, divided by.
         input_size: Side of the square input, in pixels.
+        gray: Whether colours are replaced by their luma.
         background: Index of the classifier's background class, None where there is none.
     """
 
@@ -38,6 +39,7 @@ class Recipe:
     mean: tuple[float, ...] = (127.5, 127.5, 127.5)
     std: tuple[float, ...] = (127.5, 127.5, 127.5)
     input_size: int = 224
+    gray: bool = False
     background: int | None = None
 
     @classmethod
@@ -66,7 +68,9 @@ def recipe_of(model: nn.Module, source: str) -> Recipe | None:
     if not hasattr(backbone, 'built_with'):
         return None
     mean, std = preprocessing_of(model)
-    return Recipe(source, backbone.widen_factor, **backbone.built_with, mean=mean, std=std)
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    fed = {name: value for name in ('input_size', 'gray') if (value := getattr(preprocessor, name, None))}
+    return Recipe(source, backbone.widen_factor, **backbone.built_with, mean=mean, std=std, **fed)
 
 
 def built_with(padding: str, act_cfg: Mapping[str, Any], norm_cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,11 @@
 """What every training run uses: configs, checkpoints, precision, curves. Importing it registers the hooks."""
 
-from mbv1_backbone.engine.checkpoint import SafeCheckpointHook, latest_checkpoint, load_weights
+from mbv1_backbone.engine.checkpoint import (
+    SafeCheckpointHook,
+    latest_checkpoint,
+    load_weights,
+    read_checkpoint,
+)
 from mbv1_backbone.engine.config import load_config, require_data, use_pretrained
 from mbv1_backbone.engine.curves import CurvesHook
 from mbv1_backbone.engine.precision import BFloat16OptimWrapper, use_bfloat16
@@ -17,6 +22,7 @@ __all__ = [
     'load_config',
     'load_weights',
     'published',
+    'read_checkpoint',
     'require_data',
     'resume_from',
     'scale_learning_rate',

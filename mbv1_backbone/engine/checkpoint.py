@@ -123,6 +123,9 @@ def _plain(value: Any) -> Any:
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]:
     """Fill a model from a checkpoint, without unpickling code; every tensor must have its place.
 
+    What a model names in ``training_only`` (prefixes: a softmax over the people of the training set) may be
+    missing on either side.
+
     Args:
         model: Filled in place.
         path: ``.pth`` of a run, a bare state dict, ``.safetensors``, or a name in the model zoo.
@@ -134,10 +137,12 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, An
         InputError: If the file cannot be read safely, its tensors are not the model's, or the model is built
             or fed in another way than the one they were trained in.
     """
-    state, meta = _read_checkpoint(find_checkpoint(path))
+    state, meta = read_checkpoint(find_checkpoint(path))
     target = model.state_dict()
-    wrong = [f'{name} missing' for name in target if name not in state and not name.endswith(_COUNTER)]
-    wrong += [f'{name} unknown' for name in state if name not in target]
+    spare = tuple(getattr(model, 'training_only', ()))
+    optional = [name for name in target if name.endswith(_COUNTER) or name.startswith(spare)]
+    wrong = [f'{name} missing' for name in target if name not in state and name not in optional]
+    wrong += [f'{name} unknown' for name in state if name not in target and not name.startswith(spare)]
     wrong += [
         f'{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}'
         for name, tensor in target.items()
@@ -158,15 +163,23 @@ def _check_recipe(model: nn.Module, trained: dict[str, Any] | None, path: str | 
         return
     recipe = Recipe.from_dict(trained)
     found = dict(padding=here.padding, act_cfg=here.act_cfg, norm_eps=here.norm_eps)
-    if wrong := layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std):
+    wrong = layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std)
+    if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):  # made for one size only
+        pairs = [(name, getattr(here, name), getattr(recipe, name)) for name in ('input_size', 'gray')]
+        wrong += [f'{name}={used} instead of {asked}' for name, used, asked in pairs if used != asked]
+    if wrong:
         raise InputError(
             f'checkpoint {path} was not trained with this config: {", ".join(wrong)}; '
             'a run leaves its whole config in its work folder'
         )
 
 
-def _read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and ``meta`` of a file."""
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and ``meta`` of a file, without unpickling code.
+
+    Raises:
+        InputError: If the file cannot be read safely.
+    """
     if Path(path).suffix == '.safetensors':
         weights = read_weights(path)
         if weights is None:

@@ -55,6 +55,8 @@ def set_data_root(cfg: Config, data_root: str) -> None:
             for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
                 if 'ann_file' in evaluator and 'ann_file' in dataset:
                     evaluator['ann_file'] = str(Path(data_root) / dataset.ann_file)
+                if 'data_root' in evaluator:
+                    evaluator['data_root'] = data_root
 
 
 def use_pretrained(cfg: Config, checkpoint: str) -> None:
@@ -99,7 +101,8 @@ def require_data(cfg: Config, *loaders: str) -> None:
     for loader in loaders:
         for dataset in _datasets(cfg.get(loader)):
             root = Path(dataset.get('data_root') or '.')
-            wanted = [root / dataset.ann_file] if dataset.get('ann_file') else []
+            lists = ('ann_file', 'identities_file', 'teacher_file')
+            wanted = [root / dataset[name] for name in lists if dataset.get(name)]
             wanted += [root / prefix for prefix in (dataset.get('data_prefix') or {}).values()]
             if missing := next((path for path in wanted if not path.exists()), None):
                 raise InputError(

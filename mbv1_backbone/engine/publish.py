@@ -31,7 +31,12 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         model = MODELS.build(dict(cfg.model, _scope_=cfg.get('default_scope', 'mmdet')))
     meta = load_weights(model, checkpoint)
-    state = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith('_tracked')}
+    left_out = tuple(getattr(model, 'training_only', ()))
+    state = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith('_tracked') and not name.startswith(left_out)
+    }
     if half:
         state = {name: tensor.half() for name, tensor in state.items()}
     if wrong := [name for name, tensor in state.items() if not torch.isfinite(tensor.float()).all()]:

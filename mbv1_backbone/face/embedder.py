@@ -1,0 +1,227 @@
+"""A trained embedding network as a Python object: faces in, points on the unit sphere out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor
+from tqdm import tqdm
+
+from mbv1_backbone.engine.checkpoint import load_weights, read_checkpoint
+from mbv1_backbone.engine.config import load_config
+from mbv1_backbone.errors import InputError, user_errors
+from mbv1_backbone.face.finding import FaceFinder
+from mbv1_backbone.face.geometry import fit_square
+from mbv1_backbone.face.model import FaceEmbeddingModel
+from mbv1_backbone.images import read_image
+from mbv1_backbone.recipe import Recipe, recipe_of
+from mbv1_backbone.weights.store import fingerprint
+from mbv1_backbone.zoo import find_checkpoint
+
+FaceLike: TypeAlias = str | os.PathLike[str] | np.ndarray | Tensor
+_WORKERS = 2  # threads that decode; PIL and OpenCV let go of Python's lock meanwhile
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of faces, in the order of the images.
+
+    Attributes:
+        vectors: float32 (N, D), of length 1; without failures, and with one face an image, as many as images.
+        sources: int64 (N,), the index of the image that each came from.
+        failures: Index of an image -> why it has no embedding, in one line.
+    """
+
+    vectors: np.ndarray
+    sources: np.ndarray
+    failures: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+class FaceEmbedder:
+    """Embeds faces: aligned or loosely cropped ones as they are, whole photographs with a ``finder``.
+
+    Args:
+        model: In evaluation mode afterwards.
+        recipe: How its images are prepared.
+        finder: Cuts faces out; without it the middle square of the image is taken for the face.
+
+    Attributes:
+        dims: D.
+        fingerprint: SHA-256 of the weights: what a gallery is pinned to.
+        preprocessing: What is done to an image, in a line: what a gallery is pinned to, too.
+
+    Example:
+        >>> embedder = FaceEmbedder.load('facenet_mbv1_1.0-160_distill')  # doctest: +SKIP
+        >>> embedder.embed(['a.jpg', 'b.jpg']).vectors.shape  # doctest: +SKIP
+        (2, 128)
+    """
+
+    def __init__(self, model: FaceEmbeddingModel, recipe: Recipe, finder: FaceFinder | None = None) -> None:
+        self.model = model.eval()
+        self.recipe = recipe
+        self.finder = finder
+        self.dims = int(model.head.embedding_dims)
+        left_out = ('num_batches_tracked', *model.training_only)
+        weights = model.state_dict()
+        self.fingerprint = fingerprint(
+            {n: w for n, w in weights.items() if not any(x in n for x in left_out)}
+        )
+
+    @classmethod
+    def load(
+        cls,
+        source: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] | None = None,
+        finder: FaceFinder | None = None,
+        device: str = 'cpu',
+    ) -> FaceEmbedder:
+        """Load a network.
+
+        Args:
+            source: A checkpoint or published weights, or the name of a model in the zoo: they say how the
+                network is built. Or a config, with ``checkpoint``.
+            checkpoint: Of the config.
+            finder: For whole photographs.
+            device: Torch's name of it.
+
+        Raises:
+            InputError: If a file is missing, damaged, or not of an embedding network.
+        """
+        if Path(source).suffix == '.py':
+            if checkpoint is None:
+                raise InputError(f'config {source}: needs a checkpoint')
+            model = _build(load_config(source).model, str(source))
+            load_weights(model, checkpoint)
+        else:
+            if checkpoint is not None:
+                raise InputError(f'{source}: a second checkpoint {checkpoint} goes with a config only')
+            model = _from_checkpoint(source)
+        recipe = recipe_of(model, str(source))
+        assert recipe is not None  # _build has checked the backbone
+        return cls(model.to(device), recipe, finder)
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square that the network sees, in pixels."""
+        return self.recipe.input_size
+
+    @property
+    def preprocessing(self) -> str:
+        """The size, the colours, and what cuts faces out."""
+        found = 'middle square' if self.finder is None else type(self.finder.detector).__name__
+        return f'{found}, {self.input_size} px, {"grey" if self.recipe.gray else "colour"}'
+
+    def embed(
+        self, images: Sequence[FaceLike], batch_size: int = 32, flip: bool = False, progress: bool = False
+    ) -> Embedded:
+        """Embed faces.
+
+        Args:
+            images: Files, RGB arrays uint8 (H, W, 3), or tensors uint8 (3, H, W) in RGB.
+            batch_size: Faces that go through the network at once.
+            flip: Average with the embedding of the mirrored face: twice the work, a little better.
+            progress: Show a bar.
+
+        Returns:
+            Embeddings, and reasons for the images that have none; these stop nothing.
+
+        Raises:
+            ValueError: If the batch size is not positive.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        vectors, sources, failures = [np.zeros((0, self.dims), np.float32)], [], {}
+        bar = tqdm(total=len(images), unit='image', disable=not progress, leave=False)
+        faces: list[np.ndarray] = []
+        with bar:
+            for index, found in enumerate(self._prepared(images, ahead=2 * batch_size)):
+                bar.update()
+                if isinstance(found, str):
+                    failures[index] = found
+                    continue
+                faces += found
+                sources += [index] * len(found)
+                while len(faces) >= batch_size:
+                    vectors.append(self._forward(faces[:batch_size], flip))
+                    faces = faces[batch_size:]
+            if faces:
+                vectors.append(self._forward(faces, flip))
+        return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures)
+
+    def _prepared(self, images: Sequence[FaceLike], ahead: int) -> Iterator[list[np.ndarray] | str]:
+        """The faces of each image, or why there are none; decoded by threads, ahead of the network."""
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            remaining = iter(images)
+            pending = [pool.submit(self._prepare, image) for image in islice(remaining, ahead)]
+            while pending:
+                yield pending.pop(0).result()
+                pending += [pool.submit(self._prepare, image) for image in islice(remaining, 1)]
+
+    def _prepare(self, image: FaceLike) -> list[np.ndarray] | str:
+        try:
+            pixels = _as_array(image)
+            if self.finder is None:
+                return [fit_square(pixels, self.input_size)]
+            return self.finder(pixels, self.input_size)
+        except (InputError, ValueError) as error:
+            return str(error)
+
+    @torch.inference_mode()
+    def _forward(self, faces: Sequence[np.ndarray], flip: bool) -> np.ndarray:
+        inputs = [
+            torch.from_numpy(np.ascontiguousarray(face[..., ::-1].transpose(2, 0, 1))) for face in faces
+        ]
+        prepared = self.model.data_preprocessor(dict(inputs=inputs))['inputs']
+        embeddings = self.model(prepared)
+        if flip:
+            embeddings = torch.nn.functional.normalize(embeddings + self.model(prepared.flip(3)))
+        return embeddings.float().cpu().numpy()
+
+
+def _as_array(image: FaceLike) -> np.ndarray:
+    """RGB uint8 (H, W, 3)."""
+    if isinstance(image, Tensor):
+        image = image.cpu().numpy().transpose(1, 2, 0) if image.ndim == 3 else image.cpu().numpy()
+    if not isinstance(image, np.ndarray):
+        return read_image(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f'images must be uint8 (H, W, 3), got {image.dtype} {image.shape}')
+    return image
+
+
+def _from_checkpoint(source: str | os.PathLike[str]) -> FaceEmbeddingModel:
+    """A network built by what a checkpoint says of itself."""
+    state, meta = read_checkpoint(find_checkpoint(source))
+    trained, linear = meta.get('recipe'), state.get('head.fc.weight')
+    if trained is None or linear is None or 'backbone.rows.0.conv.weight' not in state:
+        raise InputError(f'{source}: not the weights of an embedding network of this project')
+    recipe = Recipe.from_dict(trained)
+    config: dict[str, Any] = dict(
+        backbone=dict(type='MobileNetV1', **recipe.backbone()),
+        head=dict(embedding_dims=len(linear), norm='head.norm.weight' in state),
+        data_preprocessor=dict(**recipe.preprocessor(), input_size=recipe.input_size, gray=recipe.gray),
+    )
+    model = _build(dict(config, type='FaceEmbeddingModel'), str(source))
+    load_weights(model, source)
+    return model
+
+
+def _build(config: dict[str, Any], source: str) -> FaceEmbeddingModel:
+    with user_errors(source):
+        backbone = {**config['backbone'], 'init_cfg': None}
+        model = MODELS.build({**config, 'backbone': backbone, 'losses': (), '_scope_': 'mmengine'})
+    if not isinstance(model, FaceEmbeddingModel) or recipe_of(model, source) is None:
+        raise InputError(f'{source}: not an embedding network with MobileNetV1, but {type(model).__name__}')
+    return model
