@@ -17,7 +17,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint')
     parser.add_argument('--work-dir', help='folder for logs and metrics (default: work_dirs/CONFIG)')
     parser.add_argument('--data-root', help="folder of the data, in place of the config's")
-    parser.add_argument('--out', help="write all detections to this .json file, in COCO's result form")
+    parser.add_argument(
+        '--out', help="write all detections to this .json file, in COCO's form; of faces, embeddings to .npz"
+    )
     parser.add_argument('--show-dir', help='write every image with its annotations and detections here')
     parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score drawn (default .3)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides: key=value ...')
@@ -28,21 +30,27 @@ def parse_args() -> argparse.Namespace:
 @command_line
 def main() -> None:
     args = parse_args()
-    if args.out and not args.out.endswith('.json'):
-        raise InputError(f'--out must end in .json, got {args.out}')
     cfg = engine.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
     engine.require_data(cfg, 'test_dataloader')
+    faces = cfg.test_evaluator.get('type') == 'FaceMetric'
+    suffix = '.npz' if faces else '.json'
+    if args.out and not args.out.endswith(suffix):
+        raise InputError(f'--out must end in {suffix}, got {args.out}')
+    if args.show_dir and faces:
+        raise InputError('--show-dir draws detections; for faces there is tools/evaluate_faces.py --draw')
     if args.show_dir:
         hook = dict(type='DrawDetectionsHook', out_dir=args.show_dir, score_thr=args.score_thr)
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
-    if args.out:
+    if args.out and faces:
+        cfg.test_evaluator.out_file = args.out
+    elif args.out:
         cfg.test_evaluator.outfile_prefix = args.out.removesuffix('.json')
     engine.evaluate(cfg, args.checkpoint, args.launcher)
     if not is_main_process():
         return
-    if args.out:
+    if args.out and not faces:
         Path(f'{args.out.removesuffix(".json")}.bbox.json').replace(args.out)
-    for name, path in (('detections', args.out), ('pictures', args.show_dir)):
+    for name, path in (('embeddings' if faces else 'detections', args.out), ('pictures', args.show_dir)):
         if path:
             print(f'{name}: {path}')
 

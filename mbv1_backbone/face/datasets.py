@@ -183,13 +183,8 @@ def read_embeddings(path: str | Path) -> tuple[list[str], np.ndarray]:
         InputError: If it cannot be read without pickle, the two do not fit, a file is named twice, or an
             embedding is zero or not finite.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            files, embeddings = content['files'].astype(str).tolist(), content['embeddings']
-    except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
-        raise InputError(f'{path}: not an .npz file with files and embeddings: {error}') from error
-    except Exception as error:  # zipfile.BadZipFile and zlib.error, which share no base
-        raise InputError(f'{path}: damaged: {error}') from error
+    content = read_archive(path, ('files', 'embeddings'))
+    files, embeddings = content['files'].astype(str).tolist(), content['embeddings']
     if embeddings.ndim != 2 or len(embeddings) != len(files):
         raise InputError(
             f'{path}: embeddings must be ({len(files)}, D), as many as files; {embeddings.shape}'
@@ -201,6 +196,20 @@ def read_embeddings(path: str | Path) -> tuple[list[str], np.ndarray]:
     if bad.any():
         raise InputError(f'{path}: the embedding of {files[int(bad.argmax())]} is zero or not finite')
     return files, embeddings
+
+
+def read_archive(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file, without pickle.
+
+    Raises:
+        InputError: If it cannot be read, or lacks one of these.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in names}
+    except Exception as error:  # OSError, ValueError, KeyError, BadZipFile, zlib.error: they share no base
+        reason = error.args[0] if error.args else type(error).__name__
+        raise InputError(f'{path}: not an .npz file with {", ".join(names)}: {reason}') from error
 
 
 def locate(folder: Path, file: str, identity: str) -> Path:

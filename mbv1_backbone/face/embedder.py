@@ -109,7 +109,7 @@ class FaceEmbedder:
                 raise InputError(f'{source}: a second checkpoint {checkpoint} goes with a config only')
             model = _from_checkpoint(source)
         recipe = recipe_of(model, str(source))
-        assert recipe is not None  # _build has checked the backbone
+        assert recipe is not None  # _build takes no other backbone
         return cls(model.to(device), recipe, finder)
 
     @property
@@ -142,7 +142,9 @@ class FaceEmbedder:
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-        vectors, sources, failures = [np.zeros((0, self.dims), np.float32)], [], {}
+        vectors: list[np.ndarray] = [np.zeros((0, self.dims), np.float32)]
+        sources: list[int] = []
+        failures: dict[int, str] = {}
         bar = tqdm(total=len(images), unit='image', disable=not progress, leave=False)
         faces: list[np.ndarray] = []
         with bar:
@@ -219,9 +221,8 @@ def _from_checkpoint(source: str | os.PathLike[str]) -> FaceEmbeddingModel:
 
 
 def _build(config: dict[str, Any], source: str) -> FaceEmbeddingModel:
+    if config.get('type') != FaceEmbeddingModel.__name__:
+        raise InputError(f'{source}: not an embedding network, but {config.get("type")}')
     with user_errors(source):
-        backbone = {**config['backbone'], 'init_cfg': None}
-        model = MODELS.build({**config, 'backbone': backbone, 'losses': (), '_scope_': 'mmengine'})
-    if not isinstance(model, FaceEmbeddingModel) or recipe_of(model, source) is None:
-        raise InputError(f'{source}: not an embedding network with MobileNetV1, but {type(model).__name__}')
-    return model
+        backbone = {**config['backbone'], 'type': 'MobileNetV1', 'init_cfg': None}
+        return MODELS.build({**config, 'backbone': backbone, 'losses': (), '_scope_': 'mmengine'})

@@ -202,7 +202,9 @@ def detect_and_identify(
     return found
 
 
-def mean_average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
+def mean_average_precision(
+    scores: np.ndarray, positive: np.ndarray, known: np.ndarray | None = None
+) -> float:
     """Mean over columns of average precision, as of face attributes (paper, Table 12); ties go against it.
 
     Columns without a positive row are left out.
@@ -210,16 +212,22 @@ def mean_average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
     Args:
         scores: (N, attributes).
         positive: bool (N, attributes).
+        known: bool (N, attributes); what is not known is left out. By default all is.
 
     Raises:
         ValueError: If no column has a positive row, or a score is not finite.
     """
     if not np.isfinite(scores).all():
         raise ValueError('scores must be finite')
-    labelled = positive.any(0)
-    if not labelled.any():
+    known = np.ones_like(positive) if known is None else known
+    columns = [
+        _average_precision(scores[rows, i][None], positive[rows, i][None])[0]
+        for i, rows in enumerate(known.T)
+        if positive[rows, i].any()
+    ]
+    if not columns:
         raise ValueError('needs an attribute that some image has')
-    return float(_average_precision(scores.T[labelled], positive.T[labelled]).mean())
+    return float(np.mean(columns))
 
 
 def _average_precision(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:

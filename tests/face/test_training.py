@@ -1,0 +1,125 @@
+"""Whole runs by the command line on a few drawn people: every loss, the embedding and the evaluation."""
+
+import json
+
+import numpy as np
+import pytest
+from people import draw_people, write_pairs
+
+from mbv1_backbone.face.datasets import read_embeddings
+from mbv1_backbone.face.embedder import FaceEmbedder
+
+TINY = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(widen_factor=0.25),
+    head=dict(embedding_dims=8),
+    data_preprocessor=dict(input_size=32))
+train_pipeline = [
+    dict(type='LoadFace', size=32, gray=True),
+    dict(type='FlipFace'),
+    dict(type='MoveFace', size=32),
+    dict(type='LightFace'),
+    dict(type='PackFace'),
+]
+test_pipeline = [dict(type='LoadFace', size=32, gray=True), dict(type='PackFace')]
+data = dict(data_root={root!r})
+train_dataloader = dict(
+    batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **data))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline, **data))
+test_dataloader = val_dataloader
+val_evaluator = dict(_delete_=True, type='FaceMetric', pairs='dev_pairs.csv', data_root={root!r})
+test_evaluator = val_evaluator
+max_epochs = 4
+train_cfg = dict(max_epochs=max_epochs, val_interval=2)
+param_scheduler = [dict(type='ConstantLR', factor=1.0)]
+{extra}
+"""
+LOSSES = {
+    'triplet': ('facenet_mbv1_1.0-160_triplet.py', ''),
+    'arcface': ('arcface_mbv1_1.0-112.py', 'model.losses = dict(type="ArcFaceLoss", num_classes=8)'),
+    'distill': (
+        'facenet_mbv1_1.0-160_distill.py',
+        'train_dataloader.dataset.update(teacher_file="teacher.npz", partners=False)',
+    ),
+}
+
+
+def tiny(configs, folder, kind, out):
+    base, extra = LOSSES[kind]
+    out.write_text(TINY.format(base=str(configs / base), root=str(folder), extra=extra))
+    return out
+
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory):
+    folder = draw_people(tmp_path_factory.mktemp('people'), people=12, images=5, size=48)
+    write_pairs(folder)
+    names = sorted(path.name for path in folder.rglob('*.jpg'))
+    rng = np.random.default_rng(0)
+    centres = {name[:8]: rng.normal(size=8) for name in names}
+    vectors = [centres[name[:8]] + 0.1 * rng.normal(size=8) for name in names]
+    np.savez(folder / 'teacher.npz', files=names, embeddings=np.array(vectors))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', LOSSES)
+def test_every_loss_trains_evaluates_embeds_and_publishes(kind, people, run, tmp_path):
+    from conftest import ROOT
+
+    config = tiny(ROOT / 'configs' / 'face', people, kind, tmp_path / 'tiny.py')
+    work = tmp_path / 'run'
+    done = run('tools/train.py', config, '--amp', '--work-dir', work)
+    assert f'loss_{kind}' in done.stdout + done.stderr
+    assert (work / 'curves.png').is_file()
+    losses = [
+        json.loads(line) for line in next(work.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    ]
+    assert any('face/accuracy' in record for record in losses)
+
+    done = run(
+        *('tools/test.py', config, work / 'epoch_4.pth', '--work-dir', work, '--out', tmp_path / 'dev.npz')
+    )
+    assert 'face/accuracy' in done.stdout + done.stderr
+    files, vectors = read_embeddings(tmp_path / 'dev.npz')
+    assert vectors.shape == (20, 8)
+
+    run('tools/publish_model.py', config, work / 'epoch_4.pth', tmp_path / 'w.safetensors')
+    run('tools/embed_faces.py', tmp_path / 'w.safetensors', people / 'images', '--out', tmp_path / 'e.npz')
+    names, embeddings = read_embeddings(tmp_path / 'e.npz')
+    assert len(names) == 60
+    by_name = dict(zip(names, embeddings, strict=True))
+    assert np.allclose([by_name[file] for file in files], vectors, atol=1e-4)
+    by_config = FaceEmbedder.load(config, work / 'epoch_4.pth')
+    assert by_config.fingerprint == FaceEmbedder.load(work / 'epoch_4.pth').fingerprint
+
+
+@pytest.mark.slow
+def test_a_person_in_training_and_test_stops_the_run(people, run, tmp_path):
+    from conftest import ROOT
+
+    config = tiny(ROOT / 'configs' / 'face', people, 'triplet', tmp_path / 'tiny.py')
+    with config.open('a') as file:
+        file.write('train_dataloader.dataset.identities_file = ""\n')
+    done = run('tools/train.py', config, '--work-dir', tmp_path / 'run', expect=2)
+    assert 'person_i and 3 more people are in the training set and in the test' in done.stderr
+
+
+def test_embedding_leaves_out_what_cannot_be_read(people, run, tmp_path):
+    from test_embedder import build
+
+    from mbv1_backbone.recipe import recipe_of
+    from mbv1_backbone.weights import write_weights
+    from mbv1_backbone.weights.store import Weights
+
+    model = build()
+    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
+    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
+    folder = draw_people(tmp_path / 'f', people=2, images=2)
+    (folder / 'images' / 'person_a' / 'broken.jpg').write_bytes(b'\xff\xd8 nothing')
+    done = run(
+        *('tools/embed_faces.py', tmp_path / 'w.safetensors', folder / 'images', '--out', tmp_path / 'e.npz')
+    )
+    assert 'left out: person_a/broken.jpg: ' in done.stderr
+    assert '4 embeddings of 16 dimensions, 1 left out' in done.stdout
