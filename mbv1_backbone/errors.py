@@ -7,6 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+# What libraries raise over a user's file; the last two over a config, which is code.
+_OF_INPUT = (
+    ValueError,
+    KeyError,
+    TypeError,
+    OSError,
+    ImportError,
+    AssertionError,
+    SyntaxError,
+    AttributeError,
+    NameError,
+)
+
 
 class InputError(ValueError):
     """Input that breaks a rule; the message is one line that names the file or value and the rule."""
@@ -22,7 +35,7 @@ def user_errors(subject: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, ImportError, AssertionError, SyntaxError) as error:
+    except _OF_INPUT as error:
         reason = _one_line(error) or type(error).__name__
         raise InputError(reason if subject in reason else f'{subject}: {reason}') from error
 

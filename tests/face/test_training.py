@@ -1,5 +1,6 @@
 """Whole runs by the command line on a few drawn people: every loss, the embedding and the evaluation."""
 
+import functools
 import json
 
 import numpy as np
@@ -16,13 +17,13 @@ model = dict(
     head=dict(embedding_dims=8),
     data_preprocessor=dict(input_size=32))
 train_pipeline = [
-    dict(type='LoadFace', size=32, gray=True),
+    dict(type='LoadFace', size=32),
     dict(type='FlipFace'),
     dict(type='MoveFace', size=32),
     dict(type='LightFace'),
     dict(type='PackFace'),
 ]
-test_pipeline = [dict(type='LoadFace', size=32, gray=True), dict(type='PackFace')]
+test_pipeline = [dict(type='LoadFace', size=32), dict(type='PackFace')]
 data = dict(data_root={root!r})
 train_dataloader = dict(
     batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline, **data))
@@ -37,10 +38,10 @@ param_scheduler = [dict(type='ConstantLR', factor=1.0)]
 """
 LOSSES = {
     'triplet': ('facenet_mbv1_1.0-160_triplet.py', ''),
-    'arcface': ('arcface_mbv1_1.0-112.py', 'model.losses = dict(type="ArcFaceLoss", num_classes=8)'),
+    'arcface': ('arcface_mbv1_1.0-112.py', 'model["losses"] = dict(num_classes=8)'),
     'distill': (
         'facenet_mbv1_1.0-160_distill.py',
-        'train_dataloader.dataset.update(teacher_file="teacher.npz", partners=False)',
+        'train_dataloader["dataset"].update(teacher_file="teacher.npz", partners=False)',
     ),
 }
 
@@ -63,21 +64,34 @@ def people(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', LOSSES)
-def test_every_loss_trains_evaluates_embeds_and_publishes(kind, people, run, tmp_path):
+@pytest.fixture(scope='module')
+def trained(people, run, tmp_path_factory):
+    """Config and work folder of a run with each loss."""
     from conftest import ROOT
 
-    config = tiny(ROOT / 'configs' / 'face', people, kind, tmp_path / 'tiny.py')
-    work = tmp_path / 'run'
-    done = run('tools/train.py', config, '--amp', '--work-dir', work)
-    assert f'loss_{kind}' in done.stdout + done.stderr
-    assert (work / 'curves.png').is_file()
-    losses = [
-        json.loads(line) for line in next(work.glob('*/vis_data/scalars.json')).read_text().splitlines()
-    ]
-    assert any('face/accuracy' in record for record in losses)
+    def train(kind):
+        folder = tmp_path_factory.mktemp(kind)
+        config = tiny(ROOT / 'configs' / 'face', people, kind, folder / 'tiny.py')
+        run('tools/train.py', config, '--amp', '--work-dir', folder)
+        return config, folder
 
+    return functools.cache(train)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', LOSSES)
+def test_every_loss_trains_and_is_evaluated(kind, trained):
+    _, work = trained(kind)
+    assert (work / 'curves.png').is_file()
+    lines = next(work.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert any('face/accuracy' in record for record in records)
+    assert any(f'loss_{kind}' in record for record in records)
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_published_and_embeds(trained, people, run, tmp_path):
+    config, work = trained('arcface')
     done = run(
         *('tools/test.py', config, work / 'epoch_4.pth', '--work-dir', work, '--out', tmp_path / 'dev.npz')
     )
@@ -101,7 +115,7 @@ def test_a_person_in_training_and_test_stops_the_run(people, run, tmp_path):
 
     config = tiny(ROOT / 'configs' / 'face', people, 'triplet', tmp_path / 'tiny.py')
     with config.open('a') as file:
-        file.write('train_dataloader.dataset.identities_file = ""\n')
+        file.write('train_dataloader["dataset"]["identities_file"] = ""\n')
     done = run('tools/train.py', config, '--work-dir', tmp_path / 'run', expect=2)
     assert 'person_i and 3 more people are in the training set and in the test' in done.stderr
 

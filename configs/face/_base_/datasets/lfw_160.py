@@ -2,14 +2,14 @@
 data_source = 'LFW as folders of people, with lists of people and pairs: see "Faces" in the README.'
 data_root = 'data/lfw/'
 train_pipeline = [
-    dict(type='LoadFace', size=160, gray=True),
+    dict(type='LoadFace', size=160),
     dict(type='FlipFace'),
     dict(type='MoveFace', size=160),
     dict(type='LightFace'),
     dict(type='PackFace'),
 ]
 test_pipeline = [
-    dict(type='LoadFace', size=160, gray=True),
+    dict(type='LoadFace', size=160),
     dict(type='PackFace'),
 ]
 train_dataloader = dict(
