@@ -60,7 +60,7 @@ class FaceEmbedder:
     Attributes:
         dims: D.
         fingerprint: SHA-256 of the weights: what a gallery is pinned to.
-        preprocessing: What is done to an image, in a line: what a gallery is pinned to, too.
+        preprocessing: What is done to an image; a gallery is pinned to it, too.
 
     Example:
         >>> embedder = FaceEmbedder.load('facenet_mbv1_1.0-160_distill')  # doctest: +SKIP
@@ -118,10 +118,10 @@ class FaceEmbedder:
         return self.recipe.input_size
 
     @property
-    def preprocessing(self) -> str:
-        """The size, the colours, and what cuts faces out."""
+    def preprocessing(self) -> dict[str, str | int]:
+        """What cuts faces out, the size in pixels, and the colours."""
         found = 'middle square' if self.finder is None else type(self.finder.detector).__name__
-        return f'{found}, {self.input_size} px, {"grey" if self.recipe.gray else "colour"}'
+        return dict(face=found, size=self.input_size, colours='grey' if self.recipe.gray else 'RGB')
 
     def embed(
         self, images: Sequence[FaceLike], batch_size: int = 32, flip: bool = False, progress: bool = False

@@ -1,7 +1,19 @@
 """Face retrieval: galleries to search, change and trust. Imports numpy, FAISS and SQLite, never torch."""
 
+from mbv1_backbone.retrieval.calibration import Calibration, calibrate
 from mbv1_backbone.retrieval.gallery import Added, Gallery
 from mbv1_backbone.retrieval.index import choose_factory
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match
+from mbv1_backbone.retrieval.tuning import tune
 
-__all__ = ['Added', 'Entry', 'Gallery', 'IdentityMatch', 'Match', 'choose_factory']
+__all__ = [
+    'Added',
+    'Calibration',
+    'Entry',
+    'Gallery',
+    'IdentityMatch',
+    'Match',
+    'calibrate',
+    'choose_factory',
+    'tune',
+]

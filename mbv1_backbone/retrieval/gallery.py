@@ -300,6 +300,10 @@ class Gallery:
         """The same, each with its embedding (dimension,)."""
         return self._store.select(**which)
 
+    def known(self, hashes: Sequence[str]) -> set[str]:
+        """Those of some SHA-256 whose files are in the gallery: they need not be embedded again."""
+        return self._store.known(hashes)
+
     def identities(self) -> dict[str, int]:
         """Number of images of each person."""
         return self._store.identities()
@@ -405,6 +409,16 @@ class Gallery:
         return IdentityMatch(name, score, 2.0 - 2.0 * score, images, best)
 
     @property
+    def tuning(self) -> dict[str, Any] | None:
+        """What ``tune`` found last; None before that."""
+        return self._store.meta('tuning')
+
+    def set_tuning(self, found: Mapping[str, Any]) -> None:
+        """Store what ``tune`` found."""
+        with writer_lock(self.folder, 'tune', self.timeout):
+            self._store.set_meta('tuning', dict(found))
+
+    @property
     def calibration(self) -> dict[str, Any] | None:
         """What ``calibrate`` found last: ``threshold``, its interval and rates; None before that."""
         return self._store.meta('calibration')
@@ -463,6 +477,11 @@ class Gallery:
     def problems(self) -> list[str]:
         """What is wrong with the manifest and the saved index, one line each."""
         return self._live.problems()
+
+    def breadth(self) -> tuple[str, int] | None:
+        """The option of ``search`` that widens it, and its greatest value; None of an exact index."""
+        with self._live.current() as index:
+            return index.breadth()
 
     def indexed(self) -> int:
         """Vectors in the index, once it is up to date."""

@@ -177,6 +177,15 @@ class SearchIndex:
         inner = faiss.downcast_index(self.faiss)
         return max(8, inner.nlist // 128) if isinstance(inner, faiss.IndexIVF) else 1
 
+    def breadth(self) -> tuple[str, int] | None:
+        """What widens a search, ``nprobe`` or ``ef_search``, and its greatest value; None if exact."""
+        inner = faiss.downcast_index(self.faiss)
+        if isinstance(inner, faiss.IndexIVF):
+            return 'nprobe', int(inner.nlist)
+        if isinstance(faiss.downcast_index(inner.index), faiss.IndexHNSW):
+            return 'ef_search', max(1, int(self.faiss.ntotal))
+        return None
+
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """What the index keeps of vectors (N, dimension): the values themselves where it keeps them whole."""
         inner = faiss.downcast_index(self.faiss)

@@ -178,8 +178,7 @@ def reembed(
     model: str,
     preprocessing: dict[str, Any],
     dim: int,
-    embed: Callable[[Sequence[Path]], Sequence[np.ndarray | None]],
-    root: str | os.PathLike[str] = '.',
+    embed: Callable[[Sequence[Entry]], Sequence[np.ndarray | None]],
 ) -> tuple[Gallery, list[str]]:
     """Make a gallery of another model, from the source files of this one.
 
@@ -189,15 +188,14 @@ def reembed(
         model: The new model's fingerprint.
         preprocessing: How it prepares images.
         dim: Values in its embeddings.
-        embed: From image files to embeddings, None for an image without a usable face.
-        root: Folder that relative file names start from.
+        embed: From entries, whose image files it finds, to embeddings; None for one without a usable face.
 
     Returns:
         The new gallery, and the files that could not be embedded.
     """
     made, lost = Gallery.create(folder, dim, model, preprocessing), []
     for batch in _batches(gallery.entries_with_vectors(), 64):
-        vectors = embed([Path(root) / entry.file for entry, _ in batch])
+        vectors = embed([entry for entry, _ in batch])
         pairs = [(entry, v) for (entry, _), v in zip(batch, vectors, strict=True) if v is not None]
         lost += [e.file for (e, _), v in zip(batch, vectors, strict=True) if v is None]
         made.add_entries(pairs)

@@ -120,7 +120,7 @@ def test_a_photograph_of_several_people_has_several_embeddings(people):
     found = embedder.embed([files(people)[0], np.zeros((64, 64, 3), np.uint8), files(people)[1]])
     assert found.sources.tolist() == [0, 0, 2, 2]
     assert found.failures == {1: 'no face found'}
-    assert embedder.preprocessing == 'function, 64 px, colour'
+    assert embedder.preprocessing == dict(face='function', size=64, colours='RGB')
 
 
 @pytest.mark.parametrize('norm', [True, False])
@@ -135,7 +135,8 @@ def test_published_weights_say_how_the_network_is_built(tmp_path, people, norm):
     loaded = FaceEmbedder.load(tmp_path / 'w.safetensors')
     original = FaceEmbedder(model, recipe)
     assert loaded.fingerprint == original.fingerprint
-    assert loaded.preprocessing == original.preprocessing == 'middle square, 64 px, grey'
+    assert loaded.preprocessing == original.preprocessing
+    assert loaded.preprocessing == dict(face='middle square', size=64, colours='grey')
     paths = files(people)[:3]
     assert np.array_equal(loaded.embed(paths).vectors, original.embed(paths).vectors)
 

@@ -144,11 +144,11 @@ def test_a_damaged_export_is_one_line_and_changes_nothing(tmp_path):
 def test_moving_to_another_model_makes_a_gallery_beside(tmp_path):
     old = made(tmp_path / 'old')
 
-    def embed(files):
-        vectors = [np.array([1.0, 2.0, 3.0, i]) for i in range(len(files))]
-        return [None if file.name == '3.jpg' else v for file, v in zip(files, vectors, strict=True)]
+    def embed(entries):
+        vectors = [np.array([1.0, 2.0, 3.0, i]) for i in range(len(entries))]
+        return [None if e.file.endswith('/3.jpg') else v for e, v in zip(entries, vectors, strict=True)]
 
-    new, lost = reembed(old, tmp_path / 'new', 'model-2', dict(size=160), 4, embed, '/photos')
+    new, lost = reembed(old, tmp_path / 'new', 'model-2', dict(size=160), 4, embed)
     assert lost == ['person 0-1/3.jpg']
     assert (len(new), new.dim, new.model, len(old)) == (19, 4, 'model-2', 20)
     assert {e.identity for e in new.entries()} == {e.identity for e in old.entries()}
