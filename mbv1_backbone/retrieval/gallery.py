@@ -116,7 +116,7 @@ class Gallery:
         for leftover in folder.iterdir():
             leftover.unlink()
         pins = dict(model=model, preprocessing=dict(preprocessing or {}), dim=dim, metric='cosine')
-        choices = dict(factory=factory, bytes_per_vector=bytes_per_vector, calibration=None)
+        choices = dict(factory=factory, bytes_per_vector=bytes_per_vector, calibration=None, tuning=None)
         store = Store.create(making, pins | choices)
         store.close()
         os.replace(making, folder / _STORE)

@@ -31,7 +31,10 @@ def build(norm=True, gray=False, size=64, losses=()):
     model = MODELS.build(config)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_(0, 0.1)
+            module.momentum = 1.0  # one batch of patterns, so that different images differ
+    patterns = torch.nn.functional.interpolate(torch.randn(16, 3, 4, 4), size, mode='bilinear')
+    with torch.no_grad():
+        model.train()(patterns)
     return model.eval()
 
 
@@ -59,7 +62,7 @@ def test_files_arrays_and_tensors_give_the_same(embedder, people):
     assert by_file.vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(by_file.vectors, axis=1), 1, atol=1e-5)
     for other in (embedder.embed(arrays), embedder.embed(tensors, batch_size=5)):
-        assert np.allclose(other.vectors, by_file.vectors, atol=1e-5)
+        assert np.allclose(other.vectors, by_file.vectors, atol=1e-3)
 
 
 def test_the_network_sees_what_it_says(embedder, people):
@@ -68,7 +71,7 @@ def test_the_network_sees_what_it_says(embedder, people):
     prepared = torch.from_numpy(((image - (120, 110, 100)) / 60).transpose(2, 0, 1)[None]).float()
     with torch.no_grad():
         wanted = embedder.model(prepared)[0].numpy()
-    assert np.allclose(embedder.embed([path]).vectors[0], wanted, atol=1e-5)
+    assert np.allclose(embedder.embed([path]).vectors[0], wanted, atol=1e-3)
 
 
 def test_colours_are_made_grey_where_the_network_wants_it(people):
@@ -76,8 +79,9 @@ def test_colours_are_made_grey_where_the_network_wants_it(people):
     grey = FaceEmbedder(model, recipe_of(model, 'test'))
     colour = np.array(Image.open(files(people)[0]))
     colour[..., 0] = 255 - colour[..., 0]
-    same = np.array(Image.fromarray(colour).convert('L').convert('RGB'))
-    assert np.allclose(grey.embed([colour]).vectors, grey.embed([same]).vectors, atol=0.02)
+    luma = np.round(colour.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))
+    same = luma.astype(np.uint8)[..., None].repeat(3, axis=2)
+    assert np.allclose(grey.embed([colour]).vectors, grey.embed([same]).vectors, atol=1e-3)
 
 
 def test_one_bad_image_stops_nothing(embedder, people, tmp_path):
@@ -86,7 +90,7 @@ def test_one_bad_image_stops_nothing(embedder, people, tmp_path):
     images = [wrong[0], files(people)[0], wrong[1], files(people)[1], wrong[2]]
     found = embedder.embed(images, batch_size=1)
     assert found.sources.tolist() == [1, 3]
-    assert np.allclose(found.vectors, embedder.embed(files(people)[:2]).vectors, atol=1e-5)
+    assert np.allclose(found.vectors, embedder.embed(files(people)[:2]).vectors, atol=1e-3)
     assert sorted(found.failures) == [0, 2, 4]
     assert 'text.jpg' in found.failures[0]
     assert found.failures[2] == 'images must be uint8 (H, W, 3), got uint8 (4, 4)'
@@ -105,8 +109,8 @@ def test_flipping_averages_with_the_mirrored_face(embedder, people):
     image = np.array(Image.open(files(people)[0]))
     both = embedder.embed([image, image[:, ::-1]]).vectors.sum(0)
     flipped = embedder.embed([image], flip=True).vectors[0]
-    assert np.allclose(flipped, both / np.linalg.norm(both), atol=1e-5)
-    assert np.allclose(flipped, embedder.embed([image[:, ::-1]], flip=True).vectors[0], atol=1e-5)
+    assert np.allclose(flipped, both / np.linalg.norm(both), atol=1e-3)
+    assert np.allclose(flipped, embedder.embed([image[:, ::-1]], flip=True).vectors[0], atol=1e-3)
 
 
 def test_a_photograph_of_several_people_has_several_embeddings(people):

@@ -1,0 +1,65 @@
+"""How widely to search is measured, not guessed."""
+
+import faiss
+import numpy as np
+import pytest
+from crowd import normalised
+
+from mbv1_backbone.errors import InputError
+from mbv1_backbone.retrieval import Gallery, tune
+
+DIM = 16
+
+
+def made(folder, factory, count=3000):
+    rng = np.random.default_rng(0)
+    vectors = normalised(rng.normal(size=(count, DIM)))
+    gallery = Gallery.create(folder, DIM, 'm', factory=factory)
+    names = [f'p{i}' for i in range(count)]
+    gallery.add(vectors, names, names, [f'{i:064x}' for i in range(count)])
+    gallery.rebuild()
+    return gallery, vectors
+
+
+def measured(gallery, vectors, k, **options):
+    exact = faiss.IndexFlatIP(DIM)
+    exact.add(vectors)
+    rows = np.random.default_rng(5).choice(len(vectors), 300, replace=False)
+    _, truth = exact.search(vectors[rows], k + 1)
+    found = gallery.search(vectors[rows], k + 1, None, **options)
+    names = [{match.identity for match in row} for row in found]
+    return np.mean([len({f'p{i}' for i in t} & n) / (k + 1) for t, n in zip(truth, names, strict=True)])
+
+
+@pytest.mark.parametrize(('factory', 'option'), [('IVF32,Flat', 'nprobe'), ('HNSW8', 'ef_search')])
+def test_the_recall_is_reached_and_no_wider_than_it_must(factory, option, tmp_path):
+    gallery, vectors = made(tmp_path / 'g', factory)
+    widths = {}
+    for recall in (0.7, 0.95, 0.99):
+        found = tune(gallery, recall)
+        assert list(found) == [option]
+        widths[recall] = found[option]
+        assert measured(gallery, vectors, 10, **found) > recall - 0.03
+    assert widths[0.7] < widths[0.99]
+    assert measured(gallery, vectors, 10, **{option: max(1, widths[0.95] // 3)}) < 0.95
+
+
+def test_it_is_stored_and_measured_anew_when_the_gallery_has_doubled(tmp_path):
+    gallery, _ = made(tmp_path / 'g', 'IVF16,Flat', 700)
+    first = tune(gallery, 0.9, k=5)
+    assert gallery.tuning['entries'] == 700
+    gallery.set_tuning({**gallery.tuning, 'nprobe': 16})
+    assert tune(gallery, 0.9, k=5) == dict(nprobe=16)  # what is stored
+    assert tune(gallery, 0.9, k=6) != dict(nprobe=16)  # another question
+    gallery.set_tuning({**gallery.tuning, 'k': 5, 'nprobe': 16, 'entries': 350})
+    assert tune(gallery, 0.9, k=5) == first
+
+
+def test_an_exact_index_needs_none_and_short_codes_cannot(tmp_path):
+    gallery, _ = made(tmp_path / 'flat', 'Flat', 20)
+    assert tune(gallery, 0.99) == {}
+    with pytest.raises(InputError, match=r'recall must lie in 0\.\.1 and above 0, got 1.5'):
+        tune(gallery, 1.5)
+    gallery, _ = made(tmp_path / 'pq', 'IVF4,PQ2x4fs', 700)
+    with pytest.raises(InputError, match=r'recall 0\.99 is out of reach of index IVF4,PQ2x4fs'):
+        tune(gallery, 0.99)
