@@ -56,6 +56,7 @@ class FaceEmbedder:
         model: In evaluation mode afterwards.
         recipe: How its images are prepared.
         finder: Cuts faces out; without it the middle square of the image is taken for the face.
+        bf16: Run the network in bfloat16: faster on processors that have it, cosines differ by some .001.
 
     Attributes:
         dims: D.
@@ -68,8 +69,15 @@ class FaceEmbedder:
         (2, 128)
     """
 
-    def __init__(self, model: FaceEmbeddingModel, recipe: Recipe, finder: FaceFinder | None = None) -> None:
+    def __init__(
+        self,
+        model: FaceEmbeddingModel,
+        recipe: Recipe,
+        finder: FaceFinder | None = None,
+        bf16: bool = False,
+    ) -> None:
         self.model = model.eval()
+        self.bf16 = bf16
         self.recipe = recipe
         self.finder = finder
         self.dims = int(model.head.embedding_dims)
@@ -86,6 +94,7 @@ class FaceEmbedder:
         checkpoint: str | os.PathLike[str] | None = None,
         finder: FaceFinder | None = None,
         device: str = 'cpu',
+        bf16: bool = False,
     ) -> FaceEmbedder:
         """Load a network.
 
@@ -95,6 +104,7 @@ class FaceEmbedder:
             checkpoint: Of the config.
             finder: For whole photographs.
             device: Torch's name of it.
+            bf16: Run the network in bfloat16.
 
         Raises:
             InputError: If a file is missing, damaged, or not of an embedding network.
@@ -110,7 +120,7 @@ class FaceEmbedder:
             model = _from_checkpoint(source)
         recipe = recipe_of(model, str(source))
         assert recipe is not None  # _build takes no other backbone
-        return cls(model.to(device), recipe, finder)
+        return cls(model.to(device), recipe, finder, bf16)
 
     @property
     def input_size(self) -> int:
@@ -156,10 +166,10 @@ class FaceEmbedder:
                 faces += found
                 sources += [index] * len(found)
                 while len(faces) >= batch_size:
-                    vectors.append(self._forward(faces[:batch_size], flip))
+                    vectors.append(self.forward(faces[:batch_size], flip))
                     faces = faces[batch_size:]
             if faces:
-                vectors.append(self._forward(faces, flip))
+                vectors.append(self.forward(faces, flip))
         return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures)
 
     def _prepared(self, images: Sequence[FaceLike], ahead: int) -> Iterator[list[np.ndarray] | str]:
@@ -181,14 +191,16 @@ class FaceEmbedder:
             return str(error)
 
     @torch.inference_mode()
-    def _forward(self, faces: Sequence[np.ndarray], flip: bool) -> np.ndarray:
+    def forward(self, faces: Sequence[np.ndarray], flip: bool = False) -> np.ndarray:
+        """Embeddings float32 (N, D) of faces that are cut out: RGB uint8, square, of the input's size."""
         inputs = [
             torch.from_numpy(np.ascontiguousarray(face[..., ::-1].transpose(2, 0, 1))) for face in faces
         ]
         prepared = self.model.data_preprocessor(dict(inputs=inputs))['inputs']
-        embeddings = self.model(prepared)
-        if flip:
-            embeddings = torch.nn.functional.normalize(embeddings + self.model(prepared.flip(3)))
+        with torch.autocast(prepared.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            embeddings = self.model(prepared)
+            if flip:
+                embeddings = torch.nn.functional.normalize(embeddings + self.model(prepared.flip(3)))
         return embeddings.float().cpu().numpy()
 
 
