@@ -83,6 +83,12 @@ def count_detector(model: nn.Module, height: int, width: int, regions: int = REG
     return count_layers(model, run)
 
 
+def count_embedder(model: nn.Module) -> list[LayerCost]:
+    """Count a face network, of embeddings or attributes, on one image of the size that it was made for."""
+    size = model.data_preprocessor.input_size
+    return count_layers(model, lambda: model(torch.zeros(1, 3, size, size)))
+
+
 def count_classifier(classes: int, size: int, **backbone: Any) -> list[LayerCost]:
     """Count MobileNetV1 with average pooling and a linear layer (none for 0 classes), on a square image."""
     net = MobileNetV1(**backbone)

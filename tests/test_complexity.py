@@ -5,7 +5,14 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mbv1_backbone.complexity import by_kind, count_classifier, count_detector, count_layers, total
+from mbv1_backbone.complexity import (
+    by_kind,
+    count_classifier,
+    count_detector,
+    count_embedder,
+    count_layers,
+    total,
+)
 from mbv1_backbone.engine import load_config
 
 
@@ -43,6 +50,15 @@ def test_classifiers_cost_what_the_paper_says(options, size, mult_adds, params):
     assert ours[0] / 1e6 == pytest.approx(mult_adds, rel=0.01)
     digits = len(str(params).partition('.')[2])
     assert ours[1] / 1e6 == pytest.approx(params, abs=max(0.5 * 10**-digits, 0.01 * params))
+
+
+@pytest.mark.parametrize(
+    ('name', 'mult_adds'), [('1.0-160', 290), ('1.0-128', 185), ('0.75-160', 166), ('0.75-128', 106)]
+)
+def test_embedders_cost_what_their_backbones_cost(name, mult_adds):  # Table 14; its head is not described
+    cfg = load_config(f'configs/face/facenet_mbv1_{name}_distill.py')
+    ours = total(count_embedder(MODELS.build(dict(cfg.model, _scope_='mmengine'))))
+    assert ours[0] / 1e6 == pytest.approx(mult_adds, abs=0.6)
 
 
 SHARES = {  # Table 2, in percent of mult-adds and params

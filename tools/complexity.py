@@ -19,8 +19,10 @@ DETECTORS = {  # Table 13
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Count mult-adds and params. Batch norm is not folded.')
-    parser.add_argument('config', nargs='?', help='config of a detector')
-    parser.add_argument('--shape', nargs=2, type=int, metavar=('H', 'W'), default=(300, 300))
+    parser.add_argument('config', nargs='?', help='config of a detector or a face network')
+    parser.add_argument(
+        '--shape', nargs=2, type=int, metavar=('H', 'W'), default=(300, 300), help='of a detector'
+    )
     parser.add_argument('--paper', action='store_true', help="the paper's tables, beside ours")
     parser.add_argument('--json', action='store_true', help='print JSON')
     return parser.parse_args()
@@ -57,7 +59,9 @@ def main() -> None:
         raise InputError('give a config, or --paper')
     cfg = load_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    costs = complexity.count_detector(MODELS.build(cfg.model), *args.shape)
+    model = MODELS.build(cfg.model)
+    faces = hasattr(model.data_preprocessor, 'input_size')
+    costs = complexity.count_embedder(model) if faces else complexity.count_detector(model, *args.shape)
     if args.json:
         print(json.dumps([cost._asdict() for cost in costs], indent=1))
         return
