@@ -39,7 +39,7 @@ demo: $(DEMO)/done
 	@echo 'Trained weights:                        $(DEMO)/epoch_40.pth'
 
 test: $(READY)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(RUN) -m ruff check .

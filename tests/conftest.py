@@ -16,7 +16,11 @@ from mbv1_backbone.detection.demo_data import make_demo_data
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared' / 'data'
 
-torch.set_num_threads(2)
+if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several processes: a core each, and for what it starts
+    os.environ['OMP_NUM_THREADS'] = '1'
+    torch.set_num_threads(1)
+else:
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True)

@@ -112,6 +112,8 @@ class LiveIndex:
         try:
             if outgrown:
                 factory = self.rebuild()
+                if factory == 'Flat':  # nothing to train
+                    return ''
                 return f'index trained anew for {self._store.count()} entries: {factory}'
             if unsaved:
                 self.save()

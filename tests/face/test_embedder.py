@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 from people import draw_people
 from PIL import Image
 
+from mbv1_backbone.engine import load_weights
 from mbv1_backbone.errors import InputError
 from mbv1_backbone.face.embedder import FaceEmbedder
 from mbv1_backbone.face.finding import FaceFinder, Faces
@@ -143,6 +144,22 @@ def test_published_weights_say_how_the_network_is_built(tmp_path, people, norm):
     assert loaded.preprocessing == dict(face='middle square', size=64, colours='grey')
     paths = files(people)[:3]
     assert np.array_equal(loaded.embed(paths).vectors, original.embed(paths).vectors)
+
+
+def test_weights_are_not_used_at_another_size_or_in_other_colours(tmp_path):
+    model = build(losses=dict(type='ArcFaceLoss', num_classes=7))
+    recipe = recipe_of(model, 'test')
+    state = {
+        k: v for k, v in model.state_dict().items() if not k.startswith('losses.') and 'tracked' not in k
+    }
+    write_weights(Weights(state, recipe), tmp_path / 'w.safetensors')
+    load_weights(model, tmp_path / 'w.safetensors')  # what only training needs may be missing
+    with pytest.raises(InputError, match='input_size=32 instead of 64, gray=True instead of False'):
+        load_weights(build(size=32, gray=True), tmp_path / 'w.safetensors')
+    del state['head.fc.weight']
+    write_weights(Weights(state, recipe), tmp_path / 'x.safetensors')
+    with pytest.raises(InputError, match=r'head\.fc\.weight missing'):
+        load_weights(model, tmp_path / 'x.safetensors')
 
 
 def test_another_weight_is_another_fingerprint(embedder):

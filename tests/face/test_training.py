@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -107,6 +109,22 @@ def test_a_run_is_evaluated_published_and_embeds(trained, people, run, tmp_path)
     assert np.allclose([by_name[file] for file in files], vectors, atol=1e-4)
     by_config = FaceEmbedder.load(config, work / 'epoch_4.pth')
     assert by_config.fingerprint == FaceEmbedder.load(work / 'epoch_4.pth').fingerprint
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_batches_of_their_own(people, run, tmp_path):
+    from conftest import ROOT
+
+    config = tiny(ROOT / 'configs' / 'face', people, 'triplet', tmp_path / 'tiny.py')
+    port = str(30500 + os.getpid() % 1000)
+    run(
+        *('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'run'),
+        program='bash',
+        env=dict(PYTHON=sys.executable, PORT=port, GLOO_SOCKET_IFNAME='lo', OMP_NUM_THREADS='1'),
+    )
+    lines = next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert any(record.get('face/accuracy') is not None for record in records)
 
 
 @pytest.mark.slow
