@@ -31,13 +31,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = engine.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
-    engine.require_data(cfg, 'test_dataloader')
     faces = cfg.test_evaluator.get('type') == 'FaceMetric'
     suffix = '.npz' if faces else '.json'
     if args.out and not args.out.endswith(suffix):
         raise InputError(f'--out must end in {suffix}, got {args.out}')
     if args.show_dir and faces:
         raise InputError('--show-dir draws detections; for faces there is tools/evaluate_faces.py --draw')
+    engine.require_data(cfg, 'test_dataloader')
     if args.show_dir:
         hook = dict(type='DrawDetectionsHook', out_dir=args.show_dir, score_thr=args.score_thr)
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
