@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Replace ``path`` by ``content``, by way of a synced temporary file beside it. Folders are made."""
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of ``path`` when all is well; folders are made.
+
+    Until then it is a temporary file beside it, synced at the end, removed after an error.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.tmp')
     try:
         with os.fdopen(descriptor, 'wb') as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -29,6 +35,12 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace ``path`` by ``content``."""
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = None) -> None:

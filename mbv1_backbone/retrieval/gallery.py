@@ -20,7 +20,14 @@ from mbv1_backbone.errors import InputError
 from mbv1_backbone.retrieval.index import choose_factory, usable_factory
 from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.lock import writer_lock
-from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, check_text, check_vectors
+from mbv1_backbone.retrieval.records import (
+    Entry,
+    IdentityMatch,
+    Match,
+    Matches,
+    check_text,
+    check_vectors,
+)
 from mbv1_backbone.retrieval.store import NewEntry, Store
 
 _STORE = 'gallery.sqlite'
@@ -317,7 +324,7 @@ class Gallery:
         metadata: Mapping[str, Any] | None = None,
         nprobe: int | None = None,
         ef_search: int | None = None,
-    ) -> list[list[Match]]:
+    ) -> list[Matches]:
         """The ``k`` most alike entries of each embedding.
 
         Args:
@@ -338,18 +345,17 @@ class Gallery:
         """
         array = check_vectors(vectors, self.dim, 'probes')
         _check_k(k)
-        floor = self._floor(threshold)
         with self._live.current() as index:
-            among = self._store.select_ids(identity, None, metadata) if identity or metadata else None
+            floor = self._floor(threshold)
+            among = (
+                self._store.select_ids(identity, None, metadata) if identity is not None or metadata else None
+            )
             scores, ids = index.search(array, k, among, nprobe, ef_search)
-            entries = self._store.entries(int(i) for i in np.unique(ids) if i >= 0)
+            names = self._live.catalog.__getitem__
+        counts = ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()  # scores fall from left to right
         return [
-            [
-                _match(entries[int(i)], float(score))
-                for score, i in zip(row_scores, row_ids, strict=True)
-                if i >= 0 and score >= floor
-            ][:k]
-            for row_scores, row_ids in zip(scores, ids, strict=True)
+            Matches(names, row_ids[:count], row_scores[:count])
+            for row_ids, row_scores, count in zip(ids, scores, counts, strict=True)
         ]
 
     def search_identities(
@@ -497,11 +503,6 @@ class Gallery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _match(entry: Entry, score: float) -> Match:
-    score = min(1.0, max(-1.0, score))
-    return Match(entry.id, entry.identity, entry.file, score, 2.0 - 2.0 * score)
 
 
 def _check_k(k: int) -> None:

@@ -5,8 +5,9 @@ Kinds follow https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose
 
 from __future__ import annotations
 
+import hashlib
 import math
-from typing import Any
+from typing import Any, BinaryIO
 
 import faiss
 import numpy as np
@@ -15,8 +16,11 @@ from mbv1_backbone.errors import InputError
 
 FLAT_LIMIT = 50_000  # vectors up to which comparing with all is best
 OUTGROWN = 4  # times the vectors it was trained for: then an index is trained anew
+_GONE = 0.1  # share of removed vectors that an index passes over before it is built anew
+_GONE_LEAST = 100
 _TRAINING = (40, 256)  # vectors a centre, at least and at most
 _SEED = 1234
+_PIECE = 1 << 20  # bytes written at once
 
 
 def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None) -> str:
@@ -72,14 +76,20 @@ class SearchIndex:
     """A FAISS index with ids, for cosines of normalised vectors.
 
     Searches may run at the same time; changes may not run beside anything.
+
+    Attributes:
+        faiss: FAISS's index.
+        factory: Its string.
+        trained_for: Vectors that it was trained for.
+        removable: Whether FAISS can take vectors out of it; of graphs (HNSW) it cannot.
     """
 
     def __init__(self, index: Any, factory: str, trained_for: int) -> None:
         self.faiss = index
         self.factory = factory
         self.trained_for = trained_for
-        self._removable = 'HNSW' not in factory.split(',')[-1] and not factory.startswith('HNSW')
-        self._gone: set[int] = set()
+        self.removable = _can_remove(index)
+        self._gone: np.ndarray = np.zeros(0, np.int64)
 
     @classmethod
     def build(cls, factory: str, ids: np.ndarray, vectors: np.ndarray) -> SearchIndex:
@@ -111,8 +121,9 @@ class SearchIndex:
         return int(self.faiss.ntotal) - len(self._gone)
 
     def outgrown(self) -> bool:
-        """Whether it was trained for far fewer vectors than it holds."""
-        return self.count > OUTGROWN * max(self.trained_for, 1)
+        """Whether it was trained for far fewer vectors than it holds, or holds too many removed ones."""
+        passed_over = len(self._gone) > max(_GONE_LEAST, _GONE * self.count)
+        return passed_over or self.count > OUTGROWN * max(self.trained_for, 1)
 
     def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         """Add vectors (N, dimension) under new ids."""
@@ -120,13 +131,13 @@ class SearchIndex:
             self.faiss.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(ids, np.int64))
 
     def remove(self, ids: np.ndarray) -> None:
-        """Remove ids; where FAISS cannot (HNSW), they are passed over until the index is built anew."""
+        """Remove ids; where FAISS cannot, they are passed over until the index is built anew."""
         if not len(ids):
             return
-        if self._removable:
+        if self.removable:
             self.faiss.remove_ids(np.asarray(ids, np.int64))
         else:
-            self._gone.update(int(i) for i in ids)
+            self._gone = np.union1d(self._gone, ids)
 
     def search(
         self,
@@ -148,17 +159,17 @@ class SearchIndex:
         Returns:
             Scores (N, k) and ids (N, k), by falling score; where there are fewer, ids are -1.
         """
-        k = min(k + len(self._gone), int(self.faiss.ntotal))
-        if k == 0 or not len(vectors) or (among is not None and not len(among)):
+        wider = min(k + len(self._gone), int(self.faiss.ntotal))
+        if wider == 0 or not len(vectors) or (among is not None and not len(among)):
             return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
         parameters = self._parameters(among, nprobe, ef_search)
-        scores, ids = self.faiss.search(vectors, k, params=parameters)
-        if self._gone:
-            hidden = np.isin(ids, list(self._gone))
+        scores, ids = self.faiss.search(vectors, wider, params=parameters)
+        if len(self._gone):
+            hidden = np.isin(ids, self._gone)
             scores[hidden], ids[hidden] = -np.inf, -1
             order = np.argsort(-scores, axis=1, kind='stable')
             scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
-        return scores, ids
+        return scores[:, :k], ids[:, :k]
 
     def _parameters(self, among: np.ndarray | None, nprobe: int | None, ef_search: int | None) -> Any:
         selector = None if among is None else faiss.IDSelectorBatch(np.asarray(among, np.int64))
@@ -197,13 +208,21 @@ class SearchIndex:
                 inner.set_direct_map_type(faiss.DirectMap.NoMap)
         return np.stack([self.faiss.reconstruct(int(i)) for i in ids])
 
-    def to_bytes(self) -> bytes:
-        """The index as FAISS writes it."""
-        return faiss.serialize_index(self.faiss).tobytes()
+    def write(self, file: BinaryIO) -> str:
+        """Write the index as FAISS does, piece by piece; the SHA-256 of what was written."""
+        digest = hashlib.sha256()
+
+        def write(piece: bytes) -> int:
+            digest.update(piece)
+            file.write(piece)
+            return len(piece)
+
+        faiss.write_index(self.faiss, faiss.PyCallbackIOWriter(write, _PIECE))
+        return digest.hexdigest()
 
     @classmethod
-    def from_bytes(cls, content: bytes, factory: str, trained_for: int, dim: int, count: int) -> SearchIndex:
-        """Read what ``to_bytes`` gave; its checksum must have been checked before.
+    def read(cls, content: np.ndarray, factory: str, trained_for: int, dim: int, count: int) -> SearchIndex:
+        """Read what ``write`` wrote, as bytes; its checksum must have been checked before.
 
         Raises:
             InputError: If it cannot be read, or is not the index it should be.
@@ -211,12 +230,21 @@ class SearchIndex:
         faiss.set_deserialization_vector_byte_limit(max(4 * len(content), 1 << 20))
         faiss.set_deserialization_loop_limit(max(len(content), 1 << 16))
         try:
-            index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+            index = faiss.deserialize_index(content)
         except (RuntimeError, MemoryError) as error:
             raise InputError(f'not a readable index: {_reason(error)}') from error
         if (index.d, index.ntotal, index.metric_type) != (dim, count, faiss.METRIC_INNER_PRODUCT):
             raise InputError(f'index holds {index.ntotal} vectors of {index.d} values, not {count} of {dim}')
         return cls(index, factory, trained_for)
+
+
+def _can_remove(index: Any) -> bool:
+    """Whether FAISS can take vectors out of it; of graphs it cannot."""
+    try:
+        index.remove_ids(np.zeros(0, np.int64))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _centres(index: Any) -> int:

@@ -14,10 +14,11 @@ import faiss
 import numpy as np
 
 from mbv1_backbone.errors import InputError
-from mbv1_backbone.files import write_atomically
+from mbv1_backbone.files import atomic_file, write_atomically
+from mbv1_backbone.retrieval.catalog import Catalog
 from mbv1_backbone.retrieval.index import SearchIndex, choose_factory, usable_factory
 from mbv1_backbone.retrieval.manifest import NAME, Manifest
-from mbv1_backbone.retrieval.store import FORMAT, Delta, Store
+from mbv1_backbone.retrieval.store import FORMAT, Store
 
 _UNSAVED = 0.1  # share of changed vectors after which the index is saved again
 _UNSAVED_LEAST = 5000
@@ -37,6 +38,7 @@ class LiveIndex:
         self._store = store
         self._pins = pins
         self._index: SearchIndex | None = None
+        self.catalog = Catalog()  # of the ids in the index
         self._change = -1  # of the store, that the index holds
         self._unsaved = 0  # vectors that changed since the index was saved
         self._guard = _SharedLock()
@@ -53,48 +55,56 @@ class LiveIndex:
                 self._refresh()
 
     def _refresh(self) -> None:
-        if self._index is not None and (delta := self._store.since(self._change)) is not None:
-            self._apply(self._index, delta)
-            if self._index.count == delta.total:
-                return
+        if self._index is not None and self._caught_up(self._index):
+            return
         self._index = None
         if (loaded := self.load()) is not None:
-            index, self._change = loaded
+            index, self.catalog, self._change = loaded
             self._unsaved = 0
-            if (delta := self._store.since(self._change)) is not None:
-                self._apply(index, delta)
-                if index.count == delta.total:  # else it is not the index of these entries
-                    self._index = index
-                    return
-        self._index, self._change = self._built()
+            if not index.removable:  # what was removed before it was saved is in it still
+                index.remove(np.array([i for i in self._store.removed() if i in self.catalog], np.int64))
+            if self._caught_up(index):
+                self._index = index
+                return
+        self._index, self.catalog, self._change = self._built()
         self._unsaved = self._index.count
 
-    def _apply(self, index: SearchIndex, delta: Delta) -> None:
+    def _caught_up(self, index: SearchIndex) -> bool:
+        """Bring an index up to date; False where it turns out not to be the index of these entries."""
+        if (delta := self._store.since(self._change)) is None:
+            return False
         index.remove(delta.removed)
-        index.add(delta.ids, delta.vectors)
-        self._unsaved += len(delta.ids) + len(delta.removed)
+        index.add(np.array([entry.id for entry in delta.entries], np.int64), delta.vectors)
+        self.catalog.add((entry.id, entry.identity, entry.file) for entry in delta.entries)
+        self._unsaved += len(delta.entries) + len(delta.removed)
         self._change = delta.change
+        return index.count == delta.total
 
-    def _built(self) -> tuple[SearchIndex, int]:
-        """An index made of the store, and the change it stands at."""
+    def _built(self) -> tuple[SearchIndex, Catalog, int]:
+        """An index and a catalog made of the store, and the change they stand at."""
+        catalog, seen = Catalog(), 0
         with self._store.reading():
-            pairs = [(entry.id, vector) for entry, vector in self._store.select()]
-            change = self._store.change()
-            if len(pairs) != (count := self._store.count()):
-                raise InputError(f'{self._store.path}: damaged: {len(pairs)} of {count} entries are there')
-            wanted = self._store.meta('factory') or self._chosen(len(pairs))
-        ids = np.array([entry_id for entry_id, _ in pairs], dtype=np.int64)
-        vectors = np.array([vector for _, vector in pairs], dtype=np.float32).reshape(-1, self._store.dim)
-        return SearchIndex.build(wanted, ids, vectors), change
+            change, count = self._store.change(), self._store.count()
+            ids: np.ndarray = np.empty(count, np.int64)
+            vectors: np.ndarray = np.empty((count, self._store.dim), np.float32)
+            for entry, vector in self._store.select():
+                if seen < count:
+                    ids[seen], vectors[seen] = entry.id, vector
+                    catalog.add([(entry.id, entry.identity, entry.file)])
+                seen += 1
+            if seen != count:
+                raise InputError(f'{self._store.path}: damaged: {seen} of {count} entries are there')
+            wanted = self._store.meta('factory') or self._chosen(count)
+        return SearchIndex.build(wanted, ids, vectors), catalog, change
 
     def _chosen(self, count: int) -> str:
         return choose_factory(count, self._store.dim, self._store.meta('bytes_per_vector'))
 
     def rebuild(self) -> str:
         """Make the index anew, trained for as many as there are now, and save it; its factory string."""
-        index, change = self._built()
+        index, catalog, change = self._built()
         with self._guard.alone():
-            self._index, self._change = index, change
+            self._index, self.catalog, self._change = index, catalog, change
         self.save()
         return index.factory
 
@@ -131,39 +141,46 @@ class LiveIndex:
     def save(self) -> None:
         """Save the index and the manifest. The caller holds the writer lock."""
         with self.current() as index:
-            content, change = index.to_bytes(), self._change
+            name = f'index-{self._change}-{os.urandom(4).hex()}'
+            catalog = self.catalog.to_bytes()
+            with atomic_file(self.folder / f'{name}.faiss') as file:
+                sha256 = index.write(file)
+            write_atomically(self.folder / f'{name}.npz', catalog)
             manifest = Manifest(
                 **self._pins,
                 format=FORMAT,
                 factory=index.factory,
                 faiss=faiss.__version__,
-                index=f'index-{change}-{os.urandom(4).hex()}.faiss',
-                sha256=hashlib.sha256(content).hexdigest(),
+                index=f'{name}.faiss',
+                sha256=sha256,
+                catalog=f'{name}.npz',
+                catalog_sha256=hashlib.sha256(catalog).hexdigest(),
                 count=int(index.faiss.ntotal),
-                change=change,
+                change=self._change,
                 trained_for=index.trained_for,
             )
-            write_atomically(self.folder / manifest.index, content)
             manifest.write(self.folder)
             self._unsaved = 0
-        for old in [*self.folder.glob('index-*.faiss'), *self.folder.glob('.*.tmp')]:
-            if old.name != manifest.index:
+        for old in [*self.folder.glob('index-*'), *self.folder.glob('.*.tmp')]:
+            if old.stem != name:
                 old.unlink(missing_ok=True)
 
-    def load(self) -> tuple[SearchIndex, int] | None:
-        """The saved index and its change; None where it is missing or not the one that was saved."""
-        for _ in range(3):  # a writer may put a newer one in its place meanwhile
+    def load(self) -> tuple[SearchIndex, Catalog, int] | None:
+        """The saved index and catalog, and their change; None where they are not there as they were saved."""
+        for _ in range(3):  # a writer may put newer ones in their place meanwhile
             if (manifest := self.manifest()) is None:
                 return None
             try:
-                content = (self.folder / manifest.index).read_bytes()
-            except OSError:
+                content = np.memmap(self.folder / manifest.index, np.uint8, 'r')
+                catalog = (self.folder / manifest.catalog).read_bytes()
+            except (OSError, ValueError):  # numpy maps no empty file
                 continue
-            if hashlib.sha256(content).hexdigest() != manifest.sha256:
+            found = hashlib.sha256(content.data).hexdigest(), hashlib.sha256(catalog).hexdigest()
+            if found != (manifest.sha256, manifest.catalog_sha256):
                 return None
             about = (manifest.factory, manifest.trained_for, manifest.dim, manifest.count)
             try:
-                return SearchIndex.from_bytes(content, *about), manifest.change
+                return SearchIndex.read(content, *about), Catalog.from_bytes(catalog), manifest.change
             except InputError:
                 return None
         return None

@@ -28,6 +28,8 @@ class Manifest:
         faiss: FAISS's version.
         index: File of the index, in the gallery's folder.
         sha256: Of that file.
+        catalog: File of the names behind the ids, beside it.
+        catalog_sha256: Of that file.
         count: Vectors in it.
         change: Number of the last change that it holds.
         trained_for: Vectors that it was trained for.
@@ -42,6 +44,8 @@ class Manifest:
     faiss: str
     index: str
     sha256: str
+    catalog: str
+    catalog_sha256: str
     count: int
     change: int
     trained_for: int
@@ -71,6 +75,7 @@ class Manifest:
                 raise InputError(
                     f'{path}: damaged: {key} is {getattr(manifest, key)!r:.40}; repair makes it anew'
                 )
-        if '/' in manifest.index or '\\' in manifest.index or manifest.index.startswith('.'):
-            raise InputError(f'{path}: the index {manifest.index!r:.60} is not a file of the gallery')
+        for name in (manifest.index, manifest.catalog):
+            if '/' in name or '\\' in name or name.startswith('.'):
+                raise InputError(f'{path}: the index {name!r:.60} is not a file of the gallery')
         return manifest

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -55,6 +55,48 @@ class Match:
     distance: float
 
 
+class Matches(Sequence[Match]):
+    """The matches of one probe, by falling score: as good as a list of them, made when they are looked at.
+
+    So a search costs hardly more than FAISS's own. What was found stays as it was found, whatever is
+    added or removed afterwards.
+
+    Attributes:
+        ids: int64 (N,) of all of them at once.
+        scores: float32 (N,).
+    """
+
+    __slots__ = ('_names', 'ids', 'scores')
+
+    def __init__(self, names: Callable[[int], tuple[str, str]], ids: np.ndarray, scores: np.ndarray) -> None:
+        self._names = names
+        self.ids = ids
+        self.scores = scores
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Match: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Matches: ...
+
+    def __getitem__(self, place: int | slice) -> Match | Matches:
+        if isinstance(place, slice):
+            return Matches(self._names, self.ids[place], self.scores[place])
+        entry_id, score = int(self.ids[place]), min(1.0, max(-1.0, float(self.scores[place])))
+        return Match(entry_id, *self._names(entry_id), score, 2.0 - 2.0 * score)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
 @dataclass(frozen=True)
 class IdentityMatch:
     """A person who was found.
@@ -86,7 +128,10 @@ def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np
     if array.dtype.kind not in 'fiu' or array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         wanted = f'(N, {dim})' if dim is not None else '(N, dimension)'
         raise InputError(f'{what} must be numbers of shape {wanted}, got {array.dtype} {array.shape}')
-    array = array.astype(np.float32, copy=True)
+    array = np.array(array, dtype=np.float32, order='C')
+    squares = np.einsum('ij,ij->i', array, array)
+    if (np.abs(squares - 1) < _UNIT).all():  # these stay as they are, to the bit
+        return array
     if not np.isfinite(array).all():
         first = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InputError(f'{what} must be finite, number {first} is not')
@@ -95,7 +140,7 @@ def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np
         raise InputError(f'{what} must not be zero, number {int(np.argmin(largest))} is')
     scaled = array / largest  # so that squares neither overflow nor vanish
     lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit = np.abs(lengths * largest - 1) < _UNIT  # these stay as they are, to the bit
+    unit = np.abs(lengths * largest - 1) < _UNIT
     return np.ascontiguousarray(np.where(unit, array, scaled / lengths))
 
 

@@ -48,14 +48,14 @@ class NewEntry(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What happened since a change: added entries' ids and vectors (N, dimension), and removed ids.
+    """What happened since a change: added entries with their vectors (N, dimension), and removed ids.
 
     ``total`` is how many entries there are after it.
     """
 
     change: int
     total: int
-    ids: np.ndarray
+    entries: Sequence[Entry]
     vectors: np.ndarray
     removed: np.ndarray
 
@@ -178,19 +178,23 @@ class Store:
         ids: list[int | None] = []
         with self.writing() as connection:
             change = _next_change(connection)
+            there = self.known([entry.sha256 for entry in entries])
+            last = connection.execute('SELECT max(seq) FROM sqlite_sequence').fetchone()[0] or 0
+            rows = []
             for entry in entries:
-                cursor = connection.execute(
-                    'INSERT OR IGNORE INTO entries (identity, file, sha256, added, metadata, vector, change, '
-                    'digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-                    (*entry[:4], _json(entry.metadata), entry.vector.tobytes(), change, b''),
-                )
-                ids.append(cursor.lastrowid if cursor.rowcount else None)
-            rows = [
-                (_digest(entry_id, *entry[:4], _json(entry.metadata), entry.vector), entry_id)
-                for entry_id, entry in zip(ids, entries, strict=True)
-                if entry_id is not None
-            ]
-            connection.executemany('UPDATE entries SET digest = ? WHERE id = ?', rows)
+                if entry.sha256 in there:
+                    ids.append(None)
+                    continue
+                there.add(entry.sha256)
+                plain, text = (last + len(rows) + 1, *entry[:4]), _json(entry.metadata)
+                digest = _digest(*plain, text, entry.vector)
+                rows.append((*plain, text, entry.vector.tobytes(), change, digest))
+                ids.append(plain[0])
+            connection.executemany(
+                'INSERT INTO entries (id, identity, file, sha256, added, metadata, vector, change, digest) '
+                'VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+                rows,
+            )
             _set(connection, 'count', _get(connection, 'count') + len(rows))
         return ids
 
@@ -308,6 +312,11 @@ class Store:
         """Number of the last change."""
         return int(self.meta('change'))
 
+    def removed(self) -> list[int]:
+        """Ids of removed entries that were not forgotten."""
+        with self.reading() as connection:
+            return [row[0] for row in connection.execute('SELECT id FROM removals')]
+
     def since(self, change: int) -> Delta | None:
         """What happened after a change; None where that can no longer be told.
 
@@ -327,7 +336,7 @@ class Store:
         return Delta(
             change=now,
             total=total,
-            ids=np.array([entry.id for entry, _ in checked], dtype=np.int64),
+            entries=[entry for entry, _ in checked],
             vectors=vectors,
             removed=np.array([row[0] for row in removed], dtype=np.int64),
         )

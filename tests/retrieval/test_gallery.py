@@ -58,6 +58,40 @@ def test_what_was_removed_is_never_found_again(tmp_path, by, factory):
             assert len(opened) == 20 - len(gone)
 
 
+def test_what_was_found_stays_as_it_was_found(gallery):
+    vectors, names, files, hashes = people(4)
+    gallery.add(vectors, names, files, hashes)
+    [found] = gallery.search(vectors[2:3], k=3)
+    gallery.remove(identity=names[2])
+    gallery.compact()
+    gallery.search(vectors[:1])
+    assert (found[0].identity, found[0].file) == (names[2], files[2])
+    assert [m.id for m in found] == found.ids.tolist()
+    assert found[:2] == list(found)[:2] != []
+    assert found[-1].score == pytest.approx(float(found.scores[-1]))
+
+
+def test_an_index_that_cannot_delete_passes_over_what_was_removed_and_is_built_anew_in_time(tmp_path):
+    vectors, names, files, hashes = people(300)
+    folder = tmp_path / 'g'
+
+    def nearest(removed):
+        cosines = normalised(vectors)[removed:] @ normalised(vectors)[0]
+        return [ids[removed:][i] for i in np.argsort(-cosines)[:20]]
+
+    with Gallery.create(folder, DIM, 'm', factory='HNSW16,Flat') as gallery:
+        ids = gallery.add(vectors, names, files, hashes).ids
+        gallery.remove(ids[:50])
+        gallery.save()
+        assert gallery._live._index.faiss.ntotal == 600
+        with Gallery(folder) as opened:
+            assert opened.search(vectors[:1], k=20, ef_search=300)[0].ids.tolist() == nearest(50)
+            assert opened._live._index.faiss.ntotal == 600  # it was read, not built
+        gallery.remove(ids[50:150])
+        assert gallery._live._index.faiss.ntotal == 450
+        assert gallery.search(vectors[:1], k=20, ef_search=300)[0].ids.tolist() == nearest(150)
+
+
 def test_ids_are_never_given_twice(gallery):
     vectors, names, files, hashes = people(2)
     first = gallery.add(vectors, names, files, hashes).ids
@@ -106,6 +140,7 @@ def test_filters_look_among_some_only(gallery):
     some = {m.identity for m in gallery.search(vectors[:1], k=50, identity=names[4:8:2])[0]}
     assert some == set(names[4:8])
     assert gallery.search(vectors[:1], identity='nobody') == [[]]
+    assert gallery.search(vectors[:1], identity=[]) == [[]]
     assert list(gallery.entries(metadata=dict(year='2001'))) == []  # text is not a number
 
 

@@ -52,7 +52,7 @@ def test_a_changed_vector_is_a_problem(tmp_path):
 
 def test_a_changed_index_file_is_a_problem_until_it_is_made_anew(tmp_path):
     gallery = made(tmp_path / 'g')
-    [index] = gallery.folder.glob('index-*')
+    [index] = gallery.folder.glob('index-*.faiss')
     index.write_bytes(index.read_bytes()[:-1])
     assert 'not the file that was saved' in verify(gallery).problems[0]
     gallery.rebuild()
