@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+_REST = 0.1  # seconds between jobs, in which the threads of the last one stop spinning
+
 
 def seconds(jobs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
     """Median time of each job, after one run of each that does not count.
@@ -23,6 +25,7 @@ def seconds(jobs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[s
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for number in tqdm(range(rounds + 1), unit='round', leave=False):
         for name, job in jobs.items():
+            time.sleep(_REST)
             start = time.perf_counter()
             job()
             if number:

@@ -4,6 +4,7 @@ from mbv1_backbone.retrieval.calibration import Calibration, calibrate
 from mbv1_backbone.retrieval.gallery import Added, Gallery
 from mbv1_backbone.retrieval.index import choose_factory
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match
+from mbv1_backbone.retrieval.shards import ShardMatch, Shards
 from mbv1_backbone.retrieval.tuning import tune
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     'Gallery',
     'IdentityMatch',
     'Match',
+    'ShardMatch',
+    'Shards',
     'calibrate',
     'choose_factory',
     'tune',

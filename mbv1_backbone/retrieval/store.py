@@ -31,6 +31,7 @@ _SCHEMA = (
     'CREATE INDEX by_file ON entries (file)',
     'CREATE INDEX by_change ON entries (change)',
     'CREATE TABLE removals (id INTEGER PRIMARY KEY, change INTEGER NOT NULL)',
+    'CREATE INDEX removals_by_change ON removals (change)',
 )
 _COLUMNS = 'id, identity, file, sha256, added, metadata, vector, digest'
 _BATCH = 500  # values in one SQL statement
@@ -180,7 +181,7 @@ class Store:
             change = _next_change(connection)
             there = self.known([entry.sha256 for entry in entries])
             last = connection.execute('SELECT max(seq) FROM sqlite_sequence').fetchone()[0] or 0
-            rows = []
+            rows: list[tuple[Any, ...]] = []
             for entry in entries:
                 if entry.sha256 in there:
                     ids.append(None)
@@ -328,7 +329,7 @@ class Store:
             if change < int(self.meta('forgotten')) or change > now:
                 return None
             rows = connection.execute(
-                f'SELECT {_COLUMNS} FROM entries WHERE change > ? ORDER BY id', (change,)
+                f'SELECT {_COLUMNS} FROM entries WHERE change > ? ORDER BY change, id', (change,)
             ).fetchall()
             removed = connection.execute('SELECT id FROM removals WHERE change > ?', (change,)).fetchall()
         checked = [self._entry(row) for row in rows]
