@@ -10,6 +10,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mbv1_backbone import MobileNetV1
 from mbv1_backbone.engine import load_weights
 from mbv1_backbone.errors import InputError
+from mbv1_backbone.face.datasets import locate
+from mbv1_backbone.face.embedder import FaceEmbedder
+from mbv1_backbone.face.protocols import Embeddings, evaluate_pairs, person_of, read_pairs
 from mbv1_backbone.weights import import_weights, read_weights
 from mbv1_backbone.zoo import FOLDER, find_checkpoint, zoo_models
 
@@ -64,3 +67,20 @@ def test_a_backbone_starts_from_a_zoo_name():
 def test_an_unknown_name_lists_the_zoo():
     with pytest.raises(InputError, match=f'no such file, and no such model in the zoo .*{NAMES[0]}'):
         find_checkpoint('resnet')
+
+
+FACES = [name for name in NAMES if 'Face' in zoo_models()[name]['Results'][0]['Task']]
+
+
+@pytest.mark.parametrize('name', FACES)
+def test_a_face_model_has_the_accuracy_of_its_card(name, shared):
+    """On people whom it has not seen, and within 8 points of its teacher where it is the largest."""
+    lfw = shared / 'lfw'
+    pairs = read_pairs(lfw / 'dev_pairs.csv')
+    teacher = evaluate_pairs(Embeddings.read(lfw / 'teacher_dev.npz'), pairs)[0]['accuracy']
+    files = sorted(set(pairs.files.ravel()))
+    found = FaceEmbedder.load(name).embed([locate(lfw / 'images', file, person_of(file)) for file in files])
+    assert found.failures == {}
+    accuracy = evaluate_pairs(Embeddings(files, found.vectors), pairs)[0]['accuracy']
+    assert accuracy == pytest.approx(zoo_models()[name]['Results'][0]['Metrics']['accuracy'], abs=0.006)
+    assert '1.0-160' not in name or accuracy > teacher - 0.08
