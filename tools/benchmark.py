@@ -67,7 +67,8 @@ def measure_gallery(args: argparse.Namespace) -> None:
 def measure_shards(args: argparse.Namespace) -> None:
     """Print queries a second of both, and write ``shards.json``."""
     done = gallery.measure_shards(args.entries, Path(args.out) / 'gallery', args.rounds, args.shards)
-    print(f'{args.entries} entries, {done["width"]}')
+    built = ', '.join(f'{seconds:.1f}' for seconds in done['build_s'])
+    print(f'{args.entries} entries; parts built in {built} s, merged into one in {done["merge_s"]:.1f} s')
     _print_searches(done['search'])
     write_json(Path(args.out) / 'shards.json', dict(machine=machine('faiss-cpu'), result=done), indent=2)
 

@@ -31,6 +31,9 @@ def parse_args() -> argparse.Namespace:
         made = verb(name, command, model)
         made.add_argument('images', help='FOLDER/PERSON/IMAGE, or a CSV file with file, identity, metadata')
         made.add_argument('--root', help="folder that the CSV file's paths start from (default: its own)")
+        made.add_argument(
+            '--part', metavar='I/N', help='only part I of N (0 first), to build N galleries at once'
+        )
         if name == 'build':
             made.add_argument('--index', help="FAISS's factory string (default: by size)")
             made.add_argument('--bytes-per-vector', type=int, help='memory for a vector in the index')
@@ -41,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     made = verb('search', commands.search, model, which)
     made.add_argument('images', nargs='+', help='image files, folders or globs')
     made.add_argument('--top', type=int, default=5, help='matches of each face (default 5)')
+    made.add_argument('--by', choices=['best', 'mean'], help='match people, by this score of their images')
     made.add_argument('--threshold', type=float, help='lowest score (default: the calibrated one, if any)')
     made.add_argument('--all', action='store_true', help='show matches below the threshold too')
     made.add_argument('--recall', type=float, help='search as widely as finds this share of the true nearest')

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.benchmarks.timing import seconds
 from mbv1_backbone.retrieval import Gallery, Shards, tune
+from mbv1_backbone.retrieval.maintenance import merge
 from mbv1_backbone.retrieval.manifest import Manifest
 
 DIM = 128
@@ -95,35 +96,40 @@ def measure(count: int, folder: Path, rounds: int, rivals: bool = True) -> dict[
 
 
 def measure_shards(count: int, folder: Path, rounds: int, shards: int = 4) -> dict[str, Any]:
-    """One gallery of ``count`` entries against ``shards`` that hold a part each and answer as one."""
+    """``shards`` galleries that hold ``count`` entries between them, and the one that they merge into.
+
+    Returns:
+        ``search``: as of ``measure``; ``build_s``: seconds to make each part, one after the other;
+        ``merge_s``: seconds to merge them all into one gallery.
+    """
     vectors, probes = made_up(count)
     truth = _exact(vectors, probes)
     shutil.rmtree(folder, ignore_errors=True)
-    _build(folder / 'one', vectors)
-    parts = np.array_split(np.arange(count), shards)
-    for number, rows in enumerate(parts):
-        _build(folder / str(number), vectors[rows])
-    one = Gallery(folder / 'one')
-    several = Shards([Gallery(folder / str(number)) for number in range(shards)])
-    width_one = tune(one, RECALL, K)
-    width_each = max((tune(gallery, RECALL, K) for gallery in several.galleries), key=str)
+    parts = [rows for rows in np.array_split(np.arange(count), shards) if len(rows)]
+    built = [
+        _build(folder / str(number), vectors[rows], int(rows[0]))[0] for number, rows in enumerate(parts)
+    ]
+    several = Shards([Gallery(folder / str(number)) for number in range(len(parts))])
+    one = Gallery.create(folder / 'one', DIM, 'benchmark')
+    start = time.perf_counter()
+    merge(one, several.galleries)
+    merge_s = time.perf_counter() - start
 
-    def row(match: Any) -> int:
-        return int(match.file.removesuffix('.jpg'))
+    def searched(some: Any) -> Search:
+        width = tune(some, RECALL, K) if isinstance(some, Gallery) else tune(some.galleries[0], RECALL, K)
+        return lambda probes: np.array(
+            [[int(Path(match.file).stem) for match in found] for found in some.search(probes, K, **width)]
+        )
 
-    ways: dict[str, Search] = {
-        'one gallery': lambda some: [[row(m) for m in found] for found in one.search(some, K, **width_one)],  # type: ignore
-        f'{shards} as one': lambda some: [
-            [int(parts[m.shard][row(m)]) for m in found] for found in several.search(some, K, **width_each)
-        ],  # type: ignore
-    }
+    ways = {f'{shards} galleries as one': searched(several), 'merged into one': searched(one)}
     found = _time(ways, probes, rounds)
     for name, way in ways.items():
-        found[name]['recall'] = _recall(np.array(way(probes)), truth)
+        found[name]['recall'] = _recall(way(probes), truth)
     one.close()
     several.close()
     shutil.rmtree(folder)
-    return dict(entries=count, shards=shards, width=dict(one=width_one, each=width_each), search=found)
+    about = dict(entries=count, shards=shards, index=[part['index'] for part in built])
+    return about | dict(build_s=[part['build_s'] for part in built], merge_s=merge_s, search=found)
 
 
 def draw(results: Sequence[dict[str, Any]], title: str, path: str | Path) -> Path:
@@ -181,14 +187,16 @@ def _time(ways: dict[str, Search], probes: np.ndarray, rounds: int) -> dict[str,
     }
 
 
-def _build(folder: Path, vectors: np.ndarray) -> tuple[dict[str, Any], list[int]]:
-    """Make a gallery; how long it took, and the ids."""
+def _build(folder: Path, vectors: np.ndarray, number: int = 0) -> tuple[dict[str, Any], list[int]]:
+    """Make a gallery, whose files count from ``number``; how long it took, and the ids."""
     ids: list[int] = []
     start = time.perf_counter()
     with Gallery.create(folder, DIM, 'benchmark') as gallery:
-        for first, part in tqdm(list(_parts(vectors)), unit='0000 entries', desc='add', leave=False):
-            ids += [i for i in gallery.add(part, *_named(first, len(part))).ids if i is not None]
-        gallery.save()
+        with tqdm(total=len(vectors), unit='entry', unit_scale=True, desc='add', leave=False) as bar:
+            for first, part in _parts(vectors):
+                ids += [i for i in gallery.add(part, *_named(number + first, len(part))).ids if i is not None]
+                bar.update(len(part))
+        gallery.settle()
         return dict(build_s=time.perf_counter() - start, index=gallery.stats()['factory']), ids
 
 
@@ -277,7 +285,7 @@ def _numpy(vectors: np.ndarray, some: np.ndarray) -> np.ndarray:
 
 def _hnswlib(vectors: np.ndarray) -> Callable[[int], Search]:
     index = importlib.import_module('hnswlib').Index(space='ip', dim=DIM)
-    index.init_index(max_elements=len(vectors), M=16, ef_construction=200)
+    index.init_index(max_elements=len(vectors), M=16, ef_construction=100)
     index.add_items(vectors)
 
     def of_width(width: int) -> Search:

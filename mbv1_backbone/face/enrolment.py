@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def enrol(
             done.known += len(hashed) - len(new)
             _enrol_batch(gallery, embedder, new, done)
             bar.update(len(batch))
-    gallery.save()
+    gallery.settle()
     return done
 
 
@@ -161,6 +161,7 @@ def ask(
     embedder: FaceEmbedder,
     probes: Sequence[Path],
     k: int,
+    by: str | None = None,
     progress: bool = False,
     threshold: float | str | None = 'calibrated',
     **search: Any,
@@ -172,6 +173,7 @@ def ask(
         embedder: With a finder of policy ``all``, every face of an image is asked for.
         probes: Image files.
         k: Matches of each face, at most.
+        by: ``'best'`` or ``'mean'``: match people, by this score of their images.
         progress: Show a bar.
         threshold: Of ``Gallery.search``.
         search: Other options of it.
@@ -188,7 +190,15 @@ def ask(
     if not len(found):
         return [], failures
     with gallery.snapshot():
-        matches = gallery.search(found.vectors, k, threshold, **search)
+        matches: Sequence[Sequence[Match]]
+        if by is None:
+            matches = gallery.search(found.vectors, k, threshold, **search)
+        else:
+            people = gallery.search_identities(found.vectors, k, by, threshold, **search)
+            matches = [
+                [replace(person.best, score=person.score, distance=person.distance) for person in row]
+                for row in people
+            ]
         nearest = gallery.search(found.vectors, 1, None, **search)
     answers = [
         Answer(str(probes[source]), tuple(mine), first[0] if first else None)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from mbv1_backbone.errors import InputError
 from mbv1_backbone.face.datasets import read_embeddings
@@ -18,6 +19,7 @@ from mbv1_backbone.face.enrolment import (
     FOLDER,
     Answer,
     Enrolled,
+    Source,
     ask,
     draw_answers,
     enrol,
@@ -31,7 +33,7 @@ from mbv1_backbone.retrieval import Entry, Gallery, calibrate, maintenance, tune
 
 def build(args: Namespace) -> None:
     """Make a gallery of a folder of people or a CSV file."""
-    sources = read_sources(args.images, args.root)
+    sources = _sources(args)
     embedder = _embedder(args)
     gallery = Gallery.create(
         args.gallery,
@@ -46,7 +48,7 @@ def build(args: Namespace) -> None:
 
 def add(args: Namespace) -> None:
     """Add images to a gallery."""
-    sources = read_sources(args.images, args.root)
+    sources = _sources(args)
     with Gallery(args.gallery) as gallery:
         _report(gallery, enrol(gallery, _embedder(args), sources, progress=True))
 
@@ -70,7 +72,7 @@ def search(args: Namespace) -> None:
             options |= tune(gallery, args.recall, args.top)
         embedder = _embedder(args)
         found, failures = ask(
-            gallery, embedder, probes, args.top, progress=True, threshold=threshold, **options
+            gallery, embedder, probes, args.top, args.by, progress=True, threshold=threshold, **options
         )
         if args.sheet:
             draw_answers(gallery, found, args.sheet)
@@ -142,7 +144,9 @@ def compact(args: Namespace) -> None:
 def merge(args: Namespace) -> None:
     """Add other galleries' entries."""
     with Gallery(args.gallery) as gallery:
-        counts = maintenance.merge(gallery, [Gallery(source) for source in args.sources])
+        sources = [Gallery(source) for source in args.sources]
+        with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
+            counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):
             print(f'{source}: {seen} entries, {new} of them new')
         print(f'{len(gallery)} entries now')
@@ -160,7 +164,8 @@ def import_file(args: Namespace) -> None:
         pins = maintenance.read_export(args.file)['about']
         Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
-        seen, new = maintenance.import_file(gallery, args.file)
+        with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
+            seen, new = maintenance.import_file(gallery, args.file, bar.update)
         print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
 
 
@@ -197,6 +202,18 @@ def reembed(args: Namespace) -> None:
         with made:
             print(f'{args.out}: {len(made)} of {len(gallery)} entries')
     _list_failures(lost)
+
+
+def _sources(args: Namespace) -> list[Source]:
+    """The images that are named, or the asked part of them: every N-th person's."""
+    sources = read_sources(args.images, args.root)
+    if args.part is None:
+        return sources
+    part, slash, parts = args.part.partition('/')
+    if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise InputError(f'--part must be I/N with I from 0 to N - 1, got {args.part}')
+    mine = set(sorted({source.identity for source in sources})[int(part) :: int(parts)])
+    return [source for source in sources if source.identity in mine]
 
 
 def _embedder(args: Namespace) -> FaceEmbedder:

@@ -457,6 +457,11 @@ class Gallery:
         with writer_lock(self.folder, 'save', self.timeout):
             self._live.save()
 
+    def settle(self) -> None:
+        """Save the index; train it anew before, where it was trained for far fewer entries than there are."""
+        with writer_lock(self.folder, 'settle', self.timeout):
+            self._live.settle()
+
     def rebuild(self, factory: str | None = None) -> str:
         """Make index and manifest anew from the entries, trained for as many as there are now.
 

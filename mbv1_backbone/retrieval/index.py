@@ -16,7 +16,7 @@ from faiss.contrib.clustering import two_level_clustering
 from mbv1_backbone.errors import InputError
 
 FLAT_LIMIT = 50_000  # vectors up to which comparing with all is best
-OUTGROWN = 4  # times the vectors it was trained for: then an index is trained anew
+OUTGROWN = 2  # times the vectors it was trained for: then an index is trained anew
 _GONE = 0.1  # share of removed vectors that an index passes over before it is built anew
 _GONE_LEAST = 100
 _LEAST_TRAINING = 39  # vectors a centre that FAISS asks for
@@ -46,12 +46,13 @@ def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None) ->
     code = _code(dim, bytes_per_vector)
     if count <= FLAT_LIMIT:
         return code
-    if count <= 1_000_000:
-        lists = 2 ** round(math.log2(8 * math.sqrt(count)))
-        while _LEAST_TRAINING * lists > count:
-            lists //= 2
-        return f'IVF{lists},{code}'
-    return f'IVF{65536 if count <= 10_000_000 else 262144}_HNSW32,{code}'
+    for lists in (262144, 65536):
+        if count >= _LEAST_TRAINING * lists:
+            return f'IVF{lists}_HNSW32,{code}'
+    lists = 2 ** round(math.log2(8 * math.sqrt(count)))
+    while _LEAST_TRAINING * lists > count:
+        lists //= 2
+    return f'IVF{lists},{code}'
 
 
 def _code(dim: int, bytes_per_vector: int | None) -> str:
@@ -271,7 +272,8 @@ def _train(index: Any, sample: np.ndarray) -> None:
     inner = faiss.downcast_index(index)
     if isinstance(inner, faiss.IndexIVF) and inner.nlist >= _TWO_LEVELS:
         first = round(math.sqrt(inner.nlist))
-        centres, _ = two_level_clustering(sample, first, inner.nlist, spherical=True, seed=_SEED)
+        options = dict(spherical=True, seed=_SEED, min_points_per_centroid=1)  # one: no warnings
+        centres, _ = two_level_clustering(sample, first, inner.nlist, **options)
         inner.quantizer.add(centres)
     index.train(sample)
 

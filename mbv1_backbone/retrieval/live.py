@@ -22,6 +22,7 @@ from mbv1_backbone.retrieval.store import FORMAT, Store
 
 _UNSAVED = 0.1  # share of changed vectors after which the index is saved again
 _UNSAVED_LEAST = 5000
+_SETTLED = 0.8  # share of the entries that an index should have been trained for, after much was added
 
 
 class LiveIndex:
@@ -130,6 +131,15 @@ class LiveIndex:
         except OSError as error:
             return f'the entries are safe, but the index could not be saved: {error}'
         return ''
+
+    def settle(self) -> None:
+        """Save the index; train it anew before, where it was trained for far fewer than there are."""
+        with self.current() as index:
+            fewer = index.factory != 'Flat' and index.trained_for < _SETTLED * index.count
+        if fewer:
+            self.rebuild()
+        else:
+            self.save()
 
     def _outgrown(self, index: SearchIndex) -> bool:
         fixed = self._store.meta('factory')

@@ -25,6 +25,10 @@ _SAMPLE = 256  # vectors that verify compares with the index
 _FIELDS = ('identities', 'files', 'sha256', 'metadata')
 
 
+def _nobody(_: int) -> None:
+    """Nobody is told how far it is."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What ``verify`` found.
@@ -79,8 +83,15 @@ def repair(folder: str | os.PathLike[str], timeout: float = 10.0) -> Gallery:
     return gallery
 
 
-def merge(target: Gallery, sources: Iterable[Gallery]) -> list[tuple[int, int]]:
+def merge(
+    target: Gallery, sources: Iterable[Gallery], told: Callable[[int], object] = _nobody
+) -> list[tuple[int, int]]:
     """Add the entries of other galleries of the same model; files that are there already are skipped.
+
+    Args:
+        target: The gallery that grows.
+        sources: The others, left as they are.
+        told: Called with the number of entries that are done, batch after batch.
 
     Returns:
         For each source how many entries it has, and how many of them are new.
@@ -97,8 +108,9 @@ def merge(target: Gallery, sources: Iterable[Gallery]) -> list[tuple[int, int]]:
         for batch in _batches(source.entries_with_vectors()):
             seen += len(batch)
             new += target.add_entries(batch).new
+            told(len(batch))
         counts.append((seen, new))
-    target.save()
+    target.settle()
     return counts
 
 
@@ -128,8 +140,15 @@ def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
     return len(entries)
 
 
-def import_file(gallery: Gallery, path: str | os.PathLike[str]) -> tuple[int, int]:
+def import_file(
+    gallery: Gallery, path: str | os.PathLike[str], told: Callable[[int], object] = _nobody
+) -> tuple[int, int]:
     """Add the entries of a file of ``export``.
+
+    Args:
+        gallery: The gallery that grows.
+        path: The file.
+        told: Called with the number of entries that are done, batch after batch.
 
     Returns:
         How many entries the file has, and how many of them are new.
@@ -145,8 +164,11 @@ def import_file(gallery: Gallery, path: str | os.PathLike[str]) -> tuple[int, in
             *(content[field] for field in _FIELDS), content['added'], content['vectors'], strict=True
         )
     ]
-    new = sum(gallery.add_entries(batch).new for batch in _batches(iter(entries)))
-    gallery.save()
+    new = 0
+    for batch in _batches(iter(entries)):
+        new += gallery.add_entries(batch).new
+        told(len(batch))
+    gallery.settle()
     return len(entries), new
 
 
@@ -199,7 +221,7 @@ def reembed(
         pairs = [(entry, v) for (entry, _), v in zip(batch, vectors, strict=True) if v is not None]
         lost += [e.file for (e, _), v in zip(batch, vectors, strict=True) if v is None]
         made.add_entries(pairs)
-    made.save()
+    made.settle()
     return made, lost
 
 
