@@ -1,4 +1,4 @@
-"""The released SSD in a TFLite file against our import of it: COCO's AP of both on the same images."""
+"""Detectors against each other on the same images: COCO's AP, and which boxes both find."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from mbv1_backbone.coco import COCO_CATEGORY_IDS
@@ -61,6 +63,45 @@ def compare_detectors(
         _evaluate(f'ours, {CAP} an image', truth, [d for found in ours for d in found[:CAP]]),
         _evaluate('ours, 100 an image', truth, [d for found in ours for d in found]),
     ]
+
+
+def evaluate_detectors(
+    detectors: dict[str, Detector], images: str | os.PathLike[str], ann_file: str
+) -> list[Figures]:
+    """COCO's AP of several detectors on the images of an annotation file.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    if not Path(ann_file).is_file():
+        raise InputError(f'{ann_file}: no such file')
+    truth = _quietly(COCO, ann_file)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in detectors}
+    for entry in tqdm(truth.dataset['images'], unit='image', leave=False):
+        image = read_image(Path(images) / entry['file_name'])
+        for name, detector in detectors.items():
+            found[name] += detector.to_coco(detector.detect([image])[0], entry['id'], entry['file_name'])
+    return [_evaluate(name, truth, results) for name, results in found.items()]
+
+
+def share_of_same(a: Detections, b: Detections, score_thr: float, iou_thr: float) -> tuple[int, int]:
+    """How many boxes two detectors both find in an image, and how many either finds.
+
+    Boxes that score at least ``score_thr`` are taken by falling score; each is the same as the other's
+    unmatched box of its label that it overlaps most, from ``iou_thr`` on. A box that the other has just below
+    the threshold counts as found.
+    """
+    same = both = 0
+    for one, other in ((a, b), (b, a)):
+        free = other.scores >= 0.8 * score_thr
+        overlaps = box_iou(*(torch.from_numpy(some.boxes) for some in (one, other))).numpy()
+        for place in np.flatnonzero(one.scores >= score_thr):
+            both += 1
+            fits = np.where(free & (other.labels == one.labels[place]), overlaps[place], -1.0)
+            if len(fits) and fits.max() >= iou_thr:
+                free[fits.argmax()] = False
+                same += 1
+    return same, both
 
 
 class _Runtime:

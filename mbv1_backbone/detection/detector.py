@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmdet.datasets import CocoDataset
@@ -17,9 +18,10 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mbv1_backbone.coco import COCO_CATEGORY_IDS
+from mbv1_backbone.deploy.sessions import SUFFIXES, About, Session, open_session
 from mbv1_backbone.engine.checkpoint import load_weights
 from mbv1_backbone.engine.config import load_config
-from mbv1_backbone.errors import user_errors
+from mbv1_backbone.errors import InputError, user_errors
 from mbv1_backbone.images import read_image
 
 ImageLike = str | os.PathLike[str] | np.ndarray
@@ -63,21 +65,26 @@ class Detector:
 
     def __init__(self, model: nn.Module, pipeline: list[dict[str, Any]], classes: Sequence[str]) -> None:
         self.model = model.eval()
+        self._name(classes)
+        after_loading = [step for step in pipeline[1:] if step['type'] != 'LoadAnnotations']
+        self._prepare = Compose(after_loading)
+
+    def _name(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
         is_coco = self.classes == tuple(CocoDataset.METAINFO['classes'])
         self.category_ids = COCO_CATEGORY_IDS if is_coco else tuple(range(1, len(self.classes) + 1))
-        after_loading = [step for step in pipeline[1:] if step['type'] != 'LoadAnnotations']
-        self._prepare = Compose(after_loading)
 
     @classmethod
     def load(
         cls, config: str | os.PathLike[str] | Config, checkpoint: str | os.PathLike[str], device: str = 'cpu'
     ) -> Detector:
-        """Build the model of a config and load its weights.
+        """Build the model of a config and load its weights; or take a file of ``tools/export.py``, as it is.
 
         Raises:
             InputError: If the config or the checkpoint is missing or wrong, or one is not the other's.
         """
+        if Path(checkpoint).suffix in SUFFIXES:
+            return ExportedDetector(open_session(checkpoint))
         cfg = config if isinstance(config, Config) else load_config(config)
         with user_errors(f'config {cfg.filename}'):
             init_default_scope(cfg.get('default_scope', 'mmdet'))
@@ -125,6 +132,50 @@ class Detector:
                 detections.boxes, detections.scores, detections.labels, strict=True
             )
         ]
+
+
+class ExportedDetector(Detector):
+    """The same of a file of ``tools/export.py``.
+
+    Args:
+        session: Of a detector.
+
+    Raises:
+        InputError: If the session is of something else.
+    """
+
+    def __init__(self, session: Session) -> None:
+        if session.about.kind != 'detector':
+            raise InputError(f'{session.path}: not a detector, but an {session.about.kind}')
+        self.session = session
+        self._name(session.about.classes)
+
+    def _detect_arrays(self, arrays: Sequence[np.ndarray]) -> list[Detections]:
+        fitted = [fit(array, self.session.about) for array in arrays]
+        found = self.session.run(np.stack([image for image, _ in fitted]))
+        results = []
+        for array, (_, scale), boxes, scores, labels in zip(arrays, fitted, *found, strict=True):
+            height, width = array.shape[:2]
+            kept = scores > 0
+            limits = np.array([width, height, width, height], np.float32)
+            inside = np.clip(boxes[kept] / np.tile(scale, 2).astype(np.float32), 0, limits)
+            results.append(Detections(inside, scores[kept], labels[kept]))
+        return results
+
+
+def fit(image: np.ndarray, about: About) -> tuple[np.ndarray, tuple[float, float]]:
+    """An image in the size of an exported detector's input, and by how much its width and height were scaled.
+
+    An image that keeps its shape lies at the top left, the rest is of the mean colour.
+    """
+    (height, width), (new_h, new_w) = image.shape[:2], about.size
+    if not about.keep_ratio:
+        return cv2.resize(image, (new_w, new_h)), (new_w / width, new_h / height)
+    factor = min(new_h / height, new_w / width)
+    size = (int(width * factor + 0.5), int(height * factor + 0.5))
+    whole: np.ndarray = np.full((new_h, new_w, 3), np.round(about.recipe['mean']), np.uint8)
+    whole[: size[1], : size[0]] = cv2.resize(image, size)
+    return whole, (size[0] / width, size[1] / height)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

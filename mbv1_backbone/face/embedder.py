@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 from tqdm import tqdm
 
+from mbv1_backbone.deploy.sessions import SUFFIXES, Session, open_session
 from mbv1_backbone.engine.checkpoint import load_weights, read_checkpoint
 from mbv1_backbone.engine.config import load_config
 from mbv1_backbone.errors import InputError, user_errors
@@ -100,7 +101,7 @@ class FaceEmbedder:
 
         Args:
             source: A checkpoint or published weights, or the name of a model in the zoo: they say how the
-                network is built. Or a config, with ``checkpoint``.
+                network is built. Or a file of ``tools/export.py``. Or a config, with ``checkpoint``.
             checkpoint: Of the config.
             finder: For whole photographs.
             device: Torch's name of it.
@@ -109,6 +110,10 @@ class FaceEmbedder:
         Raises:
             InputError: If a file is missing, damaged, or not of an embedding network.
         """
+        if Path(source).suffix in SUFFIXES:
+            return ExportedEmbedder(open_session(source), finder)
+        if checkpoint is not None and Path(checkpoint).suffix in SUFFIXES:
+            return ExportedEmbedder(open_session(checkpoint), finder)
         if Path(source).suffix == '.py':
             if checkpoint is None:
                 raise InputError(f'config {source}: needs a checkpoint')
@@ -202,6 +207,36 @@ class FaceEmbedder:
             if flip:
                 embeddings = torch.nn.functional.normalize(embeddings + self.model(prepared.flip(3)))
         return embeddings.float().cpu().numpy()
+
+
+class ExportedEmbedder(FaceEmbedder):
+    """The same of a file of ``tools/export.py``: it has the fingerprint of the weights that it was made of.
+
+    Args:
+        session: Of an embedder.
+        finder: For whole photographs.
+
+    Raises:
+        InputError: If the session is of something else.
+    """
+
+    def __init__(self, session: Session, finder: FaceFinder | None = None) -> None:
+        if session.about.kind != 'embedder':
+            raise InputError(f'{session.path}: not an embedding network, but a {session.about.kind}')
+        self.session = session
+        self.recipe = Recipe.from_dict(session.about.recipe)
+        self.finder = finder
+        self.dims = session.about.dims
+        self.fingerprint = session.about.fingerprint
+
+    def forward(self, faces: Sequence[np.ndarray], flip: bool = False) -> np.ndarray:
+        """Embeddings float32 (N, D) of faces that are cut out: RGB uint8, square, of the input's size."""
+        images = np.stack(faces)
+        embeddings = self.session.run(images)[0]
+        if flip:
+            embeddings = embeddings + self.session.run(np.ascontiguousarray(images[:, :, ::-1]))[0]
+            embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return embeddings
 
 
 def _as_array(image: FaceLike) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""Exported files, ready to run: ONNX Runtime and OpenVINO behind one face. Needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbv1_backbone.errors import InputError
+
+SUFFIXES = ('.onnx', '.xml')
+BACKENDS = ('auto', 'openvino', 'onnxruntime')
+KEY = 'mbv1'  # under which a file says what it is
+Outputs = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class About:
+    """What an exported file says of itself.
+
+    Attributes:
+        kind: ``'embedder'`` or ``'detector'``.
+        size: Height and width of the input, in pixels.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        fingerprint: SHA-256 of the weights that it was made of.
+        recipe: Of the backbone, as ``dataclasses.asdict`` gives it.
+        classes: A detector's.
+        keep_ratio: Whether images keep their shape in the input, at its top left, or are stretched to it.
+        dims: Values of an embedding.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    precision: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    classes: tuple[str, ...] = ()
+    keep_ratio: bool = False
+    dims: int = 0
+    format: int = field(default=1)
+
+    def as_text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str | None, path: Path) -> About:
+        """Read it.
+
+        Raises:
+            InputError: If there is nothing, or nothing of this version.
+        """
+        try:
+            values = json.loads(text or '')
+            about = cls(**{**values, 'size': tuple(values['size']), 'classes': tuple(values['classes'])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f'{path}: not a file of tools/export.py') from error
+        if about.format != 1:
+            raise InputError(f'{path}: format {about.format}, this version knows 1')
+        return about
+
+
+@dataclass(frozen=True)
+class Session:
+    """An exported network.
+
+    Attributes:
+        path: Its file.
+        about: What it says of itself.
+        backend: What runs it, and which version.
+        precision: What it computes in: ``fp32``, ``bf16`` or ``int8``.
+        run: From images uint8 (N, H, W, 3) in RGB to its outputs.
+    """
+
+    path: Path
+    about: About
+    backend: str
+    precision: str
+    run: Callable[[np.ndarray], Outputs]
+
+
+def open_session(
+    path: str | os.PathLike[str], backend: str = 'auto', threads: int | None = None, latency: bool = False
+) -> Session:
+    """Open a file of ``tools/export.py``.
+
+    Args:
+        path: ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it.
+        backend: ``'openvino'``, ``'onnxruntime'``, or ``'auto'``: OpenVINO where it is installed, else ONNX
+            Runtime, and ONNX Runtime for int8. OpenVINO computes in bfloat16 where the processor does and the
+            file is ``.onnx`` or was exported for it.
+        threads: To use; None for all.
+        latency: For single images in a hurry rather than for many of them (OpenVINO).
+
+    Raises:
+        InputError: If the file is missing, damaged or not of this project, or the backend is not installed
+            or cannot read it.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f'{path}: an exported model ends in {" or ".join(SUFFIXES)}')
+    if not path.is_file():
+        raise InputError(f'{path}: no such file')
+    if backend not in BACKENDS:
+        raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    if backend == 'onnxruntime' and path.suffix == '.xml':
+        raise InputError(f'{path}: onnxruntime reads .onnx files only')
+    usable = ('openvino',) if path.suffix == '.xml' else ('openvino', 'onnxruntime')
+    wanted = usable if backend == 'auto' else (backend,)
+    there = [name for name in wanted if _installed(name)]
+    if not there:
+        raise InputError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
+    if there[0] == 'openvino':
+        try:
+            return _openvino(path, threads, latency)
+        except Int8Error:
+            if 'onnxruntime' not in there:
+                raise
+    return _onnxruntime(path, threads)
+
+
+class Int8Error(InputError):
+    """OpenVINO 2026.4 computes our int8 graphs wrongly: the SSD's finds nothing, ONNX Runtime's all."""
+
+
+def bf16_is_fast() -> bool:
+    """Whether this processor multiplies in bfloat16, and so does faster."""
+    try:
+        flags = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return False
+    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+
+
+def _onnxruntime(path: Path, threads: int | None) -> Session:
+    runtime = importlib.import_module('onnxruntime')
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # onnxruntime's own kinds have no common base
+        raise InputError(f'{path}: not a readable ONNX file: {str(error)[:200]}') from error
+    about = About.from_text(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+
+    def run(images: np.ndarray) -> Outputs:
+        return tuple(session.run(None, {'images': images}))
+
+    return Session(path, about, f'onnxruntime {runtime.__version__}', _computes(about, False), run)
+
+
+def _openvino(path: Path, threads: int | None, latency: bool) -> Session:
+    runtime = importlib.import_module('openvino')
+    core = runtime.Core()
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise InputError(f'{path}: OpenVINO cannot read it: {str(error).splitlines()[-1][:200]}') from error
+    about = About.from_text(_said(model), path)
+    if about.precision == 'int8':
+        raise Int8Error(f'{path}: int8 is for onnxruntime; pip install onnxruntime')
+    halves = about.precision == 'bf16' or (about.precision == 'fp32' and path.suffix == '.onnx')
+    bf16 = halves and bf16_is_fast()
+    options: dict[str, Any] = dict(
+        INFERENCE_PRECISION_HINT='bf16' if bf16 else 'f32',
+        PERFORMANCE_HINT='LATENCY' if latency else 'THROUGHPUT',
+    )
+    if threads is not None:
+        options['INFERENCE_NUM_THREADS'] = threads
+    compiled = core.compile_model(model, 'CPU', options)
+    request = compiled.create_infer_request()
+
+    def run(images: np.ndarray) -> Outputs:
+        found = request.infer({'images': images}, share_inputs=True)
+        return tuple(np.array(found[port]) for port in compiled.outputs)
+
+    return Session(path, about, f'openvino {runtime.__version__.split("-")[0]}', _computes(about, bf16), run)
+
+
+def _computes(about: About, bf16: bool) -> str:
+    return 'int8' if about.precision == 'int8' else 'bf16' if bf16 else 'fp32'
+
+
+def _said(model: Any) -> str | None:
+    """What an OpenVINO model says of itself; one read from ONNX keeps it with its framework's data."""
+    for where in ([KEY], ['framework', KEY]):
+        if model.has_rt_info(where):
+            return str(model.get_rt_info(where).value)
+    return None
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
