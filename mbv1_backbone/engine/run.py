@@ -9,6 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mbv1_backbone.deploy.model import ExportedModel
+from mbv1_backbone.deploy.sessions import SUFFIXES, open_session
 from mbv1_backbone.engine.checkpoint import latest_checkpoint, load_weights
 from mbv1_backbone.errors import InputError, user_errors
 
@@ -43,7 +45,7 @@ def train(cfg: Config, launcher: str = 'none') -> None:
 
 
 def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, float]:
-    """Evaluate a checkpoint on the test data of a config.
+    """Evaluate a checkpoint, or a file of ``tools/export.py``, on the test data of a config.
 
     Returns:
         The metrics, by name.
@@ -53,7 +55,10 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     """
     cfg.load_from, cfg.resume = None, False
     runner = build_runner(cfg, launcher)
-    load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
+    if Path(checkpoint).suffix in SUFFIXES:
+        runner.model = ExportedModel(open_session(checkpoint))
+    else:
+        load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
     with user_errors('data set'):
         _ = runner.test_loop
     return runner.test()

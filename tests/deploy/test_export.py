@@ -8,10 +8,12 @@ import onnx
 import pytest
 import torch
 from conftest import ROOT
+from mmengine.dataset import Compose
 from mmengine.registry import MODELS
 
 from mbv1_backbone.deploy.detectors import best_boxes
 from mbv1_backbone.deploy.export import detector_graph, embedder_graph, write
+from mbv1_backbone.deploy.model import ExportedModel
 from mbv1_backbone.deploy.sessions import open_session
 from mbv1_backbone.detection.agreement import share_of_same
 from mbv1_backbone.detection.detector import Detections, Detector, ExportedDetector, fit
@@ -117,6 +119,24 @@ def test_a_detector_answers_as_the_pytorch_one(tmp_path, ssd, shared, name):
         same, both = same + found[0], both + found[1]
     assert both > 50
     assert same > 0.97 * both
+
+
+def test_an_exported_model_is_tested_in_place_of_the_model(tmp_path, ssd, shared):
+    detector, cfg = ssd
+    write(*detector_graph(detector, cfg, 'fp32'), tmp_path / 's.onnx')
+    exported = ExportedModel(open_session(tmp_path / 's.onnx', 'onnxruntime'))
+    pipeline = Compose([s for s in cfg.test_dataloader.dataset.pipeline if s['type'] != 'LoadAnnotations'])
+    paths = find_images([str(shared / 'bccd' / 'JPEGImages')])[:2]
+    samples = [pipeline(dict(img_path=str(path), img_id=0)) for path in paths]
+    data = dict(inputs=[s['inputs'] for s in samples], data_samples=[s['data_samples'] for s in samples])
+    before = [sample.pred_instances for sample in detector.model.test_step(data)]
+    after = [sample.pred_instances for sample in exported.test_step(data)]
+    for one, other in zip(before, after, strict=True):
+        best = one.scores > 0.3
+        count = int(best.sum())
+        assert count > 5
+        torch.testing.assert_close(other.bboxes[:count], one.bboxes[best], atol=0.05, rtol=0)
+        torch.testing.assert_close(other.scores[:count], one.scores[best], atol=1e-3, rtol=0)
 
 
 def test_letterboxed_images_lie_at_the_top_left_and_boxes_come_back(ssd):
