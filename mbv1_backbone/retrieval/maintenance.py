@@ -45,7 +45,7 @@ class Report:
 
 
 def verify(gallery: Gallery) -> Report:
-    """Check every entry's digest, the counts, the index file, and a sample of vectors against the index."""
+    """Check every entry's digest, the counts, the files, and a sample of vectors and names by searching."""
     problems: list[str] = []
     problems += gallery.problems()
     entries, vectors = 0, []
@@ -53,7 +53,7 @@ def verify(gallery: Gallery) -> Report:
         for entry, vector in gallery.entries_with_vectors():
             entries += 1
             if entry.id % max(1, len(gallery) // _SAMPLE) == 0:
-                vectors.append((entry.id, vector))
+                vectors.append((entry, vector))
             if abs(float(vector @ vector) - 1) > 1e-3:
                 problems.append(f'entry {entry.id}: its vector is not of length 1')
     except InputError as error:
@@ -61,10 +61,13 @@ def verify(gallery: Gallery) -> Report:
     indexed = gallery.indexed()
     if indexed != entries:
         problems.append(f'the index holds {indexed} vectors, the gallery {entries}')
-    for entry_id, vector in vectors:
+    for entry, vector in vectors:
         [matches] = gallery.search(vector[None], k=5, threshold=None)
-        if not any(match.id == entry_id or match.score > 0.999 for match in matches):
-            problems.append(f'entry {entry_id}: the index does not find its own vector')
+        own = [match for match in matches if match.id == entry.id]
+        if not own and not any(match.score > 0.999 for match in matches):
+            problems.append(f'entry {entry.id}: the index does not find its own vector')
+        if any((match.identity, match.file) != (entry.identity, entry.file) for match in own):
+            problems.append(f'entry {entry.id}: it is found under another name')
     return Report(entries, indexed, tuple(problems))
 
 
