@@ -15,7 +15,7 @@ from mbv1_backbone.images import find_images, read_image
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Write a face embedder or a detector of one stage to a file, with all that lies between '
+        description='Write a face embedder or a detector to a file, with all that lies between '
         'bytes of an image and the answer, and compare it with PyTorch on real images.'
     )
     parser.add_argument('config')

@@ -47,7 +47,7 @@ def detector_graph(detector: Any, cfg: Config, precision: str) -> tuple[Graph, A
     Raises:
         InputError: If the detector is of a kind that cannot be exported, or its images are not resized.
     """
-    from mbv1_backbone.deploy.detectors import DetectorGraph  # faces do without mmdet
+    from mbv1_backbone.deploy.detectors import detector_graph_of  # faces do without mmdet
 
     resize = next((s for s in cfg.test_dataloader.dataset.pipeline if s.type.endswith('Resize')), None)
     if resize is None:
@@ -66,7 +66,7 @@ def detector_graph(detector: Any, cfg: Config, precision: str) -> tuple[Graph, A
         keep_ratio=resize.get('keep_ratio', False),
     )
     try:
-        return DetectorGraph(detector.model, about.size), about
+        return detector_graph_of(detector.model, about.size), about
     except ValueError as error:
         raise InputError(f'config {cfg.filename}: {error}') from error
 

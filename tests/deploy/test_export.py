@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import ROOT
 from mmengine.dataset import Compose
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
-from mbv1_backbone.deploy.detectors import best_boxes
+from mbv1_backbone.deploy.detectors import detector_graph_of, suppressed
 from mbv1_backbone.deploy.export import detector_graph, embedder_graph, write
 from mbv1_backbone.deploy.model import ExportedModel
 from mbv1_backbone.deploy.sessions import open_session
@@ -178,13 +178,12 @@ def test_suppression_is_the_slow_loops():
     corners = generator.uniform(0, 50, (2, 40, 2))
     boxes = np.concatenate([corners, corners + generator.uniform(5, 30, (2, 40, 2))], 2).astype(np.float32)
     scores = generator.uniform(0, 1, (2, 40, 3)).astype(np.float32)
-    found = best_boxes(torch.from_numpy(boxes), torch.from_numpy(scores), 0.4, 0.3, 25)
+    found = suppressed(torch.from_numpy(boxes), torch.from_numpy(scores), 0.3, 0.4, 25)
     for image in range(2):
         right = slow_best(boxes[image], scores[image], 0.4, 0.3, 25)
-        kept = found[1][image] > 0
-        np.testing.assert_array_equal(found[1][image][kept], [score for score, *_ in right])
-        np.testing.assert_array_equal(found[2][image][kept], [label for _, label, _ in right])
-        np.testing.assert_array_equal(found[0][image][kept], [boxes[image][a] for *_, a in right])
+        kept = found[0][image] > 0
+        for values, right_values in zip(found, zip(*right, strict=True), strict=True):
+            np.testing.assert_array_equal(values[image][kept], right_values)
 
 
 def test_boxes_that_both_find_are_counted_once_each():
@@ -233,11 +232,45 @@ def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
             open_session(tmp_path / 'e.onnx', backend)
 
 
-def test_a_detector_of_two_stages_is_refused_in_one_line(tmp_path):
-    cfg = load_config(str(ROOT / 'configs' / 'detection' / 'faster_rcnn_mbv1_300_coco.py'))
+@pytest.mark.parametrize(
+    'name', ['faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_fpn_coco', 'ssdlite_mbv1_coco']
+)
+def test_every_kind_of_detector_answers_as_the_pytorch_one(tmp_path, shared, name):
+    """Random weights, and thresholds so low that there is something to compare."""
+    torch.manual_seed(0)
+    cfg = load_config(str(ROOT / 'configs' / 'detection' / f'{name}.py'))
+    cfg.model.test_cfg.get('rcnn', cfg.model.test_cfg).score_thr = 1e-6
+    if 'fpn' in name:
+        cfg.test_dataloader.dataset.pipeline[1].scale = (200, 150)  # padded to 224 x 160 inside
+    init_default_scope('mmdet')
     model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
-    with pytest.raises(InputError, match='FasterRCNN is not a detector of one stage'):
-        detector_graph(Detector(model, cfg.test_dataloader.dataset.pipeline, ['a']), cfg, 'fp32')
+    model.init_weights()
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            if ('cls' in key or 'reg' in key) and weight.ndim > 1:
+                weight.normal_(0, 0.02)
+    ours = Detector(model, cfg.test_dataloader.dataset.pipeline, [str(label) for label in range(80)])
+    write(*detector_graph(ours, cfg, 'fp32'), tmp_path / 'd.onnx')
+    exported = ExportedDetector(open_session(tmp_path / 'd.onnx', 'onnxruntime'))
+    images = find_images([str(shared / 'coco' / 'val2017')])[:2]
+    for before, after in zip(ours.detect(images), exported.detect(images), strict=True):
+        assert len(before) == len(after) == 100
+        np.testing.assert_allclose(after.scores[:20], before.scores[:20], atol=1e-5)
+        same, both = share_of_same(before, after, float(before.scores[20]), 0.9)
+        assert same >= 0.9 * both
+
+
+def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):
+    with pytest.raises(ValueError, match='Linear is not a detector with anchors, of one stage or two'):
+        detector_graph_of(torch.nn.Linear(1, 1), (10, 10))
+    detector, cfg = ssd
+    kind = detector.model.bbox_head.test_cfg.nms.type
+    detector.model.bbox_head.test_cfg.nms.type = 'soft_nms'
+    try:
+        with pytest.raises(InputError, match=r"test_cfg\.nms must be of type 'nms', got 'soft_nms'"):
+            detector_graph(detector, cfg, 'fp32')
+    finally:
+        detector.model.bbox_head.test_cfg.nms.type = kind
 
 
 def test_the_tool_compares_and_removes_what_is_out_of_tolerance(tmp_path, shared, monkeypatch, capsys):
