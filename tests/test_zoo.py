@@ -56,7 +56,7 @@ def test_a_model_fits_its_config(name):
 
 
 def test_a_backbone_starts_from_a_zoo_name():
-    url = 'zoo://ssd_mbv1_tf_bccd'
+    url = 'zoo://ssd_mbv1_0.75_tf_bccd'
     weights = import_weights(url)
     init_cfg = dict(type='Pretrained', checkpoint=url, prefix='backbone.')
     net = MobileNetV1(init_cfg=init_cfg, **weights.recipe.backbone())

@@ -25,7 +25,7 @@ from mbv1_backbone.images import find_images, read_image
 from mbv1_backbone.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
 
-SSD = 'ssd_mbv1_tf_bccd'
+SSD = 'ssd_mbv1_0.75_tf_bccd'
 FACES = 'facenet_mbv1_0.25-112_distill'
 
 

@@ -174,9 +174,9 @@ def test_another_weight_is_another_fingerprint(embedder):
     ('source', 'checkpoint', 'message'),
     [
         ('nothing', None, 'nothing: no such file, and no such model in the zoo'),
-        ('ssd_mbv1_tf_bccd', None, 'not the weights of an embedding network'),
+        ('ssd_mbv1_0.75_tf_bccd', None, 'not the weights of an embedding network'),
         ('configs/face/arcface_mbv1_0.25-112.py', None, 'needs a checkpoint'),
-        ('ssd_mbv1_tf_bccd', 'x.pth', 'x.pth goes with a config only'),
+        ('ssd_mbv1_0.75_tf_bccd', 'x.pth', 'x.pth goes with a config only'),
         ('configs/face/attributes_mbv1_0.25-128.py', 'x.pth', 'not an embedding network'),
     ],
 )

@@ -115,8 +115,8 @@ def test_other_files_are_no_yunet(tmp_path):
 
 
 def test_our_own_detectors_give_boxes(shared):
-    config = 'configs/detection/ssd_mbv1_tf_bccd.py'
-    cells = BoxDetector(config, 'ssd_mbv1_tf_bccd', name='WBC')
+    config = 'configs/detection/ssd_mbv1_0.75_tf_bccd.py'
+    cells = BoxDetector(config, 'ssd_mbv1_0.75_tf_bccd', name='WBC')
     from mbv1_backbone.images import read_image
 
     image = read_image(next((shared / 'bccd').rglob('BloodImage_00000.jpg')))
@@ -125,4 +125,4 @@ def test_our_own_detectors_give_boxes(shared):
     assert faces.landmarks is None
     assert FaceFinder(cells)(image, 96)[0].shape == (96, 96, 3)
     with pytest.raises(InputError, match="has no class 'face', only Platelets, RBC, WBC"):
-        BoxDetector(config, 'ssd_mbv1_tf_bccd')
+        BoxDetector(config, 'ssd_mbv1_0.75_tf_bccd')
