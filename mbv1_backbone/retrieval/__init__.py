@@ -3,7 +3,7 @@
 from mbv1_backbone.retrieval.calibration import Calibration, calibrate
 from mbv1_backbone.retrieval.gallery import Added, Gallery
 from mbv1_backbone.retrieval.index import choose_factory
-from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match
+from mbv1_backbone.retrieval.records import Entry, Found, IdentityMatch, Match, Matches
 from mbv1_backbone.retrieval.shards import ShardMatch, Shards
 from mbv1_backbone.retrieval.tuning import tune
 
@@ -11,9 +11,11 @@ __all__ = [
     'Added',
     'Calibration',
     'Entry',
+    'Found',
     'Gallery',
     'IdentityMatch',
     'Match',
+    'Matches',
     'ShardMatch',
     'Shards',
     'calibrate',

@@ -22,9 +22,9 @@ from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.records import (
     Entry,
+    Found,
     IdentityMatch,
     Match,
-    Matches,
     check_text,
     check_vectors,
 )
@@ -324,7 +324,7 @@ class Gallery:
         metadata: Mapping[str, Any] | None = None,
         nprobe: int | None = None,
         ef_search: int | None = None,
-    ) -> list[Matches]:
+    ) -> Found:
         """The ``k`` most alike entries of each embedding.
 
         Args:
@@ -353,10 +353,7 @@ class Gallery:
             scores, ids = index.search(array, k, among, nprobe, ef_search)
             names = self._live.catalog.__getitem__
         counts = ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()  # scores fall from left to right
-        return [
-            Matches(names, row_ids[:count], row_scores[:count])
-            for row_ids, row_scores, count in zip(ids, scores, counts, strict=True)
-        ]
+        return Found(names, ids, scores, counts)
 
     def search_identities(
         self,

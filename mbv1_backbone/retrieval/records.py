@@ -97,6 +97,43 @@ class Matches(Sequence[Match]):
         return repr(list(self))
 
 
+class Found(Sequence[Matches]):
+    """What a search found: the ``Matches`` of each probe, as good as a list of them."""
+
+    __slots__ = ('_counts', '_ids', '_names', '_scores')
+
+    def __init__(
+        self, names: Callable[[int], tuple[str, str]], ids: np.ndarray, scores: np.ndarray, counts: list[int]
+    ) -> None:
+        self._names = names
+        self._ids = ids
+        self._scores = scores
+        self._counts = counts  # of each row, how many at its beginning are matches
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @overload
+    def __getitem__(self, probe: int) -> Matches: ...
+
+    @overload
+    def __getitem__(self, probe: slice) -> Found: ...
+
+    def __getitem__(self, probe: int | slice) -> Matches | Found:
+        if isinstance(probe, slice):
+            return Found(self._names, self._ids[probe], self._scores[probe], self._counts[probe])
+        count = self._counts[probe]
+        return Matches(self._names, self._ids[probe, :count], self._scores[probe, :count])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
 @dataclass(frozen=True)
 class IdentityMatch:
     """A person who was found.
