@@ -139,7 +139,7 @@ class FaceEmbedder:
         return dict(face=found, size=self.input_size, colours='grey' if self.recipe.gray else 'RGB')
 
     def embed(
-        self, images: Sequence[FaceLike], batch_size: int = 32, flip: bool = False, progress: bool = False
+        self, images: Sequence[FaceLike], batch_size: int = 8, flip: bool = False, progress: bool = False
     ) -> Embedded:
         """Embed faces.
 
