@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--policy', choices=[p for p in POLICIES if p != 'all'], default='largest')
     parser.add_argument('--flip', action='store_true', help='average with the mirrored face')
-    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--batch-size', type=int, default=8)
     return parser.parse_args()
 
 
