@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mbv1_backbone.deploy.sessions import Session
+from mbv1_backbone.deploy.sessions import Session, top_left
 
 
 class ExportedModel(BaseModel):
@@ -34,7 +34,8 @@ class ExportedModel(BaseModel):
 
     def test_step(self, data: dict[str, Any]) -> list[Any]:
         """Samples with what was found in ``inputs``, a list of BGR uint8 (3, H, W)."""
-        images = np.stack([self._fitted(image.numpy()[::-1].transpose(1, 2, 0)) for image in data['inputs']])
+        rgb = [image.numpy()[::-1].transpose(1, 2, 0) for image in data['inputs']]
+        images = np.stack([top_left(image, self.session.about) for image in rgb])
         samples = data['data_samples']
         if self.session.about.kind == 'embedder':
             for sample, embedding in zip(samples, self.session.run(images)[0], strict=True):
@@ -49,14 +50,3 @@ class ExportedModel(BaseModel):
                 labels=torch.from_numpy(labels[kept]),
             )
         return list(samples)
-
-    def _fitted(self, image: np.ndarray) -> np.ndarray:
-        """An image that keeps its shape, at the top left of the input; the rest is of the mean colour."""
-        height, width = self.session.about.size
-        if image.shape[:2] == (height, width):
-            return image
-        if image.shape[0] > height or image.shape[1] > width:
-            raise ValueError(f'images must be at most {height} x {width}, got {image.shape[:2]}')
-        whole: np.ndarray = np.full((height, width, 3), np.round(self.session.about.recipe['mean']), np.uint8)
-        whole[: image.shape[0], : image.shape[1]] = image
-        return whole

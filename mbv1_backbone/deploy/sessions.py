@@ -130,6 +130,20 @@ class Int8Error(InputError):
     """OpenVINO 2026.4 computes our int8 graphs wrongly: the SSD's finds nothing, ONNX Runtime's all."""
 
 
+def top_left(image: np.ndarray, about: About) -> np.ndarray:
+    """An RGB image (h, w, 3) at the top left of the input, uint8 (H, W, 3); the rest is of the mean colour.
+
+    Raises:
+        ValueError: If it is larger.
+    """
+    height, width = about.size
+    if image.shape[0] > height or image.shape[1] > width:
+        raise ValueError(f'images must be at most {height} x {width}, got {image.shape[:2]}')
+    whole: np.ndarray = np.full((height, width, 3), np.round(about.recipe['mean']), np.uint8)
+    whole[: image.shape[0], : image.shape[1]] = image
+    return whole
+
+
 def bf16_is_fast() -> bool:
     """Whether this processor multiplies in bfloat16, and so does faster."""
     try:

@@ -18,7 +18,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from mbv1_backbone.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.deploy.sessions import SUFFIXES, About, Session, open_session
+from mbv1_backbone.deploy.sessions import SUFFIXES, About, Session, open_session, top_left
 from mbv1_backbone.engine.checkpoint import load_weights
 from mbv1_backbone.engine.config import load_config
 from mbv1_backbone.errors import InputError, user_errors
@@ -173,9 +173,7 @@ def fit(image: np.ndarray, about: About) -> tuple[np.ndarray, tuple[float, float
         return cv2.resize(image, (new_w, new_h)), (new_w / width, new_h / height)
     factor = min(new_h / height, new_w / width)
     size = (int(width * factor + 0.5), int(height * factor + 0.5))
-    whole: np.ndarray = np.full((new_h, new_w, 3), np.round(about.recipe['mean']), np.uint8)
-    whole[: size[1], : size[0]] = cv2.resize(image, size)
-    return whole, (size[0] / width, size[1] / height)
+    return top_left(cv2.resize(image, size), about), (size[0] / width, size[1] / height)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from mbv1_backbone.errors import InputError
+
+T = TypeVar('T')
 
 MAX_TEXT = 4096  # characters of an identity or a file name
 _UNIT = 1e-6  # from 1, a length that is 1
@@ -55,7 +57,21 @@ class Match:
     distance: float
 
 
-class Matches(Sequence[Match]):
+class _ListLike(Sequence[T]):
+    """Equal to a list of the same, and shown as one."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class Matches(_ListLike[Match]):
     """The matches of one probe, by falling score: as good as a list of them, made when they are looked at.
 
     So a search costs hardly more than FAISS's own. What was found stays as it was found, whatever is
@@ -88,16 +104,8 @@ class Matches(Sequence[Match]):
         entry_id, score = int(self.ids[place]), min(1.0, max(-1.0, float(self.scores[place])))
         return Match(entry_id, *self._names(entry_id), score, 2.0 - 2.0 * score)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(list(self))
-
-
-class Found(Sequence[Matches]):
+class Found(_ListLike[Matches]):
     """What a search found: the ``Matches`` of each probe, as good as a list of them."""
 
     __slots__ = ('_counts', '_ids', '_names', '_scores')
@@ -124,14 +132,6 @@ class Found(Sequence[Matches]):
             return Found(self._names, self._ids[probe], self._scores[probe], self._counts[probe])
         count = self._counts[probe]
         return Matches(self._names, self._ids[probe, :count], self._scores[probe, :count])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(list(self))
 
 
 @dataclass(frozen=True)
