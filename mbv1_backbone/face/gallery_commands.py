@@ -142,9 +142,12 @@ def compact(args: Namespace) -> None:
 
 
 def merge(args: Namespace) -> None:
-    """Add other galleries' entries."""
+    """Add other galleries' entries; a gallery that is not there is made."""
+    sources = [Gallery(source) for source in args.sources]
+    if not Path(args.gallery).exists():
+        pins = sources[0].pins
+        Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
-        sources = [Gallery(source) for source in args.sources]
         with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
             counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):

@@ -352,7 +352,7 @@ class Gallery:
             )
             scores, ids = index.search(array, k, among, nprobe, ef_search)
             names = self._live.catalog.__getitem__
-        counts = ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()  # scores fall from left to right
+        counts = _counts(ids, scores, floor)
         return Found(names, ids, scores, counts)
 
     def search_identities(
@@ -505,6 +505,13 @@ class Gallery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _counts(ids: np.ndarray, scores: np.ndarray, floor: float) -> list[int]:
+    """How many of each row are entries that reach the floor; scores fall from left to right."""
+    if ids.size and ids[:, -1].min() >= 0 and scores[:, -1].min() >= floor:
+        return [ids.shape[1]] * len(ids)
+    return ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()
 
 
 def _check_k(k: int) -> None:

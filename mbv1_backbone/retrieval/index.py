@@ -96,6 +96,8 @@ class SearchIndex:
         self.factory = factory
         self.trained_for = trained_for
         self.removable = _can_remove(index)
+        self._lists = _lists(index)  # looked for once: a search is short
+        self._graph = self._lists is None and isinstance(faiss.downcast_index(index.index), faiss.IndexHNSW)
         self._gone: np.ndarray = np.zeros(0, np.int64)
 
     @classmethod
@@ -170,8 +172,8 @@ class SearchIndex:
         if wider == 0 or not len(vectors) or (among is not None and not len(among)):
             return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
         parameters = self._parameters(among, nprobe, ef_search)
-        if (lists := _lists(self.faiss)) is not None:
-            lists.parallel_mode = int(len(vectors) == 1)  # all cores for one probe: its lists are shared out
+        if self._lists is not None:  # all cores for one probe: its lists are shared out
+            self._lists.parallel_mode = int(len(vectors) == 1)
         scores, ids = self.faiss.search(vectors, wider, params=parameters)
         if len(self._gone):
             hidden = np.isin(ids, self._gone)
@@ -183,27 +185,24 @@ class SearchIndex:
     def _parameters(self, among: np.ndarray | None, nprobe: int | None, ef_search: int | None) -> Any:
         selector = None if among is None else faiss.IDSelectorBatch(np.asarray(among, np.int64))
         options: dict[str, Any] = {} if selector is None else dict(sel=selector)
-        if (lists := _lists(self.faiss)) is not None:
+        if (lists := self._lists) is not None:
             return faiss.SearchParametersIVF(
                 nprobe=min(nprobe or self.default_nprobe(), lists.nlist), **options
             )
-        if self._graph():
+        if self._graph:
             return faiss.SearchParametersHNSW(efSearch=ef_search or 64, **options)
         return faiss.SearchParameters(**options) if options else None
 
     def default_nprobe(self) -> int:
         """Lists to look through where nobody says: one in 32, at least 8."""
-        lists = _lists(self.faiss)
+        lists = self._lists
         return 1 if lists is None else max(8, lists.nlist // 32)
 
     def breadth(self) -> tuple[str, int] | None:
         """What widens a search, ``nprobe`` or ``ef_search``, and its greatest value; None if exact."""
-        if (lists := _lists(self.faiss)) is not None:
+        if (lists := self._lists) is not None:
             return 'nprobe', int(lists.nlist)
-        return ('ef_search', max(1, int(self.faiss.ntotal))) if self._graph() else None
-
-    def _graph(self) -> bool:
-        return isinstance(faiss.downcast_index(self.faiss.index), faiss.IndexHNSW)
+        return ('ef_search', max(1, int(self.faiss.ntotal))) if self._graph else None
 
     def write(self, file: BinaryIO) -> str:
         """Write the index as FAISS does, piece by piece; the SHA-256 of what was written."""

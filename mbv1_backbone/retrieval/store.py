@@ -111,11 +111,12 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the file, whatever is written meanwhile. May be nested."""
+        connection = getattr(self._local, 'connection', None)
+        if connection is not None and connection.in_transaction:  # whose own errors are told outside
+            yield connection
+            return
         with self._errors():
             connection = self._connection()
-            if connection.in_transaction:
-                yield connection
-                return
             connection.execute('BEGIN')
             try:
                 yield connection

@@ -180,7 +180,9 @@ def test_parts_built_apart_merge_into_the_whole(people, embedder, tmp_path, caps
         code, out, _ = call(capsys, 'build', tmp_path / str(part), people, *model, '--part', f'{part}/3')
         assert code == 0
         assert f'entries of {2 if part == 0 else 1} people' in out
-    assert '12 entries now' in call(capsys, 'merge', *(tmp_path / str(part) for part in range(3)))[1]
+    parts = [tmp_path / str(part) for part in range(3)]
+    assert '12 entries now' in call(capsys, 'merge', tmp_path / 'whole', *parts)[1]
+    assert '12 entries now' in call(capsys, 'merge', *parts)[1]
     for wrong in ('3/3', '1', 'a/b', '-1/2'):
         code, _, err = call(capsys, 'build', tmp_path / 'x', people, *model, f'--part={wrong}')
         assert (code, '--part must be I/N' in err) == (2, True)
