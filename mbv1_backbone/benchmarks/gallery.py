@@ -285,7 +285,7 @@ def _numpy(vectors: np.ndarray, some: np.ndarray) -> np.ndarray:
 
 def _hnswlib(vectors: np.ndarray) -> Callable[[int], Search]:
     index = importlib.import_module('hnswlib').Index(space='ip', dim=DIM)
-    index.init_index(max_elements=len(vectors), M=16, ef_construction=100)
+    index.init_index(max_elements=len(vectors), M=16, ef_construction=200)
     index.add_items(vectors)
 
     def of_width(width: int) -> Search:
