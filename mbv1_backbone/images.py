@@ -55,6 +55,12 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
         raise InputError(f'{name}: {reason}') from error
 
 
+def middle_square(image: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of an image (H, W, 3) uint8, as classifiers are fed it: (size, size, 3)."""
+    square = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square)
+
+
 def find_images(patterns: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The image files that paths, folders (searched through) and globs name, sorted within each.
 

@@ -2,62 +2,73 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from mbv1_backbone.detection.detector import Detector, image_ids
-from mbv1_backbone.detection.draw import draw_boxes, save_png
+from mbv1_backbone.deploy.loading import add_arguments, asked, load
+from mbv1_backbone.detection.detector import Detections, Detector, image_ids
+from mbv1_backbone.detection.draw import draw_boxes, picture_names, save_png
 from mbv1_backbone.errors import InputError, command_line
 from mbv1_backbone.files import write_json
-from mbv1_backbone.images import find_images, read_image
+from mbv1_backbone.images import find_images
+from mbv1_backbone.overlap import ahead
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Detect objects: pictures and detections.json.')
     parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser.add_argument('checkpoint', help='file, name in the model zoo, or file of tools/export.py')
     parser.add_argument('images', nargs='+', help='image files, folders or globs')
     parser.add_argument('--out-dir', required=True, help='folder for the pictures and detections.json')
+    parser.add_argument('--no-pictures', action='store_true', help='write detections.json alone')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='leave out detections below it (default .3)'
     )
     parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--device', default='cpu', help='cpu, cuda:0, ...')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda:0, ...; other than cpu: PyTorch')
+    add_arguments(parser)
     return parser.parse_args()
 
 
 @command_line
 def main() -> None:
     args = parse_args()
+    if args.batch_size < 1:
+        raise InputError(f'--batch-size must be at least 1, got {args.batch_size}')
     paths = find_images(args.images)
-    detector = Detector.load(args.config, args.checkpoint, args.device)
+    if args.device == 'cpu':
+        detector = load(args.config, args.checkpoint, kind='detector', **asked(args))
+    else:
+        detector = Detector.load(args.config, args.checkpoint, args.device)
+    print(detector.backend)
     out, results, unread = Path(args.out_dir), [], []
-    numbered = list(zip(image_ids(paths), paths, strict=True))
-    width = len(str(len(paths)))
-    repeated = len({path.stem for path in paths}) < len(paths)
+    names = picture_names(paths)
+
+    def seen() -> Iterator[tuple[str, np.ndarray, Detections]]:
+        stream = detector.stream(paths, args.batch_size)
+        for image_id, path, name, found in zip(image_ids(paths), paths, names, stream, strict=True):
+            if isinstance(found, InputError):
+                unread.append(str(found))
+                continue
+            kept = found.detections.above(args.score_thr)
+            results.extend(detector.to_coco(kept, image_id, str(path)))
+            yield name, found.image, kept
+
+    def draw(item: tuple[str, np.ndarray, Detections]) -> None:
+        name, image, kept = item
+        if not args.no_pictures:
+            save_png(draw_boxes(image, kept.boxes, kept.labels, detector.classes, kept.scores), out / name)
+
     with tqdm(total=len(paths), unit='image') as bar:
-        for start in range(0, len(paths), args.batch_size):
-            batch = []
-            for position, (image_id, path) in enumerate(numbered[start : start + args.batch_size], start + 1):
-                try:
-                    batch.append((position, image_id, path, read_image(path)))
-                except InputError as error:
-                    unread.append(str(error))
-            found = detector.detect([image for *_, image in batch], args.batch_size)
-            for (position, image_id, path, image), detections in zip(batch, found, strict=True):
-                kept = detections.above(args.score_thr)
-                results += detector.to_coco(kept, image_id, str(path))
-                name = f'{position:0{width}}_{path.stem}.png' if repeated else f'{path.stem}.png'
-                drawn = draw_boxes(image, kept.boxes, kept.labels, detector.classes, kept.scores)
-                save_png(drawn, out / name)
-            bar.update(min(args.batch_size, len(paths) - start))
+        for _ in ahead(draw, seen(), threads=2, most=4):
+            bar.update()
     if len(unread) == len(paths):
         raise InputError(f'none of {len(paths)} images could be read; the first: {unread[0]}')
     write_json(out / 'detections.json', results, indent=1)
-    print(
-        f'{out}: {len(results)} detections in {len(paths) - len(unread)} images, detections.json and pictures'
-    )
+    print(f'{out}: {len(results)} detections in {len(paths) - len(unread)} images')
     for reason in unread:
         print(f'left out: {reason}')
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from mbv1_backbone.deploy.loading import add_arguments, asked, load
 from mbv1_backbone.errors import InputError, command_line
-from mbv1_backbone.face.embedder import FaceEmbedder
 from mbv1_backbone.face.evaluation import write_embeddings
 from mbv1_backbone.face.finding import POLICIES, face_finder
 from mbv1_backbone.images import find_images
@@ -15,7 +15,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Write embeddings of all images of a folder: files (relative to it) and embeddings.'
     )
-    parser.add_argument('model', help='checkpoint, published weights, name in the model zoo, or a config')
+    parser.add_argument(
+        'model', help='checkpoint, published weights, name in the model zoo, exported file, or a config'
+    )
     parser.add_argument('folder')
     parser.add_argument('--out', required=True, help='.npz file to write')
     parser.add_argument('--checkpoint', help='of the config')
@@ -25,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--policy', choices=[p for p in POLICIES if p != 'all'], default='largest')
     parser.add_argument('--flip', action='store_true', help='average with the mirrored face')
     parser.add_argument('--batch-size', type=int, default=8)
+    add_arguments(parser)
     return parser.parse_args()
 
 
@@ -38,7 +41,9 @@ def main() -> None:
     if not Path(args.folder).is_dir():
         raise InputError(f'{args.folder}: no such folder')
     images = find_images([args.folder])
-    embedder = FaceEmbedder.load(args.model, args.checkpoint, face_finder(args.detector, args.policy))
+    finder = face_finder(args.detector, args.policy)
+    embedder = load(args.model, args.checkpoint, kind='embedder', finder=finder, **asked(args))
+    print(embedder.backend)
     found = embedder.embed(images, args.batch_size, args.flip, progress=True)
     names = [path.relative_to(args.folder).as_posix() for path in images]
     for index, reason in found.failures.items():

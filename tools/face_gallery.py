@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from mbv1_backbone.deploy.loading import add_arguments
 from mbv1_backbone.errors import command_line
 from mbv1_backbone.face import gallery_commands as commands
 from mbv1_backbone.face.finding import POLICIES
@@ -19,10 +20,13 @@ def parse_args() -> argparse.Namespace:
         return made
 
     model = argparse.ArgumentParser(add_help=False)
-    model.add_argument('--model', required=True, help='name in the model zoo, weights, checkpoint or config')
+    model.add_argument(
+        '--model', required=True, help='name in the model zoo, weights, checkpoint, exported file or config'
+    )
     model.add_argument('--checkpoint', help='of the config')
     model.add_argument('--detector', help="YuNet's .onnx file: find and align faces in whole photographs")
     model.add_argument('--policy', choices=POLICIES, default='largest', help='of several faces in an image')
+    add_arguments(model)
     which = argparse.ArgumentParser(add_help=False)
     which.add_argument('--identity', help='this person only')
     which.add_argument('--where', nargs='+', metavar='KEY=VALUE', help='entries with this metadata only')

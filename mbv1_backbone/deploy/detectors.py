@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import DeltaXYWHBBoxCoder, delta2bbox
+from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
@@ -14,6 +15,7 @@ from torchvision.ops import batched_nms, roi_align
 from mbv1_backbone.deploy.graphs import Graph, Normalise
 
 Size = tuple[int, int]  # height and width in pixels
+_MAX_ZOOM = -math.log(16 / 1000)  # of a side, as a logarithm: mmdet's wh_ratio_clip
 
 
 def detector_graph_of(model: Any, size: Size) -> DetectorGraph:
@@ -46,7 +48,7 @@ class DetectorGraph(Graph):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.normalise, self.model = Normalise(model), model
+        self.normalise, self.model = Normalise.of(model), model
 
     @torch.no_grad()
     def _maps(self, size: Size) -> Sequence[Tensor]:
@@ -86,9 +88,8 @@ class TwoStage(DetectorGraph):
         logits, deltas = self._classified(maps, regions)
         count, classes = regions.shape[1], logits.shape[-1] - 1
         scores = logits.softmax(-1)[:, :-1].reshape(-1, count, classes) * (kept > 0).unsqueeze(-1)
-        around = regions.unsqueeze(2).expand(-1, -1, classes, -1).reshape(-1, 4)
-        boxes = _decode(self.coder, around, deltas.reshape(-1, 4), self.size)
-        boxes = boxes.reshape(-1, count * classes, 4)
+        encoded = deltas.reshape(-1, count, classes, 4)
+        boxes = decoded(self.coder, regions.unsqueeze(2), encoded, self.size).reshape(-1, count * classes, 4)
         labels = torch.arange(classes).repeat(count)
         apart = boxes + (labels * (max(self.size) + 1.0)).view(1, -1, 1)  # classes do not overlap there
         best, _, which = suppressed(apart, scores.flatten(1).unsqueeze(-1), *_limits(self.cfg))
@@ -137,7 +138,10 @@ class Places(nn.Module):
         logits, encoded = self.head(maps)[:2]
         if hasattr(self.head, '_without_background'):
             logits = [self.head._without_background(level) for level in logits]
-        boxes = [self._decoded(level, deltas) for level, deltas in enumerate(encoded)]
+        boxes = []
+        for level, deltas in enumerate(encoded):
+            flat = deltas.permute(0, 2, 3, 1).reshape(deltas.shape[0], -1, 4)
+            boxes.append(decoded(self.coder, getattr(self, f'anchors_{level}'), flat, self.size))
         return boxes, [self._candidates(self._scores(level)) for level in logits]
 
     def _scores(self, logits: Tensor) -> Tensor:
@@ -152,12 +156,6 @@ class Places(nn.Module):
             return scores
         least = flat.topk(most, dim=1).values[:, -1:].unsqueeze(-1)
         return scores * (scores >= least)
-
-    def _decoded(self, level: int, deltas: Tensor) -> Tensor:
-        batch, anchors = deltas.shape[0], getattr(self, f'anchors_{level}')
-        flat = deltas.permute(0, 2, 3, 1).reshape(-1, 4)
-        everywhere = anchors.unsqueeze(0).expand(batch, -1, -1).reshape(-1, 4)
-        return _decode(self.coder, everywhere, flat, self.size).reshape(batch, -1, 4)
 
 
 def suppressed(
@@ -229,8 +227,19 @@ def _coder(head: Any) -> Any:
     return coder
 
 
-def _decode(coder: Any, anchors: Tensor, deltas: Tensor, size: Size) -> Tensor:
-    return delta2bbox(anchors, deltas, coder.means, coder.stds, size, 16 / 1000, coder.clip_border)
+def decoded(coder: Any, anchors: Tensor, deltas: Tensor, size: Size) -> Tensor:
+    """Boxes of a ``DeltaXYWHBBoxCoder``, all (..., 4), as mmdet's ``delta2bbox`` computes them.
+
+    Written so that OpenVINO still folds the first convolution's bias, which it does not with mmdet's.
+    """
+    shift, zoom = (deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)).split(2, -1)
+    sides = anchors[..., 2:] - anchors[..., :2]
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2 + shift * sides
+    half = sides / 2 * zoom.clamp(-_MAX_ZOOM, _MAX_ZOOM).exp()
+    boxes = torch.cat([centres - half, centres + half], -1)
+    if not coder.clip_border:
+        return boxes
+    return boxes.clamp(min=0).minimum(boxes.new_tensor([size[1], size[0]] * 2))
 
 
 def _chosen(boxes: Tensor, which: Tensor) -> Tensor:

@@ -7,68 +7,19 @@ import io
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
-from mbv1_backbone.deploy.graphs import EmbedderGraph, Graph
+from mbv1_backbone.deploy.graphs import Graph
 from mbv1_backbone.deploy.sessions import KEY, SUFFIXES, About
 from mbv1_backbone.errors import InputError
-from mbv1_backbone.face.embedder import FaceEmbedder
 from mbv1_backbone.files import write_atomically
-from mbv1_backbone.recipe import recipe_of
-from mbv1_backbone.weights.store import fingerprint
 
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 _OPSET = 17
 _EXACT = 'bbox_head'  # in the names of layers that int8 leaves as they are: they place and score boxes
-
-
-def embedder_graph(embedder: FaceEmbedder, precision: str) -> tuple[Graph, About]:
-    """The graph of a face embedder, and what its file says."""
-    about = About(
-        kind='embedder',
-        size=(embedder.input_size,) * 2,
-        precision=precision,
-        fingerprint=embedder.fingerprint,
-        recipe=asdict(embedder.recipe),
-        dims=embedder.dims,
-    )
-    return EmbedderGraph(embedder.model), about
-
-
-def detector_graph(detector: Any, cfg: Config, precision: str) -> tuple[Graph, About]:
-    """The graph of a detector (``detection.detector.Detector``) of a config, and what its file says.
-
-    Raises:
-        InputError: If the detector is of a kind that cannot be exported, or its images are not resized.
-    """
-    from mbv1_backbone.deploy.detectors import detector_graph_of  # faces do without mmdet
-
-    resize = next((s for s in cfg.test_dataloader.dataset.pipeline if s.type.endswith('Resize')), None)
-    if resize is None:
-        raise InputError(f'config {cfg.filename}: its test pipeline has no Resize, which says the size')
-    width, height = (resize.scale,) * 2 if isinstance(resize.scale, int) else resize.scale
-    recipe = recipe_of(detector.model, f'config {Path(cfg.filename).stem}')
-    if recipe is None:
-        raise InputError(f'config {cfg.filename}: its backbone is not MobileNetV1')
-    about = About(
-        kind='detector',
-        size=(height, width),
-        precision=precision,
-        fingerprint=fingerprint(detector.model.state_dict()),
-        recipe=asdict(recipe),
-        classes=detector.classes,
-        keep_ratio=resize.get('keep_ratio', False),
-    )
-    try:
-        return detector_graph_of(detector.model, about.size), about
-    except ValueError as error:
-        raise InputError(f'config {cfg.filename}: {error}') from error
 
 
 def write(graph: Graph, about: About, path: Path, calibration: Sequence[np.ndarray] = ()) -> None:
@@ -127,7 +78,7 @@ def _onnx(graph: Graph, about: About) -> bytes:
             written,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_axes={name: {0: 'batch'} for name in names},
+            dynamic_axes={name: _free_axes(name, graph, about) for name in names},
             opset_version=_OPSET,
             dynamo=False,  # whose graphs hold a suppression of a whole batch as one operator
         )
@@ -135,6 +86,16 @@ def _onnx(graph: Graph, about: About) -> bytes:
     model.metadata_props.add(key=KEY, value=about.as_text())
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _free_axes(name: str, graph: Graph, about: About) -> dict[int, str]:
+    """Which axes of an input or output may have any size."""
+    axes = {0: 'batch'}
+    if about.any_size and name in graph.inputs:
+        axes |= {1: 'height', 2: 'width'}
+    elif about.any_size and about.kind == 'backbone':
+        axes |= {2: f'{name}_height', 3: f'{name}_width'}
+    return axes
 
 
 def _quantised(source: Path, calibration: Sequence[np.ndarray]) -> Path:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import queue
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from mbv1_backbone.errors import InputError
 
 SUFFIXES = ('.onnx', '.xml')
 BACKENDS = ('auto', 'openvino', 'onnxruntime')
+MODES = ('latency', 'throughput')
+KINDS = ('embedder', 'detector', 'classifier', 'backbone')
 KEY = 'mbv1'  # under which a file says what it is
 Outputs = tuple[np.ndarray, ...]
 
@@ -26,7 +29,7 @@ class About:
     """What an exported file says of itself.
 
     Attributes:
-        kind: ``'embedder'`` or ``'detector'``.
+        kind: One of ``KINDS``.
         size: Height and width of the input, in pixels.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         fingerprint: SHA-256 of the weights that it was made of.
@@ -34,6 +37,8 @@ class About:
         classes: A detector's.
         keep_ratio: Whether images keep their shape in the input, at its top left, or are stretched to it.
         dims: Values of an embedding.
+        any_size: Whether images may have another size than ``size``; then of multiples of ``multiple``.
+        multiple: Of pixels.
     """
 
     kind: str
@@ -44,6 +49,8 @@ class About:
     classes: tuple[str, ...] = ()
     keep_ratio: bool = False
     dims: int = 0
+    any_size: bool = False
+    multiple: int = 1
     format: int = field(default=1)
 
     def as_text(self) -> str:
@@ -76,7 +83,8 @@ class Session:
         about: What it says of itself.
         backend: What runs it, and which version.
         precision: What it computes in: ``fp32``, ``bf16`` or ``int8``.
-        run: From images uint8 (N, H, W, 3) in RGB to its outputs.
+        run: From images uint8 (N, H, W, 3) in RGB to its outputs; from several threads at once.
+        parallel: How many threads should run it to keep the processor busy.
     """
 
     path: Path
@@ -84,10 +92,14 @@ class Session:
     backend: str
     precision: str
     run: Callable[[np.ndarray], Outputs]
+    parallel: int = 1
+
+    def __str__(self) -> str:
+        return f'{self.backend}, {self.precision}'
 
 
 def open_session(
-    path: str | os.PathLike[str], backend: str = 'auto', threads: int | None = None, latency: bool = False
+    path: str | os.PathLike[str], backend: str = 'auto', threads: int | None = None, mode: str = 'latency'
 ) -> Session:
     """Open a file of ``tools/export.py``.
 
@@ -96,12 +108,13 @@ def open_session(
         backend: ``'openvino'``, ``'onnxruntime'``, or ``'auto'``: OpenVINO where it is installed, else ONNX
             Runtime, and ONNX Runtime for int8. OpenVINO computes in bfloat16 where the processor does and the
             file is ``.onnx`` or was exported for it.
-        threads: To use; None for all.
-        latency: For single images in a hurry rather than for many of them (OpenVINO).
+        threads: Cores to use; None for all.
+        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO works on several at once,
+            a core on each, which takes longer for each of them, but less for all.
 
     Raises:
-        InputError: If the file is missing, damaged or not of this project, or the backend is not installed
-            or cannot read it.
+        InputError: If a value is out of its range, the file is missing, damaged or not of this project, or
+            the backend is not installed or cannot read it.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -110,6 +123,10 @@ def open_session(
         raise InputError(f'{path}: no such file')
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    if mode not in MODES:
+        raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+    if threads is not None and threads < 1:
+        raise InputError(f'threads must be at least 1, got {threads}')
     if backend == 'onnxruntime' and path.suffix == '.xml':
         raise InputError(f'{path}: onnxruntime reads .onnx files only')
     usable = ('openvino',) if path.suffix == '.xml' else ('openvino', 'onnxruntime')
@@ -119,7 +136,7 @@ def open_session(
         raise InputError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
     if there[0] == 'openvino':
         try:
-            return _openvino(path, threads, latency)
+            return _openvino(path, threads, mode)
         except Int8Error:
             if 'onnxruntime' not in there:
                 raise
@@ -171,7 +188,7 @@ def _onnxruntime(path: Path, threads: int | None) -> Session:
     return Session(path, about, f'onnxruntime {runtime.__version__}', _computes(about, False), run)
 
 
-def _openvino(path: Path, threads: int | None, latency: bool) -> Session:
+def _openvino(path: Path, threads: int | None, mode: str) -> Session:
     runtime = importlib.import_module('openvino')
     core = runtime.Core()
     try:
@@ -185,18 +202,26 @@ def _openvino(path: Path, threads: int | None, latency: bool) -> Session:
     bf16 = halves and bf16_is_fast()
     options: dict[str, Any] = dict(
         INFERENCE_PRECISION_HINT='bf16' if bf16 else 'f32',
-        PERFORMANCE_HINT='LATENCY' if latency else 'THROUGHPUT',
+        PERFORMANCE_HINT=mode.upper(),
     )
     if threads is not None:
         options['INFERENCE_NUM_THREADS'] = threads
     compiled = core.compile_model(model, 'CPU', options)
-    request = compiled.create_infer_request()
+    parallel = int(compiled.get_property('OPTIMAL_NUMBER_OF_INFER_REQUESTS'))
+    free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(parallel):
+        free.put(compiled.create_infer_request())
 
     def run(images: np.ndarray) -> Outputs:
-        found = request.infer({'images': images}, share_inputs=True)
-        return tuple(np.array(found[port]) for port in compiled.outputs)
+        request = free.get()
+        try:
+            found = request.infer({'images': images}, share_inputs=True)
+            return tuple(np.array(found[port]) for port in compiled.outputs)
+        finally:
+            free.put(request)
 
-    return Session(path, about, f'openvino {runtime.__version__.split("-")[0]}', _computes(about, bf16), run)
+    version = f'openvino {runtime.__version__.split("-")[0]}'
+    return Session(path, about, version, _computes(about, bf16), run, parallel)
 
 
 def _computes(about: About, bf16: bool) -> str:

@@ -85,6 +85,16 @@ def side_by_side(*images: np.ndarray, gap: int = 4) -> np.ndarray:
     return sheet
 
 
+def picture_names(paths: Sequence[Path]) -> list[str]:
+    """A file name an image: its own, numbered where names repeat."""
+    width = len(str(len(paths)))
+    repeated = len({path.stem for path in paths}) < len(paths)
+    return [
+        f'{position:0{width}}_{path.stem}.png' if repeated else f'{path.stem}.png'
+        for position, path in enumerate(paths, 1)
+    ]
+
+
 def save_png(image: np.ndarray, path: str | Path) -> None:
     """Write an RGB uint8 image; folders are made."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +14,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 from tqdm import tqdm
 
-from mbv1_backbone.deploy.sessions import SUFFIXES, Session, open_session
+from mbv1_backbone.deploy.sessions import Session
 from mbv1_backbone.engine.checkpoint import load_weights, read_checkpoint
 from mbv1_backbone.engine.config import load_config
 from mbv1_backbone.errors import InputError, user_errors
@@ -24,12 +22,13 @@ from mbv1_backbone.face.finding import FaceFinder
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.images import read_image
+from mbv1_backbone.layers import folded
+from mbv1_backbone.overlap import DECODERS, ahead, batched
 from mbv1_backbone.recipe import Recipe, recipe_of
 from mbv1_backbone.weights.store import fingerprint
 from mbv1_backbone.zoo import find_checkpoint
 
 FaceLike: TypeAlias = str | os.PathLike[str] | np.ndarray | Tensor
-_WORKERS = 2  # threads that decode; PIL and OpenCV let go of Python's lock meanwhile
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,16 @@ class FaceEmbedder:
         dims: D.
         fingerprint: SHA-256 of the weights: what a gallery is pinned to.
         preprocessing: What is done to an image; a gallery is pinned to it, too.
+        backend: What runs the network, and in which precision.
+        parallel: Batches that go through the network at once.
 
     Example:
         >>> embedder = FaceEmbedder.load('facenet_mbv1_1.0-160_distill')  # doctest: +SKIP
         >>> embedder.embed(['a.jpg', 'b.jpg']).vectors.shape  # doctest: +SKIP
         (2, 128)
     """
+
+    parallel = 1
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class FaceEmbedder:
         bf16: bool = False,
     ) -> None:
         self.model = model.eval()
+        self._network = folded(model)
         self.bf16 = bf16
         self.recipe = recipe
         self.finder = finder
@@ -101,7 +105,7 @@ class FaceEmbedder:
 
         Args:
             source: A checkpoint or published weights, or the name of a model in the zoo: they say how the
-                network is built. Or a file of ``tools/export.py``. Or a config, with ``checkpoint``.
+                network is built. Or a config, with ``checkpoint``.
             checkpoint: Of the config.
             finder: For whole photographs.
             device: Torch's name of it.
@@ -110,10 +114,6 @@ class FaceEmbedder:
         Raises:
             InputError: If a file is missing, damaged, or not of an embedding network.
         """
-        if Path(source).suffix in SUFFIXES:
-            return ExportedEmbedder(open_session(source), finder)
-        if checkpoint is not None and Path(checkpoint).suffix in SUFFIXES:
-            return ExportedEmbedder(open_session(checkpoint), finder)
         if Path(source).suffix == '.py':
             if checkpoint is None:
                 raise InputError(f'config {source}: needs a checkpoint')
@@ -126,6 +126,11 @@ class FaceEmbedder:
         recipe = recipe_of(model, str(source))
         assert recipe is not None  # _build takes no other backbone
         return cls(model.to(device), recipe, finder, bf16)
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, and in which precision."""
+        return f'torch {torch.__version__}, {"bf16" if self.bf16 else "fp32"}'
 
     @property
     def input_size(self) -> int:
@@ -155,36 +160,25 @@ class FaceEmbedder:
         Raises:
             ValueError: If the batch size is not positive.
         """
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
-        vectors: list[np.ndarray] = [np.zeros((0, self.dims), np.float32)]
         sources: list[int] = []
         failures: dict[int, str] = {}
-        bar = tqdm(total=len(images), unit='image', disable=not progress, leave=False)
-        faces: list[np.ndarray] = []
-        with bar:
-            for index, found in enumerate(self._prepared(images, ahead=2 * batch_size)):
-                bar.update()
-                if isinstance(found, str):
-                    failures[index] = found
-                    continue
-                faces += found
-                sources += [index] * len(found)
-                while len(faces) >= batch_size:
-                    vectors.append(self.forward(faces[:batch_size], flip))
-                    faces = faces[batch_size:]
-            if faces:
-                vectors.append(self.forward(faces, flip))
-        return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures)
 
-    def _prepared(self, images: Sequence[FaceLike], ahead: int) -> Iterator[list[np.ndarray] | str]:
-        """The faces of each image, or why there are none; decoded by threads, ahead of the network."""
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            remaining = iter(images)
-            pending = [pool.submit(self._prepare, image) for image in islice(remaining, ahead)]
-            while pending:
-                yield pending.pop(0).result()
-                pending += [pool.submit(self._prepare, image) for image in islice(remaining, 1)]
+        def faces() -> Iterator[np.ndarray]:
+            found = ahead(self._prepare, images, DECODERS, most=2 * batch_size)
+            with tqdm(found, total=len(images), unit='image', disable=not progress, leave=False) as bar:
+                for index, cut_out in enumerate(bar):
+                    if isinstance(cut_out, str):
+                        failures[index] = cut_out
+                        continue
+                    sources.extend([index] * len(cut_out))
+                    yield from cut_out
+
+        def forward(batch: list[np.ndarray]) -> np.ndarray:
+            return self.forward(batch, flip)
+
+        vectors = list(ahead(forward, batched(faces(), batch_size), self.parallel, self.parallel + 1))
+        vectors.append(np.zeros((0, self.dims), np.float32))
+        return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures)
 
     def _prepare(self, image: FaceLike) -> list[np.ndarray] | str:
         try:
@@ -203,9 +197,9 @@ class FaceEmbedder:
         ]
         prepared = self.model.data_preprocessor(dict(inputs=inputs))['inputs']
         with torch.autocast(prepared.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            embeddings = self.model(prepared)
+            embeddings = self._network(prepared)
             if flip:
-                embeddings = torch.nn.functional.normalize(embeddings + self.model(prepared.flip(3)))
+                embeddings = torch.nn.functional.normalize(embeddings + self._network(prepared.flip(3)))
         return embeddings.float().cpu().numpy()
 
 
@@ -224,10 +218,16 @@ class ExportedEmbedder(FaceEmbedder):
         if session.about.kind != 'embedder':
             raise InputError(f'{session.path}: not an embedding network, but a {session.about.kind}')
         self.session = session
+        self.parallel = session.parallel
         self.recipe = Recipe.from_dict(session.about.recipe)
         self.finder = finder
         self.dims = session.about.dims
         self.fingerprint = session.about.fingerprint
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, and in which precision."""
+        return str(self.session)
 
     def forward(self, faces: Sequence[np.ndarray], flip: bool = False) -> np.ndarray:
         """Embeddings float32 (N, D) of faces that are cut out: RGB uint8, square, of the input's size."""
@@ -250,16 +250,27 @@ def _as_array(image: FaceLike) -> np.ndarray:
     return image
 
 
+def is_embedder(source: str | os.PathLike[str]) -> bool:
+    """Whether a checkpoint, published weights or a name in the zoo is of an embedding network."""
+    try:
+        return _is_embedder(*read_checkpoint(find_checkpoint(source)))
+    except InputError:  # other projects' formats
+        return False
+
+
+def _is_embedder(state: dict[str, Tensor], meta: dict[str, Any]) -> bool:
+    return bool(meta.get('recipe')) and {'head.fc.weight', 'backbone.rows.0.conv.weight'} <= state.keys()
+
+
 def _from_checkpoint(source: str | os.PathLike[str]) -> FaceEmbeddingModel:
     """A network built by what a checkpoint says of itself."""
     state, meta = read_checkpoint(find_checkpoint(source))
-    trained, linear = meta.get('recipe'), state.get('head.fc.weight')
-    if trained is None or linear is None or 'backbone.rows.0.conv.weight' not in state:
+    if not _is_embedder(state, meta):
         raise InputError(f'{source}: not the weights of an embedding network of this project')
-    recipe = Recipe.from_dict(trained)
+    recipe = Recipe.from_dict(meta['recipe'])
     config: dict[str, Any] = dict(
         backbone=dict(type='MobileNetV1', **recipe.backbone()),
-        head=dict(embedding_dims=len(linear), norm='head.norm.weight' in state),
+        head=dict(embedding_dims=len(state['head.fc.weight']), norm='head.norm.weight' in state),
         data_preprocessor=dict(**recipe.preprocessor(), input_size=recipe.input_size, gray=recipe.gray),
     )
     model = _build(dict(config, type='FaceEmbeddingModel'), str(source))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mbv1_backbone.deploy.loading import asked, load
 from mbv1_backbone.errors import InputError
 from mbv1_backbone.face.datasets import read_embeddings
 from mbv1_backbone.face.embedder import FaceEmbedder
@@ -220,7 +221,8 @@ def _sources(args: Namespace) -> list[Source]:
 
 
 def _embedder(args: Namespace) -> FaceEmbedder:
-    return FaceEmbedder.load(args.model, args.checkpoint, face_finder(args.detector, args.policy))
+    finder = face_finder(args.detector, args.policy)
+    return load(args.model, args.checkpoint, kind='embedder', finder=finder, **asked(args))
 
 
 def _metadata(pairs: list[str] | None) -> dict[str, str] | None:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from mbv1_backbone.backbone import MobileNetV1
-from mbv1_backbone.images import read_image
+from mbv1_backbone.images import middle_square, read_image
 from mbv1_backbone.weights.store import Weights
 
 
@@ -106,11 +105,6 @@ def square_batches(paths: Sequence[Path], size: int, batch_size: int = 32) -> It
     """
     with tqdm(total=len(paths), unit='image') as bar:
         for start in range(0, len(paths), batch_size):
-            batch = [_middle_square(read_image(path), size) for path in paths[start : start + batch_size]]
+            batch = [middle_square(read_image(path), size) for path in paths[start : start + batch_size]]
             yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
             bar.update(len(batch))
-
-
-def _middle_square(image: np.ndarray, size: int) -> np.ndarray:
-    square = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square)

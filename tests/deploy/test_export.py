@@ -11,10 +11,13 @@ from conftest import ROOT
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 
+from mbv1_backbone.deploy import parity
 from mbv1_backbone.deploy.detectors import detector_graph_of, suppressed
-from mbv1_backbone.deploy.export import detector_graph, embedder_graph, write
+from mbv1_backbone.deploy.export import write
+from mbv1_backbone.deploy.loading import load
 from mbv1_backbone.deploy.model import ExportedModel
 from mbv1_backbone.deploy.sessions import open_session
+from mbv1_backbone.deploy.sources import NotExportable, detector_source, embedder_source
 from mbv1_backbone.detection.agreement import share_of_same
 from mbv1_backbone.detection.detector import Detections, Detector, ExportedDetector, fit
 from mbv1_backbone.engine import load_config
@@ -59,7 +62,7 @@ def patterns(count, size=64, seed=0):
 @pytest.mark.parametrize(('name', 'backend'), [('e.onnx', 'onnxruntime'), ('e.xml', 'openvino')])
 def test_an_embedder_answers_as_the_pytorch_one(tmp_path, gray, name, backend):
     ours = tiny_embedder(gray)
-    write(*embedder_graph(ours, 'fp32'), tmp_path / name)
+    write(*embedder_source(ours, 'fp32')[:2], tmp_path / name)
     session = open_session(tmp_path / name, backend)
     assert (session.backend.split()[0], session.precision) == (backend, 'fp32')
     exported = ExportedEmbedder(session)
@@ -80,8 +83,8 @@ def test_fewer_bits_change_a_trained_embedder_little(tmp_path, shared, name, pre
     ours = FaceEmbedder.load(FACES)
     images = find_images([str(shared / 'lfw' / 'images')])[:24]
     calibration = [fit_square(read_image(path), ours.input_size) for path in images]
-    write(*embedder_graph(ours, precision), tmp_path / name, calibration)
-    exported = FaceEmbedder.load(tmp_path / name)
+    write(*embedder_source(ours, precision)[:2], tmp_path / name, calibration)
+    exported = load(tmp_path / name)
     assert (tmp_path / name).with_suffix('.bin' if name == 'e.xml' else '.onnx').stat().st_size < 0.7e6
     before, after = (e.embed(images).vectors for e in (ours, exported))
     assert (before * after).sum(1).mean() > least
@@ -89,8 +92,8 @@ def test_fewer_bits_change_a_trained_embedder_little(tmp_path, shared, name, pre
 
 def test_a_gallery_takes_the_exported_model_for_the_one_it_was_made_of(tmp_path):
     ours = tiny_embedder()
-    write(*embedder_graph(ours, 'fp32'), tmp_path / 'e.onnx')
-    exported = FaceEmbedder.load(tmp_path / 'e.onnx')
+    write(*embedder_source(ours, 'fp32')[:2], tmp_path / 'e.onnx')
+    exported = load(tmp_path / 'e.onnx')
     with Gallery.create(tmp_path / 'g', ours.dims, ours.fingerprint, ours.preprocessing) as gallery:
         gallery.check_model(exported.fingerprint, exported.preprocessing)
         hashes = [hashlib.sha256(bytes([i])).hexdigest() for i in range(4)]
@@ -108,8 +111,8 @@ def ssd():
 @pytest.mark.parametrize('name', ['s.onnx', 's.xml'])
 def test_a_detector_answers_as_the_pytorch_one(tmp_path, ssd, shared, name):
     detector, cfg = ssd
-    write(*detector_graph(detector, cfg, 'fp32'), tmp_path / name)
-    exported = Detector.load(cfg, tmp_path / name)
+    write(*detector_source(detector, cfg, 'fp32')[:2], tmp_path / name)
+    exported = load(tmp_path / name)
     assert isinstance(exported, ExportedDetector)
     assert exported.classes == detector.classes
     images = find_images([str(shared / 'bccd' / 'JPEGImages')])[:6]
@@ -123,7 +126,7 @@ def test_a_detector_answers_as_the_pytorch_one(tmp_path, ssd, shared, name):
 
 def test_an_exported_model_is_tested_in_place_of_the_model(tmp_path, ssd, shared):
     detector, cfg = ssd
-    write(*detector_graph(detector, cfg, 'fp32'), tmp_path / 's.onnx')
+    write(*detector_source(detector, cfg, 'fp32')[:2], tmp_path / 's.onnx')
     exported = ExportedModel(open_session(tmp_path / 's.onnx', 'onnxruntime'))
     pipeline = Compose([s for s in cfg.test_dataloader.dataset.pipeline if s['type'] != 'LoadAnnotations'])
     paths = find_images([str(shared / 'bccd' / 'JPEGImages')])[:2]
@@ -143,7 +146,7 @@ def test_letterboxed_images_lie_at_the_top_left_and_boxes_come_back(ssd):
     from dataclasses import replace
 
     detector, cfg = ssd
-    about = replace(detector_graph(detector, cfg, 'fp32')[1], keep_ratio=True, size=(100, 200))
+    about = replace(detector_source(detector, cfg).about, keep_ratio=True, size=(100, 200))
     image = np.full((50, 40, 3), 7, np.uint8)
     whole, scale = fit(image, about)
     assert whole.shape == (100, 200, 3)
@@ -201,13 +204,13 @@ def test_boxes_that_both_find_are_counted_once_each():
 
 def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
     ours = tiny_embedder()
-    graph, about = embedder_graph(ours, 'bf16')
+    graph, about, _ = embedder_source(ours, 'bf16')
     with pytest.raises(InputError, match=r'bf16 is for OpenVINO'):
         write(graph, about, tmp_path / 'e.onnx')
     with pytest.raises(InputError, match=r'ends in \.onnx or \.xml, got'):
         write(graph, about, tmp_path / 'e.pb')
     with pytest.raises(InputError, match='int8 needs images to calibrate on'):
-        write(*embedder_graph(ours, 'int8'), tmp_path / 'e.onnx')
+        write(*embedder_source(ours, 'int8')[:2], tmp_path / 'e.onnx')
     assert list(tmp_path.iterdir()) == []
     (tmp_path / 'x.onnx').write_text('no')
     (tmp_path / 'x.xml').write_text('no')
@@ -221,9 +224,9 @@ def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
     ):
         with pytest.raises(InputError, match=complaint):
             open_session(tmp_path / path, backend)
-    write(*embedder_graph(ours, 'fp32'), tmp_path / 'e.onnx')
+    write(*embedder_source(ours, 'fp32')[:2], tmp_path / 'e.onnx')
     with pytest.raises(InputError, match='not a detector, but an embedder'):
-        Detector.load(ssd[1], tmp_path / 'e.onnx')
+        load(tmp_path / 'e.onnx', kind='detector')
     model = onnx.load(tmp_path / 'e.onnx')
     del model.metadata_props[:]
     onnx.save(model, tmp_path / 'e.onnx')
@@ -250,7 +253,7 @@ def test_every_kind_of_detector_answers_as_the_pytorch_one(tmp_path, shared, nam
             if ('cls' in key or 'reg' in key) and weight.ndim > 1:
                 weight.normal_(0, 0.02)
     ours = Detector(model, cfg.test_dataloader.dataset.pipeline, [str(label) for label in range(80)])
-    write(*detector_graph(ours, cfg, 'fp32'), tmp_path / 'd.onnx')
+    write(*detector_source(ours, cfg, 'fp32')[:2], tmp_path / 'd.onnx')
     exported = ExportedDetector(open_session(tmp_path / 'd.onnx', 'onnxruntime'))
     images = find_images([str(shared / 'coco' / 'val2017')])[:2]
     for before, after in zip(ours.detect(images), exported.detect(images), strict=True):
@@ -267,8 +270,8 @@ def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):
     kind = detector.model.bbox_head.test_cfg.nms.type
     detector.model.bbox_head.test_cfg.nms.type = 'soft_nms'
     try:
-        with pytest.raises(InputError, match=r"test_cfg\.nms must be of type 'nms', got 'soft_nms'"):
-            detector_graph(detector, cfg, 'fp32')
+        with pytest.raises(NotExportable, match=r"test_cfg\.nms must be of type 'nms', got 'soft_nms'"):
+            detector_source(detector, cfg)
     finally:
         detector.model.bbox_head.test_cfg.nms.type = kind
 
@@ -287,7 +290,7 @@ def test_the_tool_compares_and_removes_what_is_out_of_tolerance(tmp_path, shared
     assert tool.main() == 0
     assert 'same_boxes           1' in capsys.readouterr().out
     assert out.exists()
-    monkeypatch.setitem(tool.parity.LEAST_SAME, 'fp32', 1.1)
+    monkeypatch.setitem(parity.LEAST_SAME, 'fp32', 1.1)
     assert tool.main() == 2
     assert 'is out of tolerance and was removed: same_boxes is' in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,156 @@
+"""One way to a network that is ready to answer, on the fastest backend there is."""
+
+from __future__ import annotations
+
+import tempfile
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mbv1_backbone.deploy import export, sessions
+from mbv1_backbone.deploy.classifier import Classifier, FeatureExtractor
+from mbv1_backbone.deploy.graphs import Graph
+from mbv1_backbone.deploy.sessions import SUFFIXES, About, Outputs, Session, bf16_is_fast, open_session
+from mbv1_backbone.deploy.sources import NotExportable, PathLike, find_source
+from mbv1_backbone.errors import InputError
+from mbv1_backbone.face.embedder import ExportedEmbedder
+from mbv1_backbone.face.finding import FaceFinder
+from mbv1_backbone.layers import folded
+
+if TYPE_CHECKING:  # faces do without mmdet
+    pass
+
+BACKENDS = (*sessions.BACKENDS, 'torch')
+Network = Any  # Detector, FaceEmbedder, Classifier or FeatureExtractor
+
+
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = None,
+    backend: str = 'auto',
+    *,
+    threads: int | None = None,
+    mode: str = 'latency',
+    kind: str | None = None,
+    finder: FaceFinder | None = None,
+) -> Network:
+    """A network, ready to answer.
+
+    A file of ``tools/export.py`` is run as it is. Anything else is exported on the way, which takes a second
+    or three, where a runtime is installed and the network can be exported; else PyTorch runs it, with batch
+    norms folded, in channels_last, and in bfloat16 where the processor multiplies in it.
+
+    Args:
+        source: A file of ``tools/export.py``; weights of an embedder, a classifier or a backbone; a name in
+            the model zoo; or a config, with ``checkpoint``.
+        checkpoint: Of the config; a file of ``tools/export.py`` here needs none.
+        backend: ``'auto'``: the fastest that is there, OpenVINO before ONNX Runtime before PyTorch; or one of
+            ``'openvino'``, ``'onnxruntime'``, ``'torch'``. The object's ``backend`` says which it is.
+        threads: Cores to use; None for all. Of PyTorch they are the whole process's.
+        mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
+        kind: What it must be, one of ``KINDS``; None for any of them.
+        finder: Of an embedder: finds faces in whole photographs.
+
+    Returns:
+        ``Detector``, ``FaceEmbedder``, ``Classifier`` or ``FeatureExtractor``.
+
+    Raises:
+        InputError: If something is missing or wrong, the network is of another kind, or the backend cannot
+            run it.
+
+    Example:
+        >>> load('facenet_mbv1_1.0-160_distill').embed(['a.jpg']).vectors.shape  # doctest: +SKIP
+        (1, 128)
+    """
+    if backend not in BACKENDS:
+        raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    if kind is None and finder is not None:
+        kind = 'embedder'
+    exported = next((p for p in (source, checkpoint) if p and Path(p).suffix in SUFFIXES), None)
+    if exported is not None:
+        if backend == 'torch':
+            raise InputError(f'{exported}: torch runs checkpoints, not exported files')
+        return _object(open_session(exported, backend, threads, mode), kind, finder)
+    runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
+    if backend not in ('auto', *runtimes, 'torch'):
+        raise InputError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")
+    try:
+        found = find_source(source, checkpoint)
+    except NotExportable as error:
+        if backend not in ('auto', 'torch') or kind not in (None, 'detector'):
+            raise
+        error.detector.bf16 = bf16_is_fast()
+        return error.detector
+    if backend == 'auto':
+        backend = runtimes[0] if runtimes else 'torch'
+    if backend == 'torch':
+        return _object(in_torch(found.graph, found.about, threads), kind, finder)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'model.onnx'
+        export.write(found.graph, found.about, path)
+        session = open_session(path, backend, threads, mode)
+        return _object(replace(session, path=Path(source)), kind, finder)
+
+
+def in_torch(graph: Graph, about: About, threads: int | None = None, bf16: bool | None = None) -> Session:
+    """A graph that PyTorch runs, on the CPU.
+
+    Args:
+        graph: Copied, with batch norms folded.
+        about: What it is.
+        threads: Of the whole process; None leaves them as they are.
+        bf16: Compute in bfloat16; None: where the processor multiplies in it.
+    """
+    network, halves = folded(graph), bf16_is_fast() if bf16 is None else bf16
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    @torch.inference_mode()
+    def run(images: np.ndarray) -> Outputs:
+        with torch.autocast('cpu', torch.bfloat16, halves):
+            outputs = network(torch.from_numpy(np.ascontiguousarray(images)))
+        return tuple((o.float() if o.is_floating_point() else o).numpy() for o in outputs)
+
+    precision = 'bf16' if halves else 'fp32'
+    return Session(Path(about.recipe['source']), about, f'torch {torch.__version__}', precision, run)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """``--backend``, ``--threads`` and ``--mode`` of a command line."""
+    parser.add_argument(
+        '--backend', choices=BACKENDS, default='auto', help='what runs the network (default: the fastest)'
+    )
+    parser.add_argument('--threads', type=int, help='cores to use (default: all)')
+    parser.add_argument(
+        '--mode',
+        choices=sessions.MODES,
+        default='throughput',
+        help='one batch on all cores, or several batches at once (the default)',
+    )
+
+
+def asked(args: Namespace) -> dict[str, Any]:
+    """What a command line says to ``load``."""
+    return dict(backend=args.backend, threads=args.threads, mode=args.mode)
+
+
+def _object(session: Session, wanted: str | None, finder: FaceFinder | None) -> Network:
+    kind = session.about.kind
+    if wanted not in (None, kind):
+        raise InputError(f'{session.path}: not {_a(wanted)}, but {_a(kind)}')
+    if kind == 'embedder':
+        return ExportedEmbedder(session, finder)
+    if kind == 'detector':
+        from mbv1_backbone.detection.detector import ExportedDetector
+
+        return ExportedDetector(session)
+    return Classifier(session) if kind == 'classifier' else FeatureExtractor(session)
+
+
+def _a(kind: str) -> str:
+    return f'{"an" if kind[0] in "aeiou" else "a"} {kind}'
