@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 DEMO := work_dirs/demo
 CONFIG := configs/detection/ssd_mbv1_demo.py
 
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test bench lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make install  virtual environment in $(VENV) with everything the demo and the tests need'
 	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: about five minutes on two cores'
 	@echo 'make test     the tests'
+	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
 	@echo 'make lint     ruff and mypy'
 	@echo 'make format   format the code'
 	@echo 'make clean    remove the environment, the demo data and its results'
@@ -40,6 +41,9 @@ demo: $(DEMO)/done
 
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+bench: | $(READY) data/demo/annotations/val.json
+	$(RUN) tools/benchmark.py all $(BENCH)
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -115,7 +115,7 @@ def build_norm(cfg: dict[str, Any], channels: int) -> nn.Module:
 def build_activation(cfg: dict[str, Any] | None) -> nn.Module:
     """Build an activation from an OpenMMLab ``act_cfg``: any class of ``torch.nn`` or registered.
 
-    ``None`` gives the identity. ``inplace`` is on where the class takes it.
+    ``None`` gives the identity. ``inplace`` is on where it saves memory in training.
 
     Raises:
         ValueError: If the type is unknown.
@@ -127,7 +127,7 @@ def build_activation(cfg: dict[str, Any] | None) -> nn.Module:
     layer = getattr(nn, kind, None) or MODELS.get(kind) if isinstance(kind, str) else None
     if layer is None:
         raise ValueError(f'act_cfg type must be a class of torch.nn or registered, got {kind!r}')
-    if kind in ('ReLU', 'ReLU6', 'LeakyReLU', 'Hardswish', 'SiLU', 'ELU'):
+    if kind in ('ReLU', 'LeakyReLU', 'ELU'):  # others keep their input for the backward pass: a copy of it
         options.setdefault('inplace', True)
     return layer(**options)
 
@@ -213,6 +213,8 @@ def folded(model: Model) -> Model:
         conv, norm = getattr(unit, 'conv', None), getattr(unit, 'bn', None)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm) and norm.track_running_stats:
             unit.conv, unit.bn = fuse_conv_bn_eval(conv, norm), nn.Identity()
+        if isinstance(unit, ConvUnit) and hasattr(unit.act, 'inplace'):
+            unit.act.inplace = True
     return model.to(memory_format=torch.channels_last)
 
 

@@ -41,6 +41,14 @@ def ahead(
         pool.shutdown(cancel_futures=True)
 
 
+def in_flight(function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+    """What ``map`` gives, with ``count`` items worked on at once; one at a time, in the calling thread.
+
+    PyTorch starts threads of its own for every thread that calls it, and is half as fast with two such teams.
+    """
+    return map(function, items) if count == 1 else ahead(function, items, count, count + 1)
+
+
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of ``size`` items, the last of what is left.
 

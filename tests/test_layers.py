@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from mbv1_backbone.layers import Conv2dSame, build_activation, build_norm, make_divisible, same_padding
+from mbv1_backbone.backbone import MobileNetV1
+from mbv1_backbone.layers import (
+    Conv2dSame,
+    build_activation,
+    build_norm,
+    folded,
+    make_divisible,
+    same_padding,
+)
 
 TABLE_CHANNELS = (32, 64, 128, 256, 512, 1024)
 
@@ -107,3 +115,35 @@ def test_more_values_are_normalised_by_the_batch():
     image = torch.randn(2, 4, 1, 1)
     torch.testing.assert_close(steady(image), plain(image))
     torch.testing.assert_close(steady.running_var, plain.running_var)
+
+
+@pytest.mark.parametrize('padding', ['symmetric', 'same'])
+def test_folded_networks_answer_the_same_without_batch_norm(padding):
+    torch.manual_seed(0)
+    net = MobileNetV1(0.25, out_indices=(5, 13), padding=padding).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.normal_(module.bias)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fast = folded(net)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
+    images = torch.rand(2, 3, 65, 97)
+    with torch.inference_mode():
+        for ours, right in zip(fast(images), net(images), strict=True):
+            torch.testing.assert_close(ours, right, atol=1e-3, rtol=1e-3)
+    for name, tensor in net.state_dict().items():  # the network itself is left alone
+        assert torch.equal(tensor, before[name])
+
+
+def test_units_of_mmcv_are_folded_too():
+    from mmcv.cnn import ConvModule
+
+    unit = ConvModule(3, 8, 3, norm_cfg=dict(type='BN')).eval()
+    unit.bn.running_mean.normal_()
+    fast = folded(unit)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.modules())
+    images = torch.rand(1, 3, 9, 9)
+    torch.testing.assert_close(fast(images), unit(images))

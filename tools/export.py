@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mbv1_backbone.deploy import export
 from mbv1_backbone.deploy.parity import Truth, compare
-from mbv1_backbone.deploy.sessions import SUFFIXES, open_session
+from mbv1_backbone.deploy.sessions import SUFFIXES, files_of, open_session
 from mbv1_backbone.deploy.sources import PARTS, find_source, input_of
 from mbv1_backbone.errors import InputError, command_line
 from mbv1_backbone.images import find_images, read_image
@@ -49,7 +49,7 @@ def main() -> None:
         raise InputError(f'{args.source} is a {kind}: --pairs, --ann-file and --labels are of other networks')
     calibration = [input_of(read_image(p), found.about) for p in calibrate if args.precision == 'int8']
     export.write(found.graph, found.about, out, calibration)
-    size = sum(path.stat().st_size for path in (out, out.with_suffix('.bin')) if path.exists())
+    size = sum(path.stat().st_size for path in files_of(out))
     print(f'{out}: {kind}, {size / 1e6:.2f} MB')
 
     session = open_session(out)
@@ -59,8 +59,8 @@ def main() -> None:
     for name, value in parity.figures.items():
         print(f'  {name:20} {value:.6g}')
     if parity.failures:
-        for path in (out, out.with_suffix('.bin')):
-            path.unlink(missing_ok=True)
+        for path in files_of(out):
+            path.unlink()
         raise InputError(f'{out} is out of tolerance and was removed: {"; ".join(parity.failures)}')
 
 

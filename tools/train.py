@@ -21,7 +21,12 @@ def parse_args() -> argparse.Namespace:
         help='weights for the backbone, a file or timm://NAME, keras://NAME, ...; padding, activation and '
         'preprocessing follow them',
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16, on the CPU too')
+    parser.add_argument(
+        '--amp',
+        action=argparse.BooleanOptionalAction,
+        default=engine.bfloat16_is_default(),
+        help='mixed precision: bfloat16, on the CPU too (default: on CPUs that multiply in it)',
+    )
     parser.add_argument(
         '--resume',
         nargs='?',

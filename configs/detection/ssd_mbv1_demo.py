@@ -6,7 +6,7 @@ classes = ('ball', 'car', 'flower', 'house', 'star')
 data_root = 'data/demo/'
 input_size = (160, 160)
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache_mb=200),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Expand', mean=[127.5, 127.5, 127.5], to_rgb=True, ratio_range=(1, 1.5)),
     dict(type='Resize', scale=input_size, keep_ratio=False),

@@ -9,7 +9,7 @@ import numpy as np
 
 from mbv1_backbone.deploy.sessions import Outputs, Session
 from mbv1_backbone.images import middle_square, read_image
-from mbv1_backbone.overlap import DECODERS, ahead, batched
+from mbv1_backbone.overlap import DECODERS, ahead, batched, in_flight
 
 ImageLike = str | os.PathLike[str] | np.ndarray
 
@@ -31,8 +31,7 @@ class ImageNetwork:
     def _outputs(self, images: Sequence[ImageLike], batch_size: int) -> Iterator[Outputs]:
         """Of each batch; decoded by threads, ahead of the network."""
         prepared = ahead(self._prepare, images, DECODERS, most=2 * batch_size)
-        parallel = self.session.parallel
-        return ahead(self._run, batched(prepared, batch_size), parallel, parallel + 1)
+        return in_flight(self._run, batched(prepared, batch_size), self.session.parallel)
 
     def _prepare(self, image: ImageLike) -> np.ndarray:
         array = image if isinstance(image, np.ndarray) else read_image(image)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import tempfile
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ from mbv1_backbone.files import write_atomically
 
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 _OPSET = 17
-_EXACT = 'bbox_head'  # in the names of layers that int8 leaves as they are: they place and score boxes
+# In the names of layers that int8 leaves as they are: they place and score boxes, or lose most by rounding.
+_EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
+_PERCENTILE = 99.99  # of activations, beyond which int8 cuts off
 
 
 def write(graph: Graph, about: About, path: Path, calibration: Sequence[np.ndarray] = ()) -> None:
@@ -112,14 +116,21 @@ def _quantised(source: Path, calibration: Sequence[np.ndarray]) -> Path:
 
     onnx = importlib.import_module('onnx')
     made = source.with_name('int8.onnx')
-    tools.quantize_static(
+    quantise = partial(
+        tools.quantize_static,
         str(source),
         str(made),
         Reader(),
         op_types_to_quantize=['Conv', 'Gemm'],
-        nodes_to_exclude=[node.name for node in onnx.load(source).graph.node if _EXACT in node.name],
+        nodes_to_exclude=[
+            node.name for node in onnx.load(source).graph.node if any(part in node.name for part in _EXACT)
+        ],
         per_channel=True,
         activation_type=tools.QuantType.QUInt8,
         weight_type=tools.QuantType.QInt8,
+        calibrate_method=tools.CalibrationMethod.Percentile,
+        extra_options=dict(CalibPercentile=_PERCENTILE),
     )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints every step
+        quantise()
     return made

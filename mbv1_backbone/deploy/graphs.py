@@ -88,20 +88,25 @@ class ClassifierGraph(Graph):
     """Images, uint8 (N, H, W, 3) in RGB, to probabilities float32 (N, classes).
 
     Args:
-        network: From normalised images (N, 3, H, W) to logits (N, classes).
+        network: From normalised images (N, 3, H, W) to logits.
         normalise: What it wants.
+        background: Index of a logit that is no class: left out, so that ImageNet's 1000 are numbered as ever.
     """
 
     outputs = ('probabilities',)
 
-    def __init__(self, network: nn.Module, normalise: Normalise) -> None:
+    def __init__(self, network: nn.Module, normalise: Normalise, background: int | None = None) -> None:
         super().__init__()
         self.normalise = normalise
         self.network = network
+        self.background = background
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """Classify."""
-        return (self.network(self.normalise(images)).float().softmax(1),)
+        logits = self.network(self.normalise(images)).float()
+        if self.background is not None:
+            logits = torch.cat([logits[:, : self.background], logits[:, self.background + 1 :]], 1)
+        return (logits.softmax(1),)
 
 
 class BackboneGraph(Graph):

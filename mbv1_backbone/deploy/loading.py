@@ -15,7 +15,15 @@ import torch
 from mbv1_backbone.deploy import export, sessions
 from mbv1_backbone.deploy.classifier import Classifier, FeatureExtractor
 from mbv1_backbone.deploy.graphs import Graph
-from mbv1_backbone.deploy.sessions import SUFFIXES, About, Outputs, Session, bf16_is_fast, open_session
+from mbv1_backbone.deploy.sessions import (
+    SUFFIXES,
+    About,
+    Outputs,
+    Session,
+    bf16_is_fast,
+    check_images,
+    open_session,
+)
 from mbv1_backbone.deploy.sources import NotExportable, PathLike, find_source
 from mbv1_backbone.errors import InputError
 from mbv1_backbone.face.embedder import ExportedEmbedder
@@ -36,6 +44,7 @@ def load(
     *,
     threads: int | None = None,
     mode: str = 'latency',
+    precision: str = 'auto',
     kind: str | None = None,
     finder: FaceFinder | None = None,
 ) -> Network:
@@ -53,6 +62,8 @@ def load(
             ``'openvino'``, ``'onnxruntime'``, ``'torch'``. The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
+        precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it. ONNX
+            Runtime has float32 only.
         kind: What it must be, one of ``KINDS``; None for any of them.
         finder: Of an embedder: finds faces in whole photographs.
 
@@ -75,7 +86,7 @@ def load(
     if exported is not None:
         if backend == 'torch':
             raise InputError(f'{exported}: torch runs checkpoints, not exported files')
-        return _object(open_session(exported, backend, threads, mode), kind, finder)
+        return _object(open_session(exported, backend, threads, mode, precision), kind, finder)
     runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
     if backend not in ('auto', *runtimes, 'torch'):
         raise InputError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")
@@ -84,46 +95,53 @@ def load(
     except NotExportable as error:
         if backend not in ('auto', 'torch') or kind not in (None, 'detector'):
             raise
-        error.detector.bf16 = bf16_is_fast()
+        error.detector.bf16 = _in_bf16(precision)
         return error.detector
     if backend == 'auto':
         backend = runtimes[0] if runtimes else 'torch'
     if backend == 'torch':
-        return _object(in_torch(found.graph, found.about, threads), kind, finder)
+        return _object(in_torch(found.graph, found.about, threads, precision), kind, finder)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         export.write(found.graph, found.about, path)
-        session = open_session(path, backend, threads, mode)
+        session = open_session(path, backend, threads, mode, precision)
         return _object(replace(session, path=Path(source)), kind, finder)
 
 
-def in_torch(graph: Graph, about: About, threads: int | None = None, bf16: bool | None = None) -> Session:
+def in_torch(graph: Graph, about: About, threads: int | None = None, precision: str = 'auto') -> Session:
     """A graph that PyTorch runs, on the CPU.
 
     Args:
         graph: Copied, with batch norms folded.
         about: What it is.
         threads: Of the whole process; None leaves them as they are.
-        bf16: Compute in bfloat16; None: where the processor multiplies in it.
+        precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it.
     """
-    network, halves = folded(graph), bf16_is_fast() if bf16 is None else bf16
+    network, halves = folded(graph), _in_bf16(precision)
     if threads is not None:
         torch.set_num_threads(threads)
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> Outputs:
+        check_images(images, about)
         with torch.autocast('cpu', torch.bfloat16, halves):
             outputs = network(torch.from_numpy(np.ascontiguousarray(images)))
         return tuple((o.float() if o.is_floating_point() else o).numpy() for o in outputs)
 
-    precision = 'bf16' if halves else 'fp32'
-    return Session(Path(about.recipe['source']), about, f'torch {torch.__version__}', precision, run)
+    name, computed_in = f'torch {torch.__version__}', 'bf16' if halves else 'fp32'
+    return Session(Path(about.recipe['source']), about, name, computed_in, run)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """``--backend``, ``--threads`` and ``--mode`` of a command line."""
+    """``--backend``, ``--precision``, ``--threads`` and ``--mode`` of a command line."""
     parser.add_argument(
         '--backend', choices=BACKENDS, default='auto', help='what runs the network (default: the fastest)'
+    )
+    parser.add_argument(
+        '--precision',
+        choices=sessions.COMPUTED_IN,
+        default='auto',
+        help='of the arithmetic (default: bf16 where the processor has it)',
     )
     parser.add_argument('--threads', type=int, help='cores to use (default: all)')
     parser.add_argument(
@@ -136,7 +154,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def asked(args: Namespace) -> dict[str, Any]:
     """What a command line says to ``load``."""
-    return dict(backend=args.backend, threads=args.threads, mode=args.mode)
+    return dict(backend=args.backend, threads=args.threads, mode=args.mode, precision=args.precision)
 
 
 def _object(session: Session, wanted: str | None, finder: FaceFinder | None) -> Network:
@@ -150,6 +168,10 @@ def _object(session: Session, wanted: str | None, finder: FaceFinder | None) -> 
 
         return ExportedDetector(session)
     return Classifier(session) if kind == 'classifier' else FeatureExtractor(session)
+
+
+def _in_bf16(precision: str) -> bool:
+    return precision == 'bf16' or (precision == 'auto' and bf16_is_fast())
 
 
 def _a(kind: str) -> str:

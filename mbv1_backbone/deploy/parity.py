@@ -81,7 +81,7 @@ def compare(found: Source, session: Session, images: Sequence[Path], truth: Trut
         from mbv1_backbone.detection.detector import ExportedDetector
 
         return compare_detectors(found.ours, ExportedDetector(session), session.precision, images, truth)
-    ours = in_torch(found.graph, found.about, bf16=False)
+    ours = in_torch(found.graph, found.about, precision='fp32')
     if found.about.kind == 'classifier':
         return compare_classifiers(Classifier(ours), Classifier(session), session.precision, images, truth)
     return compare_backbones(FeatureExtractor(ours), FeatureExtractor(session), session.precision, images)

@@ -18,6 +18,7 @@ from mbv1_backbone.errors import InputError
 
 SUFFIXES = ('.onnx', '.xml')
 BACKENDS = ('auto', 'openvino', 'onnxruntime')
+COMPUTED_IN = ('auto', 'fp32', 'bf16')
 MODES = ('latency', 'throughput')
 KINDS = ('embedder', 'detector', 'classifier', 'backbone')
 KEY = 'mbv1'  # under which a file says what it is
@@ -99,18 +100,24 @@ class Session:
 
 
 def open_session(
-    path: str | os.PathLike[str], backend: str = 'auto', threads: int | None = None, mode: str = 'latency'
+    path: str | os.PathLike[str],
+    backend: str = 'auto',
+    threads: int | None = None,
+    mode: str = 'latency',
+    precision: str = 'auto',
 ) -> Session:
     """Open a file of ``tools/export.py``.
 
     Args:
         path: ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it.
         backend: ``'openvino'``, ``'onnxruntime'``, or ``'auto'``: OpenVINO where it is installed, else ONNX
-            Runtime, and ONNX Runtime for int8. OpenVINO computes in bfloat16 where the processor does and the
-            file is ``.onnx`` or was exported for it.
+            Runtime, and ONNX Runtime for int8.
         threads: Cores to use; None for all.
         mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO works on several at once,
             a core on each, which takes longer for each of them, but less for all.
+        precision: That OpenVINO computes in: ``'fp32'``, ``'bf16'`` or ``'auto'``: bfloat16 where the
+            processor multiplies in it and the file is ``.onnx`` or was exported for it. ONNX Runtime computes
+            in the file's.
 
     Raises:
         InputError: If a value is out of its range, the file is missing, damaged or not of this project, or
@@ -125,6 +132,8 @@ def open_session(
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     if mode not in MODES:
         raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+    if precision not in COMPUTED_IN:
+        raise InputError(f'precision must be one of {", ".join(COMPUTED_IN)}, got {precision!r}')
     if threads is not None and threads < 1:
         raise InputError(f'threads must be at least 1, got {threads}')
     if backend == 'onnxruntime' and path.suffix == '.xml':
@@ -136,7 +145,7 @@ def open_session(
         raise InputError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
     if there[0] == 'openvino':
         try:
-            return _openvino(path, threads, mode)
+            return _openvino(path, threads, mode, precision)
         except Int8Error:
             if 'onnxruntime' not in there:
                 raise
@@ -145,6 +154,26 @@ def open_session(
 
 class Int8Error(InputError):
     """OpenVINO 2026.4 computes our int8 graphs wrongly: the SSD's finds nothing, ONNX Runtime's all."""
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of an exported model: OpenVINO's are two."""
+    return (path, path.with_suffix('.bin')) if path.suffix == '.xml' else (path,)
+
+
+def check_images(images: np.ndarray, about: About) -> None:
+    """Check that a network takes these images.
+
+    Raises:
+        InputError: If they are not uint8 (N, H, W, 3), or of another size.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise InputError(f'images must be uint8 (N, H, W, 3), got {images.dtype} {images.shape}')
+    height, width = images.shape[1:3]
+    if about.any_size and (height % about.multiple or width % about.multiple):
+        raise InputError(f'sides must be multiples of {about.multiple} pixels, got {height} x {width}')
+    if not about.any_size and (height, width) != about.size:
+        raise InputError(f'images must be {about.size[0]} x {about.size[1]} pixels, got {height} x {width}')
 
 
 def top_left(image: np.ndarray, about: About) -> np.ndarray:
@@ -183,12 +212,13 @@ def _onnxruntime(path: Path, threads: int | None) -> Session:
     about = About.from_text(session.get_modelmeta().custom_metadata_map.get(KEY), path)
 
     def run(images: np.ndarray) -> Outputs:
+        check_images(images, about)
         return tuple(session.run(None, {'images': images}))
 
     return Session(path, about, f'onnxruntime {runtime.__version__}', _computes(about, False), run)
 
 
-def _openvino(path: Path, threads: int | None, mode: str) -> Session:
+def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Session:
     runtime = importlib.import_module('openvino')
     core = runtime.Core()
     try:
@@ -199,7 +229,7 @@ def _openvino(path: Path, threads: int | None, mode: str) -> Session:
     if about.precision == 'int8':
         raise Int8Error(f'{path}: int8 is for onnxruntime; pip install onnxruntime')
     halves = about.precision == 'bf16' or (about.precision == 'fp32' and path.suffix == '.onnx')
-    bf16 = halves and bf16_is_fast()
+    bf16 = precision == 'bf16' or (precision == 'auto' and halves and bf16_is_fast())
     options: dict[str, Any] = dict(
         INFERENCE_PRECISION_HINT='bf16' if bf16 else 'f32',
         PERFORMANCE_HINT=mode.upper(),
@@ -213,6 +243,7 @@ def _openvino(path: Path, threads: int | None, mode: str) -> Session:
         free.put(compiled.create_infer_request())
 
     def run(images: np.ndarray) -> Outputs:
+        check_images(images, about)
         request = free.get()
         try:
             found = request.infer({'images': images}, share_inputs=True)

@@ -112,7 +112,9 @@ def find_source(
 def embedder_source(embedder: FaceEmbedder, precision: str = 'fp32', part: str = 'whole') -> Source:
     """Of a face embedder."""
     if part == 'backbone':
-        return _backbone(embedder.model, embedder.recipe, (embedder.input_size,) * 2, precision)
+        return backbone_source(
+            embedder.model.backbone, embedder.recipe, (embedder.input_size,) * 2, precision
+        )
     about = About(
         kind='embedder',
         size=(embedder.input_size,) * 2,
@@ -141,7 +143,7 @@ def detector_source(detector: Detector, cfg: Config, precision: str = 'fp32', pa
         raise NotExportable(f'{name}: its backbone is not MobileNetV1', detector)
     width, height = (resize.scale,) * 2 if isinstance(resize.scale, int) else resize.scale
     if part == 'backbone':
-        return _backbone(detector.model, recipe, (height, width), precision)
+        return backbone_source(detector.model.backbone, recipe, (height, width), precision)
     about = About(
         kind='detector',
         size=(height, width),
@@ -170,7 +172,7 @@ def _classifier(cfg: Config, checkpoint: PathLike, precision: str, part: str) ->
     crop = next((s.crop_size for s in steps if s.type.endswith('CenterCrop')), recipe.input_size)
     size = (crop, crop) if isinstance(crop, int) else tuple(crop)
     if part == 'backbone':
-        return _backbone(model, recipe, size, precision)
+        return backbone_source(model.backbone, recipe, size, precision)
     return _classifying(_Logits(model), Normalise.of(model), recipe, size, precision)
 
 
@@ -191,7 +193,7 @@ def _of_weights(source: PathLike, precision: str, part: str) -> Source:
     network, recipe = build_network(weights), weights.recipe
     size = (recipe.input_size,) * 2
     if part == 'backbone' or len(network) == 1:
-        return _backbone(network[0], recipe, size, precision)
+        return backbone_source(network[0].backbone, recipe, size, precision)
     normalise = Normalise(recipe.mean, recipe.std, recipe.gray)
     return _classifying(network, normalise, recipe, size, precision)
 
@@ -199,27 +201,36 @@ def _of_weights(source: PathLike, precision: str, part: str) -> Source:
 def _classifying(
     network: nn.Module, normalise: Normalise, recipe: Recipe, size: tuple[int, ...], precision: str
 ) -> Source:
+    multiple = multiple_of(recipe)
     about = About(
         kind='classifier',
-        size=(size[0], size[1]),
+        size=_rounded_up(size, multiple),
         precision=precision,
         fingerprint=fingerprint(network.state_dict()),
         recipe=asdict(recipe),
         any_size=True,
-        multiple=multiple_of(recipe),
+        multiple=multiple,
     )
-    return Source(ClassifierGraph(network, normalise), about)
+    return Source(ClassifierGraph(network, normalise, recipe.background), about)
 
 
-def _backbone(model: Any, recipe: Recipe, size: tuple[int, ...], precision: str) -> Source:
-    backbone: MobileNetV1 = model.backbone
+def backbone_source(
+    backbone: MobileNetV1, recipe: Recipe, size: tuple[int, ...], precision: str = 'fp32'
+) -> Source:
+    """Of a backbone, for images of ``size`` (height and width) and others."""
+    multiple = multiple_of(recipe)
     about = About(
         kind='backbone',
-        size=(size[0], size[1]),
+        size=_rounded_up(size, multiple),
         precision=precision,
         fingerprint=fingerprint(backbone.state_dict()),
         recipe=asdict(recipe),
         any_size=True,
-        multiple=multiple_of(recipe),
+        multiple=multiple,
     )
     return Source(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), about)
+
+
+def _rounded_up(size: tuple[int, ...], multiple: int) -> tuple[int, int]:
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return height, width

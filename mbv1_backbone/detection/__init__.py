@@ -6,7 +6,7 @@ from mbv1_backbone.detection.anchors import MobileSSDAnchorGenerator
 from mbv1_backbone.detection.draw import DrawDetectionsHook
 from mbv1_backbone.detection.shared_head import MobileNetV1SharedHead
 from mbv1_backbone.detection.ssd_head import MobileSSDHead
-from mbv1_backbone.detection.transforms import LoadImage
+from mbv1_backbone.detection.transforms import FastMinIoURandomCrop, LoadImage
 
 if not hasattr(SSDHead, 'loss_cls'):
     # mmdet 3.3.0's own SSDHead never runs the constructor that sets it, and prediction asks for it
@@ -15,6 +15,7 @@ if not hasattr(SSDHead, 'loss_cls'):
 
 __all__ = [
     'DrawDetectionsHook',
+    'FastMinIoURandomCrop',
     'LoadImage',
     'MobileNetV1SharedHead',
     'MobileSSDAnchorGenerator',

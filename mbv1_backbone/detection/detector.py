@@ -24,7 +24,7 @@ from mbv1_backbone.engine.config import load_config
 from mbv1_backbone.errors import InputError, user_errors
 from mbv1_backbone.images import read_image
 from mbv1_backbone.layers import folded
-from mbv1_backbone.overlap import DECODERS, ahead, batched
+from mbv1_backbone.overlap import DECODERS, ahead, batched, in_flight
 
 ImageLike = str | os.PathLike[str] | np.ndarray
 
@@ -161,7 +161,7 @@ class Detector:
         """
         prepared = ahead(self._prepare, images, DECODERS, most=2 * batch_size)
         batches = batched(prepared, batch_size)
-        for batch in ahead(self._detect_batch, batches, self.parallel, self.parallel + 1):
+        for batch in in_flight(self._detect_batch, batches, self.parallel):
             yield from batch
 
     def _prepare(self, image: ImageLike) -> tuple[np.ndarray, Any] | InputError:

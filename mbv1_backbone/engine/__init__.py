@@ -8,7 +8,7 @@ from mbv1_backbone.engine.checkpoint import (
 )
 from mbv1_backbone.engine.config import load_config, require_data, use_pretrained
 from mbv1_backbone.engine.curves import CurvesHook
-from mbv1_backbone.engine.precision import BFloat16OptimWrapper, use_bfloat16
+from mbv1_backbone.engine.precision import BFloat16OptimWrapper, bfloat16_is_default, use_bfloat16
 from mbv1_backbone.engine.publish import published
 from mbv1_backbone.engine.run import build_runner, evaluate, resume_from, scale_learning_rate, train
 
@@ -16,6 +16,7 @@ __all__ = [
     'BFloat16OptimWrapper',
     'CurvesHook',
     'SafeCheckpointHook',
+    'bfloat16_is_default',
     'build_runner',
     'evaluate',
     'latest_checkpoint',

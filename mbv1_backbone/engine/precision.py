@@ -11,6 +11,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mbv1_backbone.deploy.sessions import bf16_is_fast
+
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
@@ -25,6 +27,11 @@ class BFloat16OptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
+
+
+def bfloat16_is_default() -> bool:
+    """Whether to train in bfloat16 unless told otherwise: on a CPU that multiplies in it."""
+    return not torch.cuda.is_available() and bf16_is_fast()
 
 
 def use_bfloat16(cfg: Config) -> None:

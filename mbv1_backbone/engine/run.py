@@ -13,6 +13,7 @@ from mbv1_backbone.deploy.model import ExportedModel
 from mbv1_backbone.deploy.sessions import SUFFIXES, open_session
 from mbv1_backbone.engine.checkpoint import latest_checkpoint, load_weights
 from mbv1_backbone.errors import InputError, user_errors
+from mbv1_backbone.layers import folded
 
 
 def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
@@ -59,6 +60,8 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
         runner.model = ExportedModel(open_session(checkpoint))
     else:
         load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
+        if launcher == 'none':
+            runner.model = folded(runner.model)
     with user_errors('data set'):
         _ = runner.test_loop
     return runner.test()

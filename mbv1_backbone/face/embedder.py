@@ -23,7 +23,7 @@ from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.images import read_image
 from mbv1_backbone.layers import folded
-from mbv1_backbone.overlap import DECODERS, ahead, batched
+from mbv1_backbone.overlap import DECODERS, ahead, batched, in_flight
 from mbv1_backbone.recipe import Recipe, recipe_of
 from mbv1_backbone.weights.store import fingerprint
 from mbv1_backbone.zoo import find_checkpoint
@@ -176,7 +176,7 @@ class FaceEmbedder:
         def forward(batch: list[np.ndarray]) -> np.ndarray:
             return self.forward(batch, flip)
 
-        vectors = list(ahead(forward, batched(faces(), batch_size), self.parallel, self.parallel + 1))
+        vectors = list(in_flight(forward, batched(faces(), batch_size), self.parallel))
         vectors.append(np.zeros((0, self.dims), np.float32))
         return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures)
 

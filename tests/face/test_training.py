@@ -102,7 +102,15 @@ def test_a_run_is_evaluated_published_and_embeds(trained, people, run, tmp_path)
     assert vectors.shape == (20, 8)
 
     run('tools/publish_model.py', config, work / 'epoch_4.pth', tmp_path / 'w.safetensors')
-    run('tools/embed_faces.py', tmp_path / 'w.safetensors', people / 'images', '--out', tmp_path / 'e.npz')
+    run(
+        'tools/embed_faces.py',
+        tmp_path / 'w.safetensors',
+        people / 'images',
+        '--out',
+        tmp_path / 'e.npz',
+        '--precision',
+        'fp32',
+    )
     names, embeddings = read_embeddings(tmp_path / 'e.npz')
     assert len(names) == 60
     by_name = dict(zip(names, embeddings, strict=True))

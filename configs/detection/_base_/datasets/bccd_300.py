@@ -7,9 +7,9 @@ classes = ('Platelets', 'RBC', 'WBC')
 data_root = 'data/bccd/'
 # Cells are of one size and colour, and have no upright: crops and flips, no zooming out, true colours.
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache_mb=400),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='MinIoURandomCrop', min_ious=(0.5, 0.7, 0.9), min_crop_size=0.5),
+    dict(type='FastMinIoURandomCrop', min_ious=(0.5, 0.7, 0.9), min_crop_size=0.5),
     dict(type='Resize', scale=(300, 300), keep_ratio=False),
     dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs'),
