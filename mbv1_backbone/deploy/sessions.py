@@ -251,6 +251,8 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
         finally:
             free.put(request)
 
+    # Two threads that are the first to hand over arrays wait for each other for ever in OpenVINO 2026.4.
+    run(np.zeros((1, *about.size, 3), np.uint8))
     version = f'openvino {runtime.__version__.split("-")[0]}'
     return Session(path, about, version, _computes(about, bf16), run, parallel)
 

@@ -1,5 +1,6 @@
 """One way to a network that is ready to answer, whatever runs it."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -202,3 +203,33 @@ def tool(monkeypatch):
         return module.main()
 
     return run
+
+
+FIRST_CALLS = """
+import sys, threading
+import numpy as np
+from mbv1_backbone.deploy.sessions import open_session
+session = open_session(sys.argv[1], 'openvino', mode='throughput')
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(2)
+
+def call():
+    together.wait()
+    session.run(np.zeros((1, *session.about.size, 3), np.uint8))
+
+threads = [threading.Thread(target=call) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.slow
+def test_the_first_calls_may_come_from_two_threads_at_once(tmp_path):
+    """OpenVINO 2026.4 alone hangs here in most tries."""
+    found = find_source(FACES)
+    write(found.graph, found.about, tmp_path / 'e.onnx')
+    for _ in range(2):
+        command = [sys.executable, '-c', FIRST_CALLS, str(tmp_path / 'e.onnx')]
+        subprocess.run(command, check=True, timeout=120, capture_output=True)

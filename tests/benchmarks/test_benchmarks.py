@@ -1,0 +1,90 @@
+"""Benchmarks measure what they say; how fast it is, they are not asked here."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mbv1_backbone.benchmarks import charts
+from mbv1_backbone.benchmarks.backbones import THEIRS, candidate, grid, mult_adds
+from mbv1_backbone.benchmarks.detectors import CONFIGS, GOOGLES, OURS, _ours
+from mbv1_backbone.benchmarks.training import Stopwatch
+
+
+def test_mult_adds_are_the_papers():
+    assert round(mult_adds(1.0, 224) / 1e6) == 568  # 569 with the classifier's
+    assert round(mult_adds(0.25, 128) / 1e6) == 13
+
+
+@pytest.mark.parametrize('name', ['ours, torch eager', 'ours, torch fp32', *THEIRS])
+def test_every_candidate_maps_a_batch_to_one_thirty_second_of_its_size(name, tmp_path):
+    run, parallel = candidate(name, tmp_path)
+    found = run(np.zeros((2, 224, 224, 3), np.uint8))
+    while isinstance(found, (list, tuple)):
+        found = found[-1]
+    assert tuple(found.shape)[0] == 2
+    assert tuple(found.shape)[2:] == (7, 7)
+    assert parallel == 1
+
+
+def test_the_plane_has_a_cell_for_every_width_and_resolution(tmp_path):
+    found = grid((0.25, 0.5), (64, 96), batch=2, rounds=1)
+    assert [(cell['width'], cell['side']) for cell in found['cells']] == [
+        (0.25, 64),
+        (0.25, 96),
+        (0.5, 64),
+        (0.5, 96),
+    ]
+    assert all(cell['milliseconds'] > 0 for cell in found['cells'])
+    json.dumps(found)
+    with Image.open(charts.plane(found, 'Plane', tmp_path / 'plane.png')) as picture:
+        assert min(picture.size) > 300
+
+
+def test_bars_are_drawn(tmp_path):
+    panels = {'batch 1': {'ours': 1.0, 'theirs': 3.0}, 'batch 8': {'ours': 0.5, 'theirs': 2.0}}
+    path = charts.bars(panels, 'milliseconds', 'Bars', tmp_path / 'bars.png', {'batch 1': 0.4}, log=True)
+    with Image.open(path) as picture:
+        assert picture.width > picture.height > 100
+
+
+def test_the_stopwatch_takes_medians_by_stage():
+    watch = Stopwatch()
+    layer = torch.nn.Identity()
+    watch.watch('forward', layer)
+    for _ in range(3):
+        with watch.stage('whole'):
+            layer(torch.zeros(1))
+    found = watch.medians()
+    assert found.keys() == {'whole', 'forward'}
+    assert 0 < found['forward'] <= found['whole']
+
+
+@pytest.mark.parametrize('config', [*OURS.values(), GOOGLES])
+def test_the_compared_configs_are_there(config):
+    assert (CONFIGS / f'{config}.py').is_file()
+
+
+@pytest.mark.slow
+def test_untrained_detectors_are_made_to_find_nothing(tmp_path, shared):
+    from mbv1_backbone.images import find_images
+
+    detector = _ours(CONFIGS / 'ssdlite_mbv1_coco.py', tmp_path / 's.pth')
+    for found in detector.detect(find_images([str(shared / 'coco' / 'val2017')])[:2]):
+        assert (found.scores < 0.01).all()
+
+
+@pytest.mark.slow
+def test_the_tool_times_a_training_step(tiny_config, demo_data, tmp_path, run):
+    options = ('--rounds', '1', '--out', tmp_path)
+    done = run(
+        *('tools/benchmark.py', *options, 'training', tiny_config, '--data-root', demo_data, '--no-amp')
+    )
+    step = json.loads((tmp_path / 'training.json').read_text())['result']['step']
+    assert {'backward', 'optimiser', 'forward, backbone', 'whole step'} <= step.keys()
+    assert step['forward, backbone'] < step['forward and loss'] < step['whole step']
+    assert 'data, LoadImage' in done.stdout
+    failed = run('tools/benchmark.py', 'detectors', '--photos', tmp_path / 'none', expect=2)
+    assert 'no image at' in failed.stderr
