@@ -163,9 +163,12 @@ def test_two_processes_evaluate_and_train_as_one(plain_config, demo_data, tmp_pa
     environment = {'PYTHON': sys.executable, 'PORT': port, 'GLOO_SOCKET_IFNAME': 'lo', 'OMP_NUM_THREADS': '1'}
     parallel = dict(program='bash', env=environment)
 
-    run('tools/train.py', plain_config, *common, '--work-dir', tmp_path / 'one', '--cfg-options', *frozen)
+    run(
+        *('tools/train.py', plain_config, *common, '--no-amp', '--work-dir', tmp_path / 'one'),
+        *('--cfg-options', *frozen),
+    )
     done = run(
-        *('tools/dist_train.sh', plain_config, 2, *common, '--work-dir', tmp_path / 'two'),
+        *('tools/dist_train.sh', plain_config, 2, *common, '--no-amp', '--work-dir', tmp_path / 'two'),
         *('--cfg-options', *frozen, 'train_dataloader.batch_size=4'),
         **parallel,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 
@@ -102,4 +103,10 @@ def _join_on_cpu(cfg: Config, launcher: str) -> None:
         raise InputError('--launcher pytorch runs under torchrun: see tools/dist_train.sh')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
+        atexit.register(_leave)  # gloo's threads abort a process that ends while they run
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
