@@ -39,9 +39,9 @@ def bars(
     ):
         colours = [_OURS if n.startswith(('ours', 'files')) else _THEIRS for n in values]
         drawn = axes.barh(list(values), list(values.values()), color=colours)
-        axes.bar_label(drawn, fmt='{:.3g}', padding=3)
+        axes.bar_label(drawn, fmt=lambda v: f'{v:.0f}' if v >= 100 else f'{v:.3g}', padding=3)
         axes.set(xscale='log' if log else 'linear', xlabel=label, title=name)
-        axes.margins(x=0.15)
+        axes.margins(x=0.2)
         if limits and name in limits:
             axes.axvline(limits[name], color='tab:red', linestyle='--')
             told = f' limit of the arithmetic, {limits[name]:.2g}'

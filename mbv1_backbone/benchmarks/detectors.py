@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
@@ -70,6 +71,7 @@ def measure(files: Sequence[Path], tflite: Path | None, rounds: int) -> dict[str
 
 def _ours(config: Path, checkpoint: Path) -> Detector:
     """Untrained, on the fastest backend."""
+    MMLogger.get_current_instance().setLevel('WARNING')  # else it lists every layer that it initialises
     torch.manual_seed(0)
     cfg = load_config(config)
     init_default_scope('mmdet')
