@@ -22,6 +22,7 @@ from mbv1_backbone.deploy.sessions import (
     Session,
     bf16_is_fast,
     check_images,
+    check_options,
     open_session,
 )
 from mbv1_backbone.deploy.sources import NotExportable, PathLike, find_source
@@ -80,6 +81,7 @@ def load(
     """
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    check_options(threads, mode, precision)
     if kind is None and finder is not None:
         kind = 'embedder'
     exported = next((p for p in (source, checkpoint) if p and Path(p).suffix in SUFFIXES), None)
@@ -96,6 +98,7 @@ def load(
         if backend not in ('auto', 'torch') or kind not in (None, 'detector'):
             raise
         error.detector.bf16 = _in_bf16(precision)
+        _use_threads(threads)
         return error.detector
     if backend == 'auto':
         backend = runtimes[0] if runtimes else 'torch'
@@ -118,8 +121,7 @@ def in_torch(graph: Graph, about: About, threads: int | None = None, precision: 
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it.
     """
     network, halves = folded(graph), _in_bf16(precision)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _use_threads(threads)
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> Outputs:
@@ -168,6 +170,11 @@ def _object(session: Session, wanted: str | None, finder: FaceFinder | None) -> 
 
         return ExportedDetector(session)
     return Classifier(session) if kind == 'classifier' else FeatureExtractor(session)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _in_bf16(precision: str) -> bool:

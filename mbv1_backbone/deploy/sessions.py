@@ -130,12 +130,7 @@ def open_session(
         raise InputError(f'{path}: no such file')
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
-    if mode not in MODES:
-        raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
-    if precision not in COMPUTED_IN:
-        raise InputError(f'precision must be one of {", ".join(COMPUTED_IN)}, got {precision!r}')
-    if threads is not None and threads < 1:
-        raise InputError(f'threads must be at least 1, got {threads}')
+    check_options(threads, mode, precision)
     if backend == 'onnxruntime' and path.suffix == '.xml':
         raise InputError(f'{path}: onnxruntime reads .onnx files only')
     usable = ('openvino',) if path.suffix == '.xml' else ('openvino', 'onnxruntime')
@@ -150,6 +145,20 @@ def open_session(
             if 'onnxruntime' not in there:
                 raise
     return _onnxruntime(path, threads)
+
+
+def check_options(threads: int | None, mode: str, precision: str) -> None:
+    """Check what ``open_session`` is asked for.
+
+    Raises:
+        InputError: If a value is out of its range.
+    """
+    if mode not in MODES:
+        raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+    if precision not in COMPUTED_IN:
+        raise InputError(f'precision must be one of {", ".join(COMPUTED_IN)}, got {precision!r}')
+    if threads is not None and threads < 1:
+        raise InputError(f'threads must be at least 1, got {threads}')
 
 
 class Int8Error(InputError):

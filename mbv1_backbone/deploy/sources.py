@@ -201,16 +201,7 @@ def _of_weights(source: PathLike, precision: str, part: str) -> Source:
 def _classifying(
     network: nn.Module, normalise: Normalise, recipe: Recipe, size: tuple[int, ...], precision: str
 ) -> Source:
-    multiple = multiple_of(recipe)
-    about = About(
-        kind='classifier',
-        size=_rounded_up(size, multiple),
-        precision=precision,
-        fingerprint=fingerprint(network.state_dict()),
-        recipe=asdict(recipe),
-        any_size=True,
-        multiple=multiple,
-    )
+    about = _of_any_size('classifier', network, recipe, size, precision)
     return Source(ClassifierGraph(network, normalise, recipe.background), about)
 
 
@@ -218,19 +209,21 @@ def backbone_source(
     backbone: MobileNetV1, recipe: Recipe, size: tuple[int, ...], precision: str = 'fp32'
 ) -> Source:
     """Of a backbone, for images of ``size`` (height and width) and others."""
+    about = _of_any_size('backbone', backbone, recipe, size, precision)
+    return Source(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), about)
+
+
+def _of_any_size(
+    kind: str, network: nn.Module, recipe: Recipe, size: tuple[int, ...], precision: str
+) -> About:
     multiple = multiple_of(recipe)
-    about = About(
-        kind='backbone',
-        size=_rounded_up(size, multiple),
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return About(
+        kind=kind,
+        size=(height, width),
         precision=precision,
-        fingerprint=fingerprint(backbone.state_dict()),
+        fingerprint=fingerprint(network.state_dict()),
         recipe=asdict(recipe),
         any_size=True,
         multiple=multiple,
     )
-    return Source(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), about)
-
-
-def _rounded_up(size: tuple[int, ...], multiple: int) -> tuple[int, int]:
-    height, width = (-(-side // multiple) * multiple for side in size)
-    return height, width

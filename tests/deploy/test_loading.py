@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from mmengine.registry import MODELS, init_default_scope
 
 from mbv1_backbone.deploy import loading, parity
 from mbv1_backbone.deploy.export import write
@@ -15,6 +16,7 @@ from mbv1_backbone.deploy.sessions import open_session
 from mbv1_backbone.deploy.sources import find_source
 from mbv1_backbone.detection.agreement import share_of_same
 from mbv1_backbone.detection.detector import Detector, ExportedDetector
+from mbv1_backbone.engine import load_config
 from mbv1_backbone.errors import InputError
 from mbv1_backbone.face.embedder import FaceEmbedder
 from mbv1_backbone.images import find_images, middle_square, read_image
@@ -96,6 +98,7 @@ def test_what_cannot_be_exported_is_run_by_pytorch(tmp_path, shared):
         ),
         ((FACES,), dict(mode='fast'), 'mode must be one of latency, throughput, got'),
         ((FACES,), dict(precision='int4'), 'precision must be one of auto, fp32, bf16, got'),
+        ((FACES,), dict(threads=0, backend='torch'), 'threads must be at least 1, got 0'),
         ((FACES,), dict(threads=0), 'threads must be at least 1, got 0'),
         ((CONFIG,), {}, 'needs a checkpoint'),
         ((SSD,), {}, 'a detector needs its config before it'),
@@ -233,3 +236,37 @@ def test_the_first_calls_may_come_from_two_threads_at_once(tmp_path):
     for _ in range(2):
         command = [sys.executable, '-c', FIRST_CALLS, str(tmp_path / 'e.onnx')]
         subprocess.run(command, check=True, timeout=120, capture_output=True)
+
+
+MMPRETRAIN = """
+_base_ = 'mmpretrain::_base_/default_runtime.py'
+custom_imports = dict(imports=['mbv1_backbone'])
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(num_classes=10, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    backbone=dict(type='MobileNetV1', widen_factor=0.25, out_indices=(13,)),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=10, in_channels=256, loss=dict(type='CrossEntropyLoss')),
+)
+test_dataloader = dict(
+    dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=96)])
+)
+"""
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_a_classifier_of_mmpretrain_is_one_too(tmp_path, backend):
+    (tmp_path / 'c.py').write_text(MMPRETRAIN)
+    cfg = load_config(tmp_path / 'c.py')
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    model = MODELS.build(dict(cfg.model, _scope_='mmpretrain')).eval()
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'c.pth')
+    images = [np.random.default_rng(i).integers(0, 256, (96, 96, 3), dtype=np.uint8) for i in range(3)]
+    classifier = load(tmp_path / 'c.py', tmp_path / 'c.pth', backend=backend, precision='fp32')
+    assert classifier.session.about.size == (96, 96)
+    bgr = torch.stack([torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) for image in images])
+    with torch.inference_mode():
+        right = model(model.data_preprocessor(dict(inputs=bgr))['inputs'], mode='tensor').softmax(1)
+    np.testing.assert_allclose(classifier.classify(images, 2), right.numpy(), atol=1e-4)
