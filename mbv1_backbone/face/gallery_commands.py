@@ -222,7 +222,9 @@ def _sources(args: Namespace) -> list[Source]:
 
 def _embedder(args: Namespace) -> FaceEmbedder:
     finder = face_finder(args.detector, args.policy)
-    return load(args.model, args.checkpoint, kind='embedder', finder=finder, **asked(args))
+    embedder = load(args.model, args.checkpoint, kind='embedder', finder=finder, **asked(args))
+    print(embedder.backend, file=sys.stderr)
+    return embedder
 
 
 def _metadata(pairs: list[str] | None) -> dict[str, str] | None:
