@@ -55,6 +55,19 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
         raise InputError(f'{name}: {reason}') from error
 
 
+def as_image(image: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
+    """A file, read, or an array as it is: RGB uint8 (H, W, 3).
+
+    Raises:
+        InputError: If the file cannot be read.
+        ValueError: If the array is none.
+    """
+    array = image if isinstance(image, np.ndarray) else read_image(image)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(f'images must be RGB uint8 (H, W, 3), got {array.dtype} {array.shape}')
+    return array
+
+
 def middle_square(image: np.ndarray, size: int) -> np.ndarray:
     """The middle square of an image (H, W, 3) uint8, as classifiers are fed it: (size, size, 3)."""
     square = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BILINEAR)

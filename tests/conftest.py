@@ -68,6 +68,18 @@ def run() -> Run:
     return _run
 
 
+# A classifier in a project of a user's own, as the README has it.
+CLASSIFIER = """
+_base_ = 'mmpretrain::_base_/default_runtime.py'
+custom_imports = dict(imports=['mbv1_backbone'])
+model = dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(num_classes=10, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    backbone=dict(type='MobileNetV1', widen_factor=0.5, out_indices=(13,)),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=10, in_channels=512, loss=dict(type='CrossEntropyLoss')))
+"""
+
 DEMO_CONFIG = ROOT / 'configs' / 'detection' / 'ssd_mbv1_demo.py'
 
 # The demo config shrunk so that an epoch takes seconds: quarter width, 96 pixels.

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from conftest import CLASSIFIER
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
@@ -16,17 +17,6 @@ custom_imports = dict(imports=['mbv1_backbone'])
 model = dict(
     backbone=dict(_delete_=True, type='MobileNetV1', out_indices=(5, 11, 13), norm_eval=True),
     neck=dict(in_channels=[256, 512, 1024], start_level=0, num_outs=5))
-"""
-
-CLASSIFIER = """
-_base_ = 'mmpretrain::_base_/default_runtime.py'
-custom_imports = dict(imports=['mbv1_backbone'])
-model = dict(
-    type='ImageClassifier',
-    data_preprocessor=dict(num_classes=10, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
-    backbone=dict(type='MobileNetV1', widen_factor=0.5, out_indices=(13,)),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=10, in_channels=512, loss=dict(type='CrossEntropyLoss')))
 """
 
 # A script in the user's folder and a process of its own: only the config imports anything of ours.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mbv1_backbone.deploy.sessions import Outputs, Session
-from mbv1_backbone.images import middle_square, read_image
+from mbv1_backbone.images import as_image, middle_square
 from mbv1_backbone.overlap import DECODERS, ahead, batched, in_flight
 
 ImageLike = str | os.PathLike[str] | np.ndarray
@@ -34,10 +34,7 @@ class ImageNetwork:
         return in_flight(self._run, batched(prepared, batch_size), self.session.parallel)
 
     def _prepare(self, image: ImageLike) -> np.ndarray:
-        array = image if isinstance(image, np.ndarray) else read_image(image)
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ValueError(f'images must be RGB uint8 (H, W, 3), got {array.dtype} {array.shape}')
-        return middle_square(array, self.session.about.size[0])
+        return middle_square(as_image(image), self.session.about.size[0])
 
     def _run(self, batch: list[np.ndarray]) -> Outputs:
         return self.session.run(np.stack(batch))

@@ -22,7 +22,7 @@ from mbv1_backbone.deploy.sessions import About, Session, top_left
 from mbv1_backbone.engine.checkpoint import load_weights
 from mbv1_backbone.engine.config import load_config
 from mbv1_backbone.errors import InputError, user_errors
-from mbv1_backbone.images import read_image
+from mbv1_backbone.images import as_image
 from mbv1_backbone.layers import folded
 from mbv1_backbone.overlap import DECODERS, ahead, batched, in_flight
 
@@ -167,11 +167,9 @@ class Detector:
     def _prepare(self, image: ImageLike) -> tuple[np.ndarray, Any] | InputError:
         """The image, and what the network is fed of it."""
         try:
-            array = image if isinstance(image, np.ndarray) else read_image(image)
+            array = as_image(image)
         except InputError as error:
             return error
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ValueError(f'images must be RGB uint8 (H, W, 3), got {array.dtype} {array.shape}')
         return array, self._fitted(array)
 
     def _detect_batch(self, batch: Sequence[tuple[np.ndarray, Any] | InputError]) -> list[Seen | InputError]:

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import CLASSIFIER, ROOT
 from mmengine.registry import MODELS, init_default_scope
 
 from mbv1_backbone.deploy import loading, parity
@@ -238,16 +238,7 @@ def test_the_first_calls_may_come_from_two_threads_at_once(tmp_path):
         subprocess.run(command, check=True, timeout=120, capture_output=True)
 
 
-MMPRETRAIN = """
-_base_ = 'mmpretrain::_base_/default_runtime.py'
-custom_imports = dict(imports=['mbv1_backbone'])
-model = dict(
-    type='ImageClassifier',
-    data_preprocessor=dict(num_classes=10, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
-    backbone=dict(type='MobileNetV1', widen_factor=0.25, out_indices=(13,)),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=10, in_channels=256, loss=dict(type='CrossEntropyLoss')),
-)
+CROPPED = """
 test_dataloader = dict(
     dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=96)])
 )
@@ -256,7 +247,7 @@ test_dataloader = dict(
 
 @pytest.mark.parametrize('backend', BACKENDS)
 def test_a_classifier_of_mmpretrain_is_one_too(tmp_path, backend):
-    (tmp_path / 'c.py').write_text(MMPRETRAIN)
+    (tmp_path / 'c.py').write_text(CLASSIFIER + CROPPED)
     cfg = load_config(tmp_path / 'c.py')
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
