@@ -11,13 +11,13 @@ from importlib.util import find_spec
 if find_spec('mmengine') is None:
     raise ImportError('mbv1_backbone needs mmengine: pip install mmengine (or onedl-mmengine)')
 
-from mbv1_backbone import mmcv_ops
+from mbv1_backbone.compat import mmcv_ops
 
 mmcv_ops.install()
 
-from mbv1_backbone import engine, face  # noqa: E402, F401  (registers hooks, models and data sets)
-from mbv1_backbone.backbone import MobileNetV1, Tap  # noqa: E402
-from mbv1_backbone.errors import InputError  # noqa: E402
+from mbv1_backbone import face, training  # noqa: E402, F401  (registers hooks, models and data sets)
+from mbv1_backbone.common.errors import InputError  # noqa: E402
+from mbv1_backbone.models.mobilenet_v1 import MobileNetV1, Tap  # noqa: E402
 from mbv1_backbone.weights import import_weights  # noqa: E402  (registers URL schemes)
 
 __version__ = '0.1.0'

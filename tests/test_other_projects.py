@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
-from conftest import CLASSIFIER
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 from mmengine.utils import get_installed_path
+from support.project import CLASSIFIER
 
 RETINANET = """
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from pathlib import Path
 
-from mbv1_backbone import engine
-from mbv1_backbone.benchmarks import commands
-from mbv1_backbone.errors import command_line
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import commands
+from mbv1_backbone.common.errors import command_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     made = verbs.add_parser('training', help='a training step by stage')
     made.add_argument('config')
     made.add_argument('--data-root', help="folder of the data, in place of the config's")
-    made.add_argument('--amp', action=argparse.BooleanOptionalAction, default=engine.bfloat16_is_default())
+    made.add_argument('--amp', action=argparse.BooleanOptionalAction, default=bfloat16_is_default())
     made.set_defaults(command=commands.training)
     return parser.parse_args()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 from tqdm import tqdm
 
-from mbv1_backbone import engine
+from mbv1_backbone import training
+from mbv1_backbone.common.errors import command_line
 from mbv1_backbone.detection.browse import browse
-from mbv1_backbone.detection.draw import save_png
-from mbv1_backbone.errors import command_line
+from mbv1_backbone.detection.drawing import save_png
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
 @command_line
 def main() -> None:
     args = parse_args()
-    cfg = engine.load_config(args.config, args.cfg_options, args.data_root)
-    engine.require_data(cfg, 'train_dataloader')
+    cfg = training.load_config(args.config, args.cfg_options, args.data_root)
+    training.require_data(cfg, 'train_dataloader')
     boxes = anchors = 0
     for index, view in enumerate(tqdm(browse(cfg, args.num), total=args.num, unit='image')):
         save_png(view.picture, Path(args.out_dir) / f'{index:04d}_{Path(view.name).stem}.png')

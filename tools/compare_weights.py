@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mbv1_backbone.detection.agreement import compare_detectors
-from mbv1_backbone.detection.detector import Detector
-from mbv1_backbone.errors import InputError, command_line
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.inference.detector_parity import compare_detectors
 from mbv1_backbone.weights import import_weights, write_weights
-from mbv1_backbone.weights.agreement import compare, litert_runtime, our_runtime, read_labels
-from mbv1_backbone.weights.statistics import square_batches
+from mbv1_backbone.weights.parity import compare, litert_runtime, our_runtime, read_labels
+from mbv1_backbone.weights.recalibrate import square_batches
 
 
 def parse_args() -> argparse.Namespace:

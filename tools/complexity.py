@@ -6,9 +6,9 @@ import sys
 
 from mmengine.registry import MODELS, init_default_scope
 
-from mbv1_backbone import complexity
-from mbv1_backbone.engine import load_config
-from mbv1_backbone.errors import InputError, command_line
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.models import complexity
+from mbv1_backbone.training import load_config
 
 DETECTORS = {  # Table 13
     'SSD 300': ('configs/detection/ssd_mbv1_coco.py', 300, 1.2e9, 6.8e6),

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mbv1_backbone.deploy.loading import add_arguments, asked, load
-from mbv1_backbone.detection.detector import Detections, Detector, image_ids
-from mbv1_backbone.detection.draw import draw_boxes, picture_names, save_png
-from mbv1_backbone.errors import InputError, command_line
-from mbv1_backbone.files import write_json
-from mbv1_backbone.images import find_images
-from mbv1_backbone.overlap import ahead
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.common.files import write_json
+from mbv1_backbone.common.images import find_images
+from mbv1_backbone.common.prefetch import prefetch
+from mbv1_backbone.detection.drawing import draw_boxes, picture_names, save_png
+from mbv1_backbone.inference.detector import Detections, Detector, image_ids
+from mbv1_backbone.inference.loading import add_arguments, asked, load
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +63,7 @@ def main() -> None:
             save_png(draw_boxes(image, kept.boxes, kept.labels, detector.classes, kept.scores), out / name)
 
     with tqdm(total=len(paths), unit='image') as bar:
-        for _ in ahead(draw, seen(), threads=2, most=4):
+        for _ in prefetch(draw, seen(), threads=2, max_pending=4):
             bar.update()
     if len(unread) == len(paths):
         raise InputError(f'none of {len(paths)} images could be read; the first: {unread[0]}')

@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from mbv1_backbone.deploy.loading import add_arguments, asked, load
-from mbv1_backbone.errors import InputError, command_line
-from mbv1_backbone.face.evaluation import write_embeddings
-from mbv1_backbone.face.finding import POLICIES, face_finder
-from mbv1_backbone.images import find_images
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.common.images import find_images
+from mbv1_backbone.face.evaluation.metric import write_embeddings
+from mbv1_backbone.face.finder import POLICIES, face_finder
+from mbv1_backbone.inference.loading import add_arguments, asked, load
 
 
 def parse_args() -> argparse.Namespace:

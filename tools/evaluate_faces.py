@@ -4,16 +4,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from mbv1_backbone.errors import InputError, command_line
-from mbv1_backbone.face.protocols import (
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.common.files import write_json
+from mbv1_backbone.face.evaluation.protocols import (
     Embeddings,
     evaluate_gallery,
     evaluate_pairs,
     read_gallery,
     read_pairs,
 )
-from mbv1_backbone.face.report import draw_pairs, figures_as_text
-from mbv1_backbone.files import write_json
+from mbv1_backbone.face.evaluation.report import draw_pairs, figures_as_text
 
 
 def parse_args() -> argparse.Namespace:

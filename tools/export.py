@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mbv1_backbone.deploy import export
-from mbv1_backbone.deploy.parity import Truth, compare
-from mbv1_backbone.deploy.sessions import SUFFIXES, files_of, open_session
-from mbv1_backbone.deploy.sources import PARTS, find_source, input_of
-from mbv1_backbone.errors import InputError, command_line
-from mbv1_backbone.images import find_images, read_image
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.common.images import find_images, read_image
+from mbv1_backbone.export import writers
+from mbv1_backbone.inference.parity import Truth, compare
+from mbv1_backbone.inference.resolve import PARTS, find_source, input_of
+from mbv1_backbone.runtime.sessions import SUFFIXES, files_of, open_session
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', help='config; or weights or a name in the model zoo that need none')
     parser.add_argument('checkpoint', nargs='?', help='of the config: file, or name in the model zoo')
     parser.add_argument('--to', choices=['onnx', 'openvino'], required=True)
-    parser.add_argument('--precision', choices=export.PRECISIONS, default='fp32')
+    parser.add_argument('--precision', choices=writers.PRECISIONS, default='fp32')
     parser.add_argument('--part', choices=PARTS, default='whole', help='the backbone alone, with its taps')
     parser.add_argument('--out', required=True, help='file to write: .onnx, or .xml for OpenVINO')
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
@@ -44,11 +44,11 @@ def main() -> None:
     images = find_images(args.images)[: args.num]
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
     found = find_source(args.source, args.checkpoint, args.precision, args.part)
-    kind, told = found.about.kind, dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
+    kind, told = found.spec.kind, dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
     if any(file for of, file in told.items() if of != kind):
         raise InputError(f'{args.source} is a {kind}: --pairs, --ann-file and --labels are of other networks')
-    calibration = [input_of(read_image(p), found.about) for p in calibrate if args.precision == 'int8']
-    export.write(found.graph, found.about, out, calibration)
+    calibration = [input_of(read_image(p), found.spec) for p in calibrate if args.precision == 'int8']
+    writers.write(found.graph, found.spec, out, calibration)
     size = sum(path.stat().st_size for path in files_of(out))
     print(f'{out}: {kind}, {size / 1e6:.2f} MB')
 

@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from mbv1_backbone.deploy.loading import add_arguments
-from mbv1_backbone.errors import command_line
-from mbv1_backbone.face import gallery_commands as commands
-from mbv1_backbone.face.finding import POLICIES
+from mbv1_backbone.cli import gallery as commands
+from mbv1_backbone.common.errors import command_line
+from mbv1_backbone.face.finder import POLICIES
+from mbv1_backbone.inference.loading import add_arguments
 
 
 def parse_args() -> argparse.Namespace:

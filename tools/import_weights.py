@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from mbv1_backbone.errors import InputError, command_line
-from mbv1_backbone.images import find_images
+from mbv1_backbone.common.errors import InputError, command_line
+from mbv1_backbone.common.images import find_images
 from mbv1_backbone.weights import import_weights, write_weights
+from mbv1_backbone.weights.recalibrate import square_batches, unfold
 from mbv1_backbone.weights.report import config_lines, move_table
-from mbv1_backbone.weights.statistics import square_batches, unfold
 
 
 def parse_args() -> argparse.Namespace:

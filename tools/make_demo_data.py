@@ -3,8 +3,8 @@
 import argparse
 import sys
 
+from mbv1_backbone.common.errors import InputError, command_line
 from mbv1_backbone.detection.demo_data import SHAPES, make_demo_data
-from mbv1_backbone.errors import InputError, command_line
 
 
 def parse_args() -> argparse.Namespace:

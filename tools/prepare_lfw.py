@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mbv1_backbone.errors import command_line
+from mbv1_backbone.common.errors import command_line
 from mbv1_backbone.face.lfw import cut_lfw, fetch_lfw
 
 

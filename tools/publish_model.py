@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mbv1_backbone import engine
-from mbv1_backbone.errors import command_line
+from mbv1_backbone import training
+from mbv1_backbone.common.errors import command_line
 from mbv1_backbone.weights import write_weights
 
 
@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
 @command_line
 def main() -> None:
     args = parse_args()
-    cfg = engine.load_config(args.config)
-    weights = engine.published(cfg, args.checkpoint, args.half)
+    cfg = training.load_config(args.config)
+    weights = training.published(cfg, args.checkpoint, args.half)
     write_weights(weights, args.out)
     print(f'{args.out}: {Path(args.out).stat().st_size / 1e6:.2f} MB, fingerprint {weights.fingerprint}')
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError, command_line, user_errors
+from mbv1_backbone.common.errors import InputError, command_line, user_errors
+from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.face.attributes import soft_attributes
 from mbv1_backbone.face.datasets import read_embeddings
-from mbv1_backbone.files import write_atomically
 
 
 def parse_args() -> argparse.Namespace:

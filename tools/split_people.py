@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mbv1_backbone.errors import command_line
+from mbv1_backbone.common.errors import command_line
 from mbv1_backbone.face.datasets import read_identities, scan_people
-from mbv1_backbone.face.splits import split_people, write_protocol
+from mbv1_backbone.face.evaluation.splits import split_people, write_protocol
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,8 +7,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from mbv1_backbone import engine
-from mbv1_backbone.errors import InputError, command_line
+from mbv1_backbone import training
+from mbv1_backbone.common.errors import InputError, command_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,14 +30,14 @@ def parse_args() -> argparse.Namespace:
 @command_line
 def main() -> None:
     args = parse_args()
-    cfg = engine.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
+    cfg = training.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
     faces = cfg.test_evaluator.get('type') == 'FaceMetric'
     suffix = '.npz' if faces else '.json'
     if args.out and not args.out.endswith(suffix):
         raise InputError(f'--out must end in {suffix}, got {args.out}')
     if args.show_dir and faces:
         raise InputError('--show-dir draws detections; for faces there is tools/evaluate_faces.py --draw')
-    engine.require_data(cfg, 'test_dataloader')
+    training.require_data(cfg, 'test_dataloader')
     if args.show_dir:
         hook = dict(type='DrawDetectionsHook', out_dir=args.show_dir, score_thr=args.score_thr)
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
@@ -45,7 +45,7 @@ def main() -> None:
         cfg.test_evaluator.out_file = args.out
     elif args.out:
         cfg.test_evaluator.outfile_prefix = args.out.removesuffix('.json')
-    engine.evaluate(cfg, args.checkpoint, args.launcher)
+    training.evaluate(cfg, args.checkpoint, args.launcher)
     if not is_main_process():
         return
     if args.out and not faces:

@@ -5,8 +5,8 @@ import sys
 
 from mmengine.config import DictAction
 
-from mbv1_backbone import engine
-from mbv1_backbone.errors import command_line
+from mbv1_backbone import training
+from mbv1_backbone.common.errors import command_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp',
         action=argparse.BooleanOptionalAction,
-        default=engine.bfloat16_is_default(),
+        default=training.bfloat16_is_default(),
         help='mixed precision: bfloat16, on the CPU too (default: on CPUs that multiply in it)',
     )
     parser.add_argument(
@@ -42,17 +42,17 @@ def parse_args() -> argparse.Namespace:
 @command_line
 def main() -> None:
     args = parse_args()
-    cfg = engine.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
+    cfg = training.load_config(args.config, args.cfg_options, args.data_root, args.work_dir)
     if args.pretrained:
-        engine.use_pretrained(cfg, args.pretrained)
-    engine.require_data(cfg, 'train_dataloader', 'val_dataloader')
+        training.use_pretrained(cfg, args.pretrained)
+    training.require_data(cfg, 'train_dataloader', 'val_dataloader')
     if args.amp:
-        engine.use_bfloat16(cfg)
+        training.use_bfloat16(cfg)
     if args.auto_scale_lr:
-        engine.scale_learning_rate(cfg)
+        training.scale_learning_rate(cfg)
     if args.resume:
-        engine.resume_from(cfg, args.resume)
-    engine.train(cfg, args.launcher)
+        training.resume_from(cfg, args.resume)
+    training.train(cfg, args.launcher)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from mbv1_backbone.detection.voc import convert_voc
-from mbv1_backbone.errors import command_line
+from mbv1_backbone.common.errors import command_line
+from mbv1_backbone.detection.formats.voc import convert_voc
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 from mmdet.models.dense_heads import SSDHead
 
 from mbv1_backbone.detection.anchors import MobileSSDAnchorGenerator
-from mbv1_backbone.detection.draw import DrawDetectionsHook
+from mbv1_backbone.detection.drawing import DrawDetectionsHook
 from mbv1_backbone.detection.shared_head import MobileNetV1SharedHead
 from mbv1_backbone.detection.ssd_head import MobileSSDHead
 from mbv1_backbone.detection.transforms import FastMinIoURandomCrop, LoadImage

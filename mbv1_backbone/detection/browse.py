@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 from torch import nn
 
-from mbv1_backbone.detection.draw import draw_boxes, side_by_side
-from mbv1_backbone.errors import user_errors
+from mbv1_backbone.common.errors import user_errors
+from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
 
 
 class View(NamedTuple):

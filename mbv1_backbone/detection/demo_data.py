@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
-from mbv1_backbone.files import write_json
+from mbv1_backbone.common.files import write_json
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]

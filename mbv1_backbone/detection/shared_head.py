@@ -9,10 +9,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mbv1_backbone.backbone import TABLE
-from mbv1_backbone.layers import PADDINGS, SeparableUnit, make_divisible, rest_batch_norm
-from mbv1_backbone.pretrained import check_pretrained
-from mbv1_backbone.recipe import Recipe, built_with
+from mbv1_backbone.models.layers import PADDINGS, SeparableUnit, make_divisible, set_norm_eval
+from mbv1_backbone.models.mobilenet_v1 import TABLE
+from mbv1_backbone.models.pretrained import check_pretrained
+from mbv1_backbone.models.recipe import Recipe, built_with
 
 
 @MODELS.register_module()
@@ -87,5 +87,5 @@ class MobileNetV1SharedHead(BaseModule):
         """Set the mode; with ``norm_eval``, batch norm stays in evaluation."""
         super().train(mode)
         if mode and self.norm_eval:
-            rest_batch_norm(self)
+            set_norm_eval(self)
         return self

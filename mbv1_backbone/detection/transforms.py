@@ -10,7 +10,7 @@ from mmdet.datasets.transforms import MinIoURandomCrop
 from mmdet.structures.bbox import autocast_box_type, get_box_tensor
 from mmengine.registry import TRANSFORMS
 
-from mbv1_backbone.images import read_image
+from mbv1_backbone.common.images import read_image
 
 ATTEMPTS = 50  # crops that mmdet tries before it draws another overlap
 

@@ -20,10 +20,10 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.datasets import locate, read_archive
-from mbv1_backbone.face.metrics import mean_average_precision
-from mbv1_backbone.face.protocols import person_of
+from mbv1_backbone.face.evaluation.metrics import mean_average_precision
+from mbv1_backbone.face.evaluation.protocols import person_of
 
 SPLITS = ('train', 'val', 'test')
 

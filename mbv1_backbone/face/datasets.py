@@ -11,8 +11,8 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.images import SUFFIXES
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.images import SUFFIXES
 
 
 @DATASETS.register_module()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.registry import TRANSFORMS
 
-from mbv1_backbone.errors import InputError, user_errors
+from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.face.geometry import similarity
 
 

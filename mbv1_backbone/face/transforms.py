@@ -10,8 +10,8 @@ import torch
 from mmengine.registry import TRANSFORMS
 from mmengine.structures import BaseDataElement
 
+from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.geometry import fit_square, similarity
-from mbv1_backbone.images import read_image
 
 _PACKED = ('label', 'teacher', 'attributes')
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 
 
 class Catalog:

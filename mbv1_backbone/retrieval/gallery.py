@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.index import choose_factory, usable_factory
 from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.lock import writer_lock

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from faiss.contrib.clustering import two_level_clustering
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 
 FLAT_LIMIT = 50_000  # vectors up to which comparing with all is best
 OUTGROWN = 2  # times the vectors it was trained for: then an index is trained anew

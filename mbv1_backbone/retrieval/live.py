@@ -13,8 +13,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.files import atomic_file, write_atomically
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import atomic_file, write_atomically
 from mbv1_backbone.retrieval.catalog import Catalog
 from mbv1_backbone.retrieval.index import SearchIndex, choose_factory, usable_factory
 from mbv1_backbone.retrieval.manifest import NAME, Manifest

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 
 _PAUSE = 0.02  # seconds between two tries
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.files import write_atomically
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.manifest import NAME

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.files import write_json
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_json
 
 NAME = 'manifest.json'
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 
 T = TypeVar('T')
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.gallery import CALIBRATED, Gallery
 from mbv1_backbone.retrieval.records import Match
 

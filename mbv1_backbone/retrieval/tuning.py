@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.gallery import Gallery
 
 _SEED = 1234

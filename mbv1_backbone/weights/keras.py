@@ -10,11 +10,11 @@ import re
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.recipe import Recipe
-from mbv1_backbone.weights.expected import fill_classifier, widen_factor_of
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_hwcm, from_hwio
 from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
 _URL = 'https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/'
 _NAME = re.compile(r'mobilenet_(?:1_0|7_5|5_0|2_5)_(224|192|160|128)_tf(?:_no_top)?(?:\.h5)?')

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.recipe import Recipe
-from mbv1_backbone.weights.expected import fill_classifier, widen_factor_of
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Rule, as_linear
 from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))  # torchvision's
 _NORM = r'(weight|bias|running_mean|running_var)'

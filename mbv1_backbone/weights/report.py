@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from mbv1_backbone.recipe import Recipe
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Move
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 
 Convert = Callable[[np.ndarray], np.ndarray]
 Target = str | Callable[[re.Match[str]], str] | None

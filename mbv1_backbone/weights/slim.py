@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.recipe import Recipe
-from mbv1_backbone.weights.expected import fill_classifier, widen_factor_of
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_hwcm, from_hwio
 from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
 _SCOPE = r'(?:FeatureExtractor/)?MobilenetV1/'
 

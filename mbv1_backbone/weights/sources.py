@@ -10,15 +10,15 @@ from typing import Any
 
 from mmengine.runner import CheckpointLoader
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.weights.download import fetch
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.weights.cache import fetch
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
 from mbv1_backbone.weights.pytorch import from_state_dict, read_state_dict
 from mbv1_backbone.weights.slim import is_checkpoint, read_slim
 from mbv1_backbone.weights.store import Weights, read_safetensors, read_weights
 from mbv1_backbone.weights.tflite import read_tflite
 from mbv1_backbone.weights.tflite_graph import is_tflite
-from mbv1_backbone.zoo import find_checkpoint
+from mbv1_backbone.weights.zoo import find_checkpoint
 
 SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
 _TIMM = re.compile(r'mobilenetv1_(?:100|125)\.[a-z0-9_]+')

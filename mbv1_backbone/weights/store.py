@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.files import write_atomically
-from mbv1_backbone.recipe import Recipe
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Move
 
 _KEY = 'mbv1_backbone'  # of our JSON in a safetensors file's metadata

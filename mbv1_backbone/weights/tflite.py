@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.recipe import Recipe
-from mbv1_backbone.weights.expected import UNITS, as_moves, classifier_shapes, folded_norms, widen_factor_of
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Rule, apply_rules, as_linear, from_1hwc, from_ohwi
 from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.targets import UNITS, as_moves, classifier_shapes, folded_norms, widen_factor_of
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer, TfliteTensor, read_graph
 
 NORM_EPS = 1e-3  # of the networks as they were trained; any value would give the same outputs

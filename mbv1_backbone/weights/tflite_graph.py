@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 
 _TYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9: np.int8}
 _ACTIVATIONS = {0: None, 1: 'ReLU', 3: 'ReLU6'}  # ActivationFunctionType

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS, TASK_UTILS
 
-from mbv1_backbone.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.recipe import Recipe
-from mbv1_backbone.weights.expected import UNITS, classifier_shapes
+from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Convert, Rule, from_ohwi
 from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.targets import UNITS, classifier_shapes
 from mbv1_backbone.weights.tflite import (
     COCO_LOGITS,
     NORM_EPS,

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mbv1_backbone.benchmarks import charts
-from mbv1_backbone.benchmarks.backbones import THEIRS, candidate, grid, mult_adds
-from mbv1_backbone.benchmarks.detectors import CONFIGS, GOOGLES, OURS, _ours
-from mbv1_backbone.benchmarks.training import Stopwatch
+from benchmarks import charts
+from benchmarks.backbones import THEIRS, candidate, grid, mult_adds
+from benchmarks.detectors import CONFIGS, GOOGLES, OURS, _ours
+from benchmarks.training import Stopwatch
 
 
 def test_mult_adds_are_the_papers():
@@ -69,7 +69,7 @@ def test_the_compared_configs_are_there(config):
 
 @pytest.mark.slow
 def test_untrained_detectors_are_made_to_find_nothing(tmp_path, shared):
-    from mbv1_backbone.images import find_images
+    from mbv1_backbone.common.images import find_images
 
     detector = _ours(CONFIGS / 'ssdlite_mbv1_coco.py', tmp_path / 's.pth')
     for found in detector.detect(find_images([str(shared / 'coco' / 'val2017')])[:2]):

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from mbv1_backbone.common.images import read_image
 from mbv1_backbone.detection import demo_data
 from mbv1_backbone.detection.demo_data import EMPTY, SHAPES, SIZE, draw_scene, make_demo_data
-from mbv1_backbone.images import read_image
 
 
 def scenes(count):

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from PIL import Image
+from support.project import ROOT
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mbv1_backbone.engine import load_config
+from mbv1_backbone.training import load_config
 
 pytestmark = pytest.mark.slow
 NARROW = dict(widen_factor=0.25)

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from mbv1_backbone.detection import MobileSSDHead
-from mbv1_backbone.engine import load_config
+from mbv1_backbone.training import load_config
 
 TRAIN = ConfigDict(
     assigner=dict(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbv1_backbone.detection.voc import convert_voc
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.detection.formats.voc import convert_voc
 
 OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
 <bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>"""

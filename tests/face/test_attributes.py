@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face import AttributeDataset, AttributeMetric, CelebA
 from mbv1_backbone.face.attributes import read_attributes, soft_attributes, soft_cross_entropy
 

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from people import draw_people
+from support.people import draw_people
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face import FaceDataset, PKBatchSampler
 from mbv1_backbone.face.datasets import read_embeddings, read_names, scan_people
-from mbv1_backbone.face.splits import split_people, write_protocol
+from mbv1_backbone.face.evaluation.splits import split_people, write_protocol
 
 LOAD = [dict(type='LoadFace', size=32), dict(type='PackFace')]
 
@@ -167,7 +167,7 @@ def test_nobody_is_on_both_sides_and_nobody_moves_when_others_join():
 
 
 def test_the_protocol_keeps_to_its_people(tmp_path):
-    from mbv1_backbone.face.protocols import read_gallery, read_pairs
+    from mbv1_backbone.face.evaluation.protocols import read_gallery, read_pairs
 
     rng = np.random.default_rng(0)
     files = {f'p{i}/{n}.jpg': f'p{i}' for i in range(120) for n in range(rng.integers(1, 6))}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.face.evaluation.protocols import read_pairs
 from mbv1_backbone.face.lfw import cut_lfw, fetch_lfw
-from mbv1_backbone.face.protocols import read_pairs
 
 
 def photograph(path, middle=200):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
-from people import draw_people
+from support.people import draw_people
 from torch import nn
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face import FaceDataset
 from mbv1_backbone.face.teachers import NcnnTeacher, OnnxTeacher, TorchScriptTeacher
 

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from people import draw_people, write_pairs
+from support.people import draw_people, write_pairs
 
 from mbv1_backbone.face.datasets import read_embeddings
-from mbv1_backbone.face.embedder import FaceEmbedder
+from mbv1_backbone.inference.embedder import FaceEmbedder
 
 TINY = """
 _base_ = {base!r}
@@ -69,7 +69,7 @@ def people(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trained(people, run, tmp_path_factory):
     """Config and work folder of a run with each loss."""
-    from conftest import ROOT
+    from support.project import ROOT
 
     def train(kind):
         folder = tmp_path_factory.mktemp(kind)
@@ -121,7 +121,7 @@ def test_a_run_is_evaluated_published_and_embeds(trained, people, run, tmp_path)
 
 @pytest.mark.slow
 def test_two_processes_train_on_batches_of_their_own(people, run, tmp_path):
-    from conftest import ROOT
+    from support.project import ROOT
 
     config = tiny(ROOT / 'configs' / 'face', people, 'triplet', tmp_path / 'tiny.py')
     port = str(30500 + os.getpid() % 1000)
@@ -137,7 +137,7 @@ def test_two_processes_train_on_batches_of_their_own(people, run, tmp_path):
 
 @pytest.mark.slow
 def test_a_person_in_training_and_test_stops_the_run(people, run, tmp_path):
-    from conftest import ROOT
+    from support.project import ROOT
 
     config = tiny(ROOT / 'configs' / 'face', people, 'triplet', tmp_path / 'tiny.py')
     with config.open('a') as file:
@@ -149,7 +149,7 @@ def test_a_person_in_training_and_test_stops_the_run(people, run, tmp_path):
 def test_embedding_leaves_out_what_cannot_be_read(people, run, tmp_path):
     from test_embedder import build
 
-    from mbv1_backbone.recipe import recipe_of
+    from mbv1_backbone.models.recipe import recipe_of
     from mbv1_backbone.weights import write_weights
     from mbv1_backbone.weights.store import Weights
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from crowd import DIM, normalised, people
+from support.crowd import DIM, normalised, people
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.calibration import calibrate
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.catalog import Catalog
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crowd import DIM, normalised, people
+from support.crowd import DIM, normalised, people
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
 
 

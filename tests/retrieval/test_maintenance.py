@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from crowd import DIM, people
+from support.crowd import DIM, people
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.maintenance import (
     export,

@@ -14,9 +14,9 @@ import time
 import faiss
 import numpy as np
 import pytest
-from crowd import DIM, people
+from support.crowd import DIM, people
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.calibration import calibrate
 from mbv1_backbone.retrieval.lock import writer_lock
@@ -110,7 +110,7 @@ def found(folder):
 @pytest.mark.parametrize('part', range(4))
 def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path, part):
     """60 kills a part, each of a process at work; afterwards the gallery opens, is whole, and goes on."""
-    generator, in_flight = random.Random(part), 0
+    generator, map_concurrently = random.Random(part), 0
     for kill in range(60):
         seed = part * 100 + kill
         folder = tmp_path / str(kill)
@@ -137,7 +137,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path, part
         assert report.problems == (), (seed, steps[done - 1 : done + 1])
         assert state in (before, after), (seed, steps[done - 1 : done + 1])
         assert seen == set(state) or not state
-        in_flight += before != after and state == after
+        map_concurrently += before != after and state == after
         perform(folder, 'add', 10**6)  # and it goes on
         assert len(found(folder)[0]) == len(state) + 6
         shutil.rmtree(folder)

@@ -3,9 +3,9 @@
 import faiss
 import numpy as np
 import pytest
-from crowd import normalised
+from support.crowd import normalised
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery, tune
 
 DIM = 16

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.keras import keras_url
-from mbv1_backbone.weights.statistics import build_network
+from mbv1_backbone.weights.recalibrate import build_network
 
 os.environ.setdefault('KERAS_BACKEND', 'torch')
 keras = pytest.importorskip('keras')

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import timm
 import torch
-from networks import Source, keras_like, pytorchcv, retinaface, sequence
 from safetensors.torch import load_file
+from support.networks import Source, keras_like, pytorchcv, retinaface, sequence
 from torch import nn
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
-from mbv1_backbone.weights.agreement import compare, our_runtime, read_labels
+from mbv1_backbone.weights.parity import compare, our_runtime, read_labels
 from mbv1_backbone.weights.pytorch import from_state_dict
-from mbv1_backbone.weights.statistics import build_network, square_batches
+from mbv1_backbone.weights.recalibrate import build_network, square_batches
 
 LEAKY = nn.LeakyReLU(0.1)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights.rules import (
     Move,
     Rule,

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import Source, sequence
+from support.networks import Source, sequence
 from torch import nn
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
+from mbv1_backbone.weights.recalibrate import build_network
 from mbv1_backbone.weights.slim import from_slim
-from mbv1_backbone.weights.statistics import build_network
 
 _NORM = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'moving_mean', 'running_var': 'moving_variance'}
 

@@ -8,9 +8,9 @@ import threading
 import pytest
 import torch
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
-from mbv1_backbone.weights.download import fetch
+from mbv1_backbone.weights.cache import fetch
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.recipe import Recipe
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights import Weights, fingerprint, read_weights, write_weights
 
 STATE = {

@@ -8,10 +8,10 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 
-from mbv1_backbone.errors import InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
-from mbv1_backbone.weights.agreement import compare, litert_runtime, our_runtime, read_labels
-from mbv1_backbone.weights.statistics import build_network, normalise, square_batches, unfold
+from mbv1_backbone.weights.parity import compare, litert_runtime, our_runtime, read_labels
+from mbv1_backbone.weights.recalibrate import build_network, normalise, square_batches, unfold
 from mbv1_backbone.weights.tflite_graph import read_graph
 
 SMALL = 'mobilenet_v1_0.25_128_quant.tflite'

@@ -7,13 +7,13 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from conftest import ROOT
+from support.project import ROOT
 
-from mbv1_backbone.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.detection.agreement import compare_detectors
-from mbv1_backbone.detection.detector import Detector
-from mbv1_backbone.errors import InputError
-from mbv1_backbone.images import read_image
+from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.images import read_image
+from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.inference.detector_parity import compare_detectors
 from mbv1_backbone.weights import import_weights, write_weights
 from mbv1_backbone.weights.tflite_graph import read_graph
 from mbv1_backbone.weights.tflite_ssd import read_ssd

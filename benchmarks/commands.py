@@ -1,0 +1,167 @@
+"""What ``tools/benchmark.py`` does: a benchmark each, printed, and written as JSON and PNG."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import charts, gallery
+from benchmarks.timing import machine
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_json
+from mbv1_backbone.common.images import find_images
+from mbv1_backbone.inference.embedder import FaceEmbedder
+from mbv1_backbone.inference.loading import load
+
+_RUNTIMES = ('torch', 'onnxruntime', 'openvino')
+_EAGER = 'timm mobilenetv1_100'  # what the backbone's times are compared with
+
+
+def backbones(args: Namespace) -> None:
+    """The backbone in each runtime, and other projects' backbones."""
+    from benchmarks.backbones import measure
+
+    spec = _machine(*_RUNTIMES, 'timm', 'torchvision', 'mmdet')
+    found = measure((1, 8), args.rounds)
+    for batch, times in found['milliseconds'].items():
+        limit = found['limit_ms'][f'bf16, {batch}']
+        print(f'\n{batch}: milliseconds an image; the limit of the arithmetic at bf16 is {limit:.2f}')
+        print(f'{"":34}{"ms":>8}{"timm / this":>13}{"this / limit":>14}{"MiB":>7}')
+        for name, time in times.items():
+            memory = found['memory_mib'][name]
+            print(f'{name:34}{time:8.2f}{times[_EAGER] / time:12.1f}x{time / limit:13.1f}x{memory:7.0f}')
+    _write(args, 'backbones', dict(machine=spec, result=found))
+    limits = {batch: found['limit_ms'][f'bf16, {batch}'] for batch in found['milliseconds']}
+    title = 'Backbones at 224 pixels'
+    path = Path(args.out) / 'backbones.png'
+    print(charts.bars(found['milliseconds'], 'milliseconds an image', title, path, limits))
+
+
+def grid(args: Namespace) -> None:
+    """Milliseconds over width and resolution."""
+    from benchmarks.backbones import grid
+
+    spec = _machine(*_RUNTIMES)
+    found = grid((0.25, 0.5, 0.75, 1.0), (128, 160, 192, 224), 8, args.rounds)
+    speed = found['mult_adds_a_second'] / 1e9
+    print(f'\n{found["backend"]}, batches of 8; a matrix product does {speed:.0f} G mult-adds a second')
+    print(f'{"width":>6}{"side":>6}{"M mult-adds":>13}{"ms":>8}{"this / limit":>14}')
+    for cell in found['cells']:
+        limit = 1000 * cell['mult_adds'] / found['mult_adds_a_second']
+        print(
+            f'{cell["width"]:6g}{cell["side"]:6d}{cell["mult_adds"] / 1e6:13.0f}{cell["milliseconds"]:8.2f}'
+            f'{cell["milliseconds"] / limit:13.1f}x'
+        )
+    _write(args, 'grid', dict(machine=spec, result=found))
+    print(charts.plane(found, f'MobileNetV1, {found["backend"]}', Path(args.out) / 'grid.png'))
+
+
+def detectors(args: Namespace) -> None:
+    """Detectors, from file to boxes."""
+    from benchmarks.detectors import measure
+
+    files = find_images([args.photos])[: args.images]
+    if args.tflite is not None and not Path(args.tflite).is_file():
+        raise InputError(f'--tflite {args.tflite}: no such file')
+    spec = _machine(*_RUNTIMES, 'mmdet', 'torchvision', *(['ai-edge-litert'] if args.tflite else []))
+    found = measure(files, Path(args.tflite) if args.tflite else None, args.rounds)
+    theirs = next(name for name in found if name.startswith('mmdet'))
+    print(f'\n{len(files)} files of {args.photos}: milliseconds an image')
+    for name, time in found.items():
+        print(f'{name:46}{time:8.2f}{found[theirs] / time:8.1f}x as fast as mmdet')
+    _write(args, 'detectors', dict(machine=spec, files=len(files), milliseconds=found))
+    path, title = Path(args.out) / 'detectors.png', 'From image file to boxes'
+    print(charts.bars({f'{len(files)} photographs': found}, 'milliseconds an image', title, path))
+
+
+def faces(args: Namespace) -> None:
+    """Embeddings, from file to vector."""
+    from benchmarks.faces import measure
+
+    files = find_images([args.faces])[: args.images]
+    embedders = {'torch fp32': FaceEmbedder.load(args.model)}
+    for backend in _RUNTIMES:
+        embedder = load(args.model, backend=backend, kind='embedder', mode='throughput')
+        embedders[f'{backend} {embedder.session.precision}'] = embedder
+    spec = _machine(*_RUNTIMES, 'pillow', 'opencv-python')
+    rates = measure(embedders, files, args.batch_sizes, args.rounds)
+    print(f'\n{args.model}, {len(files)} files of {args.faces}')
+    for name, rate in rates.items():
+        print(f'{name:46} {rate:8.1f} images/s  {1000 / rate:8.2f} ms')
+    _write(args, 'faces', dict(machine=spec, model=args.model, images_per_second=rates))
+    path = Path(args.out) / 'faces.png'
+    print(charts.bars({f'{len(files)} files': rates}, 'images a second', args.model, path, log=True))
+
+
+def galleries(args: Namespace) -> None:
+    """Search, changes and room of galleries."""
+    spec, results = _machine('faiss-cpu', 'numpy'), []
+    for size in args.sizes:
+        done = gallery.measure(size, Path(args.out) / 'gallery', args.rounds, not args.no_graphs)
+        results.append(done)
+        print(f'\n{size} entries, index {done["index"]} {done["width"] or ""}')
+        _print_searches(done['search'])
+        for name, value in done['gallery'].items():
+            print(f'  {name:24} {value if isinstance(value, dict) else format(value, ".4g")}')
+        _write(args, 'gallery', dict(machine=spec, results=results))
+    print(gallery.draw(results, 'Galleries of 128-d embeddings', Path(args.out) / 'gallery.png'))
+
+
+def shards(args: Namespace) -> None:
+    """One gallery against several that answer as one."""
+    done = gallery.measure_shards(args.entries, Path(args.out) / 'gallery', args.rounds, args.shards)
+    built = ', '.join(f'{seconds:.1f}' for seconds in done['build_s'])
+    print(f'{args.entries} entries; parts built in {built} s, merged into one in {done["merge_s"]:.1f} s')
+    _print_searches(done['search'])
+    _write(args, 'shards', dict(machine=machine('faiss-cpu'), result=done))
+
+
+def training(args: Namespace) -> None:
+    """A training step by stage."""
+    from benchmarks.training import measure
+    from mbv1_backbone import training as engine
+
+    cfg = engine.load_config(args.config, data_root=args.data_root, work_dir=str(Path(args.out) / 'training'))
+    engine.require_data(cfg, 'train_dataloader')
+    if args.amp:
+        engine.use_bfloat16(cfg)
+    spec = _machine('torch', 'mmengine')
+    found = measure(cfg, args.rounds)
+    count = found['batch_size']
+    print(
+        f'\n{args.config}, {"bfloat16" if args.amp else "float32"}, batches of {count}: milliseconds an image'
+    )
+    for name, time in found['data'].items():
+        print(f'  data, {name:32}{time:8.2f}')
+    for name, time in found['step'].items():
+        print(f'  {name:38}{time / count:8.2f}')
+    _write(args, 'training', dict(machine=spec, amp=args.amp, result=found))
+
+
+def everything(args: Namespace) -> None:
+    """All that are compared with others, one after the other."""
+    for command in (backbones, grid, detectors, faces, galleries):
+        command(args)
+
+
+def _machine(*packages: str) -> dict[str, str | int]:
+    spec = machine(*packages)
+    print(', '.join(f'{name} {value}' for name, value in spec.items()))
+    return spec
+
+
+def _write(args: Namespace, name: str, found: Mapping[str, Any]) -> None:
+    write_json(Path(args.out) / f'{name}.json', found, indent=2)
+
+
+def _print_searches(found: dict[str, dict[str, float]]) -> None:
+    """Each way's figures, and its time beside plain FAISS's, or the first one's."""
+    base = found.get('plain FAISS, same index', next(iter(found.values())))
+    print(f'  {"":28}{"queries/s":>10}{"ms, single":>12}{"recall@10":>11}{"time of a batch":>17}')
+    for name, value in found.items():
+        print(
+            f'  {name:28}{value["batch_qps"]:10.0f}{value["single_ms"]:12.3f}{value["recall"]:11.4f}'
+            f'{base["batch_qps"] / value["batch_qps"]:16.3f}x'
+        )

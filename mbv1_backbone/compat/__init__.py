@@ -1,0 +1,1 @@
+"""What makes other projects' versions work together: operators of mmcv, patches of mmdet and mmengine."""

@@ -1,1 +1,0 @@
-"""Export and fast inference: ONNX and OpenVINO files of whole models, and sessions that run them."""

@@ -1,0 +1,139 @@
+"""Boxes on images."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from PIL import Image
+from torchvision.utils import draw_bounding_boxes
+
+from mbv1_backbone.common.images import read_image
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    """A bright RGB colour for a class, far from those of the classes before it."""
+    hue = (0.58 + label * 0.618034) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    names: Sequence[str] | None = None,
+    scores: Sequence[float] | None = None,
+    width: int | None = None,
+) -> np.ndarray:
+    """Draw boxes, with class names and scores where given.
+
+    Args:
+        image: RGB uint8 (H, W, 3).
+        boxes: (N, 4) x1, y1, x2, y2 in pixels; N may be 0.
+        labels: N class indices, for the colours and names.
+        names: Class names; without them the boxes get no text.
+        scores: N scores in 0..1.
+        width: Line width in pixels; by default it follows the image's size.
+
+    Returns:
+        A new RGB uint8 (H, W, 3).
+    """
+    if len(boxes) == 0:
+        return image.copy()
+    height, side = image.shape[0], max(image.shape[:2])
+    x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float32).reshape(-1, 4).clip(0).T
+    x2, y2 = np.maximum(x1, x2.clip(max=image.shape[1] - 1)), np.maximum(y1, y2.clip(max=height - 1))
+    texts = None
+    if names is not None:
+        texts = [names[label] for label in labels]
+        if scores is not None:
+            texts = [f'{text} {score:.2f}' for text, score in zip(texts, scores, strict=True)]
+    colours = [class_colour(int(label)) for label in labels]
+    drawn = draw_bounding_boxes(
+        torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
+        torch.from_numpy(np.stack([x1, y1, x2, y2], axis=1)),
+        labels=texts,
+        colors=colours,
+        fill_labels=texts is not None,
+        label_colors=['black' if sum(colour) > 330 else 'white' for colour in colours],
+        width=width or max(1, round(side / 250)),
+        font=_font(),
+        font_size=max(10, round(side / 40)),
+    )
+    return drawn.permute(1, 2, 0).numpy()
+
+
+def side_by_side(*images: np.ndarray, gap: int = 4) -> np.ndarray:
+    """Images (H_i, W_i, 3) beside each other on white, tops aligned."""
+    height = max(image.shape[0] for image in images)
+    width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
+    sheet = np.full((height, width, 3), 255, dtype=np.uint8)
+    left = 0
+    for image in images:
+        sheet[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + gap
+    return sheet
+
+
+def picture_names(paths: Sequence[Path]) -> list[str]:
+    """A file name an image: its own, numbered where names repeat."""
+    width = len(str(len(paths)))
+    repeated = len({path.stem for path in paths}) < len(paths)
+    return [
+        f'{position:0{width}}_{path.stem}.png' if repeated else f'{path.stem}.png'
+        for position, path in enumerate(paths, 1)
+    ]
+
+
+def save_png(image: np.ndarray, path: str | Path) -> None:
+    """Write an RGB uint8 image; folders are made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, format='PNG')
+
+
+@HOOKS.register_module()
+class DrawDetectionsHook(Hook):
+    """While testing, write each image with its annotations (left) and its detections (right).
+
+    The test pipeline must load annotations after resizing, as mmdet's and ours do: they are then in pixels
+    of the image file, like the detections.
+
+    Args:
+        out_dir: Folder for the PNG files, named like the images.
+        score_thr: Detections below it are not drawn.
+    """
+
+    def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
+        self.out_dir = Path(out_dir)
+        self.score_thr = score_thr
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        names = runner.test_dataloader.dataset.metainfo['classes']
+        for sample in outputs or []:
+            image = read_image(sample.img_path, sample.ori_shape)
+            truth, found = sample.gt_instances, sample.pred_instances
+            found = found[found.scores >= self.score_thr].cpu()
+            pair = side_by_side(
+                draw_boxes(image, get_box_tensor(truth.bboxes).cpu().numpy(), truth.labels.tolist(), names),
+                draw_boxes(image, found.bboxes.numpy(), found.labels.tolist(), names, found.scores.tolist()),
+            )
+            save_png(pair, self.out_dir / f'{Path(sample.img_path).stem}.png')
+
+
+@cache
+def _font() -> str:
+    from matplotlib import get_data_path
+
+    return str(Path(get_data_path()) / 'fonts' / 'ttf' / 'DejaVuSans.ttf')

@@ -1,0 +1,258 @@
+"""Detectors as they are exported: anchors, regions, decoding and non-maximum suppression inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import batched_nms, roi_align
+
+from mbv1_backbone.export.graphs import Graph, Normalise
+
+Size = tuple[int, int]  # height and width in pixels
+_MAX_ZOOM = -math.log(16 / 1000)  # of a side, as a logarithm: mmdet's wh_ratio_clip
+
+
+def detector_graph_of(model: Any, size: Size) -> DetectorGraph:
+    """The graph of an mmdet detector with anchors, of one stage or two.
+
+    Images, uint8 (N, H, W, 3) in RGB, to the best boxes of each: float32 (N, K, 4), x1, y1, x2, y2 in pixels
+    of the input; scores float32 (N, K), falling, 0 where there are fewer than K; labels int64 (N, K). K,
+    thresholds and the number of candidates are those of the model's ``test_cfg``; suppression is by class and
+    by IoU, as ``type='nms'`` is.
+
+    Args:
+        model: ``SingleStageDetector`` with an anchor head, or ``TwoStageDetector`` with ``RPNHead`` and
+            ``StandardRoIHead``.
+        size: Height and width of the input, in pixels.
+
+    Raises:
+        ValueError: If the model is of another kind, or suppresses or codes boxes in another way.
+    """
+    if hasattr(getattr(model, 'bbox_head', None), 'prior_generator'):
+        return OneStage(model, size)
+    if hasattr(model, 'rpn_head') and hasattr(getattr(model, 'roi_head', None), 'bbox_roi_extractor'):
+        return TwoStage(model, size)
+    raise ValueError(f'{type(model).__name__} is not a detector with anchors, of one stage or two')
+
+
+class DetectorGraph(Graph):
+    """What detectors of both kinds share."""
+
+    outputs = ('boxes', 'scores', 'labels')
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.normalise, self.model = Normalise.of(model), model
+
+    @torch.no_grad()
+    def _maps(self, size: Size) -> Sequence[Tensor]:
+        return self.model.extract_feat(self.normalise(torch.zeros(1, *size, 3, dtype=torch.uint8)))
+
+
+class OneStage(DetectorGraph):
+    """A detector of one stage; see ``detector_graph_of``."""
+
+    def __init__(self, model: Any, size: Size) -> None:
+        super().__init__(model)
+        self.places = Places(model.bbox_head, self._maps(size), size)
+        self.cfg = model.bbox_head.test_cfg
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detect."""
+        boxes, scores = self.places(self.model.extract_feat(self.normalise(images)))
+        best, labels, which = suppressed(torch.cat(boxes, 1), torch.cat(scores, 1), *_limits(self.cfg))
+        return _chosen(torch.cat(boxes, 1), which), best, labels
+
+
+class TwoStage(DetectorGraph):
+    """A detector of two stages; see ``detector_graph_of``."""
+
+    def __init__(self, model: Any, size: Size) -> None:
+        super().__init__(model)
+        self.size = size
+        self.places = Places(model.rpn_head, self._maps(size), size)
+        self.rpn_cfg, self.cfg = model.rpn_head.test_cfg, model.roi_head.test_cfg
+        self.coder = _coder(model.roi_head.bbox_head)
+        _limits(self.cfg)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detect."""
+        maps = self.model.extract_feat(self.normalise(images))
+        regions, kept = self._regions(maps)
+        logits, deltas = self._classified(maps, regions)
+        count, classes = regions.shape[1], logits.shape[-1] - 1
+        scores = logits.softmax(-1)[:, :-1].reshape(-1, count, classes) * (kept > 0).unsqueeze(-1)
+        encoded = deltas.reshape(-1, count, classes, 4)
+        boxes = decoded(self.coder, regions.unsqueeze(2), encoded, self.size).reshape(-1, count * classes, 4)
+        labels = torch.arange(classes).repeat(count)
+        apart = boxes + (labels * (max(self.size) + 1.0)).view(1, -1, 1)  # classes do not overlap there
+        best, _, which = suppressed(apart, scores.flatten(1).unsqueeze(-1), *_limits(self.cfg))
+        return _chosen(boxes, which), best, which % classes
+
+    def _regions(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The best regions (N, K, 4), suppressed level by level, and their scores (N, K)."""
+        boxes, scores = self.places(maps)
+        last = len(scores) - 1
+        by_level = [F.pad(level, (place, last - place)) for place, level in enumerate(scores)]
+        _, iou_threshold, most = _limits(self.rpn_cfg)
+        best, _, which = suppressed(torch.cat(boxes, 1), torch.cat(by_level, 1), 0.0, iou_threshold, most)
+        return _chosen(torch.cat(boxes, 1), which), best
+
+    def _classified(self, maps: Sequence[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N K, classes + 1) and encoded boxes (N K, classes 4) of regions (N, K, 4)."""
+        head = self.model.roi_head
+        image = torch.arange(regions.shape[0]).view(-1, 1, 1).expand(-1, regions.shape[1], 1)
+        rois = torch.cat([image.to(regions), regions], 2).reshape(-1, 5)
+        extractor = head.bbox_roi_extractor
+        layers = extractor.roi_layers
+        pooled = [_pooled(layer, level, rois) for layer, level in zip(layers, maps, strict=False)]
+        features = pooled[0]
+        if len(pooled) > 1:
+            levels = extractor.map_roi_levels(rois, len(pooled)).view(-1, 1, 1, 1)
+            features = sum(level * (levels == place) for place, level in enumerate(pooled))
+        if head.with_shared_head:
+            features = head.shared_head(features)
+        found = head.bbox_head(features)
+        return found[0], found[1]
+
+
+class Places(nn.Module):
+    """Boxes and scores of every place where a head has anchors."""
+
+    def __init__(self, head: Any, maps: Sequence[Tensor], size: Size) -> None:
+        super().__init__()
+        self.head, self.size, self.coder = head, size, _coder(head)
+        _limits(head.test_cfg)
+        shapes = [tuple(level.shape[-2:]) for level in maps]
+        for level, anchors in enumerate(head.prior_generator.grid_priors(shapes, device='cpu')):
+            self.register_buffer(f'anchors_{level}', anchors.float())
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Of each level boxes (N, A, 4) and scores (N, A, classes)."""
+        logits, encoded = self.head(maps)[:2]
+        if hasattr(self.head, '_without_background'):
+            logits = [self.head._without_background(level) for level in logits]
+        boxes = []
+        for level, deltas in enumerate(encoded):
+            flat = deltas.permute(0, 2, 3, 1).reshape(deltas.shape[0], -1, 4)
+            boxes.append(decoded(self.coder, getattr(self, f'anchors_{level}'), flat, self.size))
+        return boxes, [self._candidates(self._scores(level)) for level in logits]
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        flat = logits.permute(0, 2, 3, 1).reshape(logits.shape[0], -1, self.head.cls_out_channels)
+        return flat.sigmoid() if self.head.use_sigmoid_cls else flat.softmax(-1)[..., :-1]
+
+    def _candidates(self, scores: Tensor) -> Tensor:
+        """The scores of a level's ``nms_pre`` best pairs of anchor and class; zeros for the others."""
+        most = int(self.head.test_cfg.get('nms_pre', -1))
+        flat = scores.flatten(1)
+        if most <= 0 or most >= flat.shape[1]:
+            return scores
+        least = flat.topk(most, dim=1).values[:, -1:].unsqueeze(-1)
+        return scores * (scores >= least)
+
+
+def suppressed(
+    boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, most: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``most`` best of each image that are left after suppression by class.
+
+    Args:
+        boxes: (N, A, 4).
+        scores: (N, A, classes).
+        score_thr: Scores must be higher.
+        iou_threshold: Overlap above which the lower score goes.
+        most: K.
+
+    Returns:
+        Scores, labels and numbers of boxes, each (N, K).
+    """
+    by_class = scores.transpose(1, 2)
+    kept = NonMaxSuppression.apply(boxes, by_class, score_thr, iou_threshold, most)
+    image, label, box = kept.unbind(1)
+    left = torch.zeros_like(by_class).index_put((image, label, box), by_class[image, label, box])
+    best, place = left.flatten(1).topk(min(most, left[0].numel()), dim=1)
+    return best, place // by_class.shape[2], place % by_class.shape[2]
+
+
+class NonMaxSuppression(torch.autograd.Function):
+    """ONNX's operator of that name: boxes (N, A, 4) and scores (N, C, A) to image, class, box (M, 3)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, most: int
+    ) -> Tensor:
+        """What PyTorch computes: the ``most`` best of each image, where ONNX gives so many of each class."""
+        kept = []
+        for image in range(len(boxes)):
+            label, box = (scores[image] > score_thr).nonzero(as_tuple=True)
+            order = scores[image, label, box].argsort(descending=True)
+            best = order[:0]
+            for count in (8 * most, len(order)):  # what is left of the best does not depend on the others
+                if len(best) < most:
+                    first = order[:count]
+                    values = boxes[image, box[first]], scores[image, label[first], box[first]], label[first]
+                    best = first[batched_nms(*values, iou_threshold)][:most]
+            kept.append(torch.stack([torch.full_like(best, image), label[best], box[best]], 1))
+        return torch.cat(kept)
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, score_thr: float, iou_threshold: float, most: int) -> Any:
+        """What is written into the file."""
+
+        def constant(value: Any, dtype: torch.dtype) -> Any:
+            return g.op('Constant', value_t=torch.tensor([value], dtype=dtype))
+
+        return g.op(
+            'NonMaxSuppression',
+            boxes,
+            scores,
+            constant(most, torch.int64),
+            constant(iou_threshold, torch.float32),
+            constant(score_thr, torch.float32),
+        )
+
+
+def _limits(cfg: Any) -> tuple[float, float, int]:
+    """Least score, IoU and number of boxes of a ``test_cfg``."""
+    if (kind := cfg.nms.get('type', 'nms')) != 'nms':
+        raise ValueError(f"test_cfg.nms must be of type 'nms', got {kind!r}")
+    return float(cfg.get('score_thr', 0.0)), float(cfg.nms.iou_threshold), int(cfg.max_per_img)
+
+
+def _coder(head: Any) -> Any:
+    coder = getattr(head, 'bbox_coder', None)
+    if not isinstance(coder, DeltaXYWHBBoxCoder) or coder.add_ctr_clamp:
+        raise ValueError(f'bbox_coder must be DeltaXYWHBBoxCoder, got {type(coder).__name__}')
+    return coder
+
+
+def decoded(coder: Any, anchors: Tensor, deltas: Tensor, size: Size) -> Tensor:
+    """Boxes of a ``DeltaXYWHBBoxCoder``, all (..., 4), as mmdet's ``delta2bbox`` computes them.
+
+    Written so that OpenVINO still folds the first convolution's bias, which it does not with mmdet's.
+    """
+    shift, zoom = (deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)).split(2, -1)
+    sides = anchors[..., 2:] - anchors[..., :2]
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2 + shift * sides
+    half = sides / 2 * zoom.clamp(-_MAX_ZOOM, _MAX_ZOOM).exp()
+    boxes = torch.cat([centres - half, centres + half], -1)
+    if not coder.clip_border:
+        return boxes
+    return boxes.clamp(min=0).minimum(boxes.new_tensor([size[1], size[0]] * 2))
+
+
+def _chosen(boxes: Tensor, which: Tensor) -> Tensor:
+    return boxes.gather(1, which.unsqueeze(-1).expand(-1, -1, 4))
+
+
+def _pooled(layer: Any, level: Tensor, rois: Tensor) -> Tensor:
+    return roi_align(
+        level, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, aligned=layer.aligned
+    )

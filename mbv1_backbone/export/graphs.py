@@ -1,0 +1,131 @@
+"""Networks as they are exported: bytes of images in, answers out, and all that lies between inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mbv1_backbone.face.model import LUMA, FaceEmbeddingModel
+from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
+from mbv1_backbone.models.recipe import Recipe, preprocessing_of
+
+
+class Graph(nn.Module):
+    """A network from bytes of images to answers.
+
+    Attributes:
+        inputs: Names of its inputs: one batch of images.
+        outputs: Names of its outputs.
+    """
+
+    inputs: tuple[str, ...] = ('images',)
+    outputs: tuple[str, ...]
+
+
+class Normalise(nn.Module):
+    """RGB bytes (N, H, W, 3) as a network wants them: float32 (N, 3, H, W).
+
+    Args:
+        mean: Of R, G, B in 0..255, subtracted.
+        std: Of R, G, B in 0..255, divided by.
+        gray: Replace colours by their luma.
+        divisor: Height and width are padded, with zeros after normalising, to multiples of this.
+    """
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], gray: bool = False, divisor: int = 1
+    ) -> None:
+        super().__init__()
+        means, stds = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
+        self.gray, self.divisor = gray, divisor
+        self.register_buffer('scale', 1 / stds)
+        self.register_buffer('shift', -means / stds)
+        self.register_buffer('luma', torch.tensor(LUMA).view(3, 1, 1))
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Normalise:
+        """As a model's data preprocessor does it."""
+        preprocessor = getattr(model, 'data_preprocessor', None)
+        mean, std = preprocessing_of(model)
+        return cls(
+            mean,
+            std,
+            bool(getattr(preprocessor, 'gray', False)),
+            int(getattr(preprocessor, 'pad_size_divisor', 1)),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise."""
+        pixels = images.permute(0, 3, 1, 2).float()
+        if self.gray:
+            pixels = (pixels * self.luma).sum(1, keepdim=True).round().expand(-1, 3, -1, -1)
+        pixels = pixels * self.scale + self.shift
+        if self.divisor == 1:
+            return pixels
+        below, right = (-int(size) % self.divisor for size in images.shape[1:3])
+        return F.pad(pixels, (0, right, 0, below))
+
+
+class EmbedderGraph(Graph):
+    """Faces, uint8 (N, S, S, 3) in RGB, to embeddings float32 (N, D) of length 1."""
+
+    outputs = ('embeddings',)
+
+    def __init__(self, model: FaceEmbeddingModel) -> None:
+        super().__init__()
+        self.normalise = Normalise.of(model)
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Embed."""
+        return (self.model.head(self.model.backbone(self.normalise(images))),)
+
+
+class ClassifierGraph(Graph):
+    """Images, uint8 (N, H, W, 3) in RGB, to probabilities float32 (N, classes).
+
+    Args:
+        network: From normalised images (N, 3, H, W) to logits.
+        normalise: What it wants.
+        background: Index of a logit that is no class: left out, so that ImageNet's 1000 are numbered as ever.
+    """
+
+    outputs = ('probabilities',)
+
+    def __init__(self, network: nn.Module, normalise: Normalise, background: int | None = None) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.network = network
+        self.background = background
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """Classify."""
+        logits = self.network(self.normalise(images)).float()
+        if self.background is not None:
+            logits = torch.cat([logits[:, : self.background], logits[:, self.background + 1 :]], 1)
+        return (logits.softmax(1),)
+
+
+class BackboneGraph(Graph):
+    """Images, uint8 (N, H, W, 3) in RGB, to a map float32 (N, channels, h, w) a tap, named ``row_N``."""
+
+    def __init__(self, backbone: MobileNetV1, normalise: Normalise) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.backbone = backbone
+        self.outputs = tuple(f'row_{index}' for index in backbone.out_indices)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The taps."""
+        return self.backbone(self.normalise(images))
+
+
+def multiple_of(recipe: Recipe) -> int:
+    """Of how many pixels the sides of images must be multiples, where they may be of any size.
+
+    TensorFlow's ``SAME`` pads by size: what is written into a file is right for multiples of the stride.
+    """
+    return 32 if recipe.padding == 'same' else 1

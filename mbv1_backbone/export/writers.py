@@ -1,0 +1,137 @@
+"""Models to files: ONNX, and by way of it OpenVINO."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import tempfile
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.export.graphs import Graph
+from mbv1_backbone.runtime.sessions import SUFFIXES
+from mbv1_backbone.runtime.spec import KEY, ModelSpec
+
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+_OPSET = 17
+# In the names of layers that int8 leaves as they are: they place and score boxes, or lose most by rounding.
+_EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
+_PERCENTILE = 99.99  # of activations, beyond which int8 cuts off
+
+
+def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.ndarray] = ()) -> None:
+    """Write a graph with what it says of itself.
+
+    Args:
+        graph: With ``inputs`` and ``outputs``.
+        spec: Goes into the file.
+        path: ``.onnx``: fp32 or int8. ``.xml``, with a ``.bin`` beside it: OpenVINO's, whose weights are
+            halved for ``fp16`` and ``bf16``; the latter also computes in bfloat16 where the processor does.
+        calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
+
+    Raises:
+        InputError: If the path ends otherwise, the format has no such precision, or there is nothing to
+            calibrate on.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f'an exported model ends in {" or ".join(SUFFIXES)}, got {path}')
+    if spec.precision not in PRECISIONS:
+        raise InputError(f'precision must be one of {", ".join(PRECISIONS)}, got {spec.precision!r}')
+    if path.suffix == '.onnx' and spec.precision in ('fp16', 'bf16'):
+        raise InputError(f'{path}: {spec.precision} is for OpenVINO (.xml); ONNX is written in fp32 or int8')
+    if path.suffix == '.xml' and spec.precision == 'int8':
+        raise InputError(f'{path}: int8 is for ONNX; OpenVINO computes these graphs wrongly')
+    if spec.precision == 'int8' and not len(calibration):
+        raise InputError(f'{path}: int8 needs images to calibrate on')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+        source = Path(folder) / 'model.onnx'
+        source.write_bytes(_onnx(graph, spec))
+        if spec.precision == 'int8':
+            source = _quantised(source, calibration)
+        if path.suffix == '.onnx':
+            write_atomically(path, source.read_bytes())
+            return
+        runtime = importlib.import_module('openvino')
+        model = runtime.convert_model(source)
+        model.set_rt_info(spec.as_text(), [KEY])
+        made = Path(folder) / 'model.xml'
+        runtime.save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
+        write_atomically(path.with_suffix('.bin'), made.with_suffix('.bin').read_bytes())
+        write_atomically(path, made.read_bytes())
+
+
+def _onnx(graph: Graph, spec: ModelSpec) -> bytes:
+    onnx = importlib.import_module('onnx')
+    graph = graph.eval()
+    images = torch.randint(0, 256, (2, *spec.size, 3), dtype=torch.uint8)
+    names = [*graph.inputs, *graph.outputs]
+    written = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of tracing: sizes are fixed here
+        torch.onnx.export(
+            graph,
+            (images,),
+            written,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={name: _free_axes(name, graph, spec) for name in names},
+            opset_version=_OPSET,
+            dynamo=False,  # whose graphs hold a suppression of a whole batch as one operator
+        )
+    model = onnx.load_from_string(written.getvalue())
+    model.metadata_props.add(key=KEY, value=spec.as_text())
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _free_axes(name: str, graph: Graph, spec: ModelSpec) -> dict[int, str]:
+    """Which axes of an input or output may have any size."""
+    axes = {0: 'batch'}
+    if spec.any_size and name in graph.inputs:
+        axes |= {1: 'height', 2: 'width'}
+    elif spec.any_size and spec.kind == 'backbone':
+        axes |= {2: f'{name}_height', 3: f'{name}_width'}
+    return axes
+
+
+def _quantised(source: Path, calibration: Sequence[np.ndarray]) -> Path:
+    """The same with convolutions and linear layers in 8 bits: weights by channel, activations by tensor."""
+    tools = importlib.import_module('onnxruntime.quantization')
+
+    class Reader(tools.CalibrationDataReader):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            self.left = iter(calibration)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.left, None)
+            return None if image is None else {'images': image[None]}
+
+    onnx = importlib.import_module('onnx')
+    made = source.with_name('int8.onnx')
+    quantise = partial(
+        tools.quantize_static,
+        str(source),
+        str(made),
+        Reader(),
+        op_types_to_quantize=['Conv', 'Gemm'],
+        nodes_to_exclude=[
+            node.name for node in onnx.load(source).graph.node if any(part in node.name for part in _EXACT)
+        ],
+        per_channel=True,
+        activation_type=tools.QuantType.QUInt8,
+        weight_type=tools.QuantType.QInt8,
+        calibrate_method=tools.CalibrationMethod.Percentile,
+        extra_options=dict(CalibPercentile=_PERCENTILE),
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints every step
+        quantise()
+    return made

@@ -1,0 +1,1 @@
+"""The field's measures of face recognition: metrics, protocols, splits, reports."""

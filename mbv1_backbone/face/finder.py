@@ -1,0 +1,162 @@
+"""Faces in whole photographs: the detectors that can be plugged in, and which of several faces is meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.face.geometry import align, crop_box
+
+POLICIES = ('largest', 'all', 'reject')
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What a detector found in one image.
+
+    Attributes:
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels.
+        scores: float32 (N,), 0..1.
+        landmarks: float32 (N, 5, 2), eyes, nose, corners of the mouth, the image's left ones first; None of a
+            detector that finds boxes only.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def areas(self) -> np.ndarray:
+        """In square pixels, (N,)."""
+        return (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
+
+
+FaceDetector = Callable[[np.ndarray], Faces]  # of an image, RGB uint8 (H, W, 3)
+
+
+class YuNet:
+    """OpenCV's YuNet, from its ONNX file (https://github.com/opencv/opencv_zoo).
+
+    Args:
+        file: ``face_detection_yunet_*.onnx``.
+        score_thr: Least score, 0..1.
+
+    Raises:
+        InputError: If the file is not there, or is another network.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], score_thr: float = 0.7) -> None:
+        if not Path(file).is_file():
+            raise InputError(f'face detector {file}: no such file')
+        self.file = os.fspath(file)
+        self.score_thr = score_thr
+        self._network = self._open()
+
+    def __call__(self, image: np.ndarray) -> Faces:
+        """Faces of an image, RGB uint8 (H, W, 3)."""
+        self._network.setInputSize(image.shape[1::-1])
+        found = self._network.detect(np.ascontiguousarray(image[..., ::-1]))[1]
+        rows = np.zeros((0, 15), np.float32) if found is None else found
+        boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], 1)
+        return Faces(boxes, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
+
+    def _open(self) -> Any:
+        try:
+            return cv2.FaceDetectorYN.create(self.file, '', (320, 320), self.score_thr)
+        except cv2.error as error:
+            raise InputError(f'face detector {self.file}: not a YuNet network: {error.err}') from error
+
+    def __getstate__(self) -> dict[str, Any]:  # a network cannot be sent to another process
+        return {'file': self.file, 'score_thr': self.score_thr}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+class BoxDetector:
+    """Any MMDetection config as a face detector: boxes, no landmarks.
+
+    Args:
+        config: Of the detector.
+        checkpoint: Of the detector.
+        name: Its class that is a face.
+        score_thr: Least score, 0..1.
+
+    Raises:
+        InputError: If the detector cannot be loaded or has no such class.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str],
+        name: str = 'face',
+        score_thr: float = 0.5,
+    ) -> None:
+        from mbv1_backbone.inference.detector import Detector
+
+        self.detector = Detector.load(config, checkpoint)
+        if name not in self.detector.classes:
+            raise InputError(f'{config}: has no class {name!r}, only {", ".join(self.detector.classes)}')
+        self.label = self.detector.classes.index(name)
+        self.score_thr = score_thr
+
+    def __call__(self, image: np.ndarray) -> Faces:
+        """Faces of an image, RGB uint8 (H, W, 3)."""
+        found = self.detector.detect([image])[0].above(self.score_thr)
+        mine = found.labels == self.label
+        return Faces(found.boxes[mine], found.scores[mine])
+
+
+class FaceFinder:
+    """Cuts the faces out of photographs.
+
+    Args:
+        detector: ``YuNet``, ``BoxDetector`` or another function from an image to ``Faces``.
+        policy: Of several faces, ``largest`` takes the one of the largest area, ``all`` all of them, largest
+            first, ``reject`` none.
+        min_side: Faces whose box is smaller, in pixels, do not count.
+
+    Raises:
+        InputError: If the policy is none of these.
+    """
+
+    def __init__(self, detector: FaceDetector, policy: str = 'largest', min_side: float = 20.0) -> None:
+        if policy not in POLICIES:
+            raise InputError(f'policy must be one of {", ".join(POLICIES)}, got {policy!r}')
+        self.detector = detector
+        self.policy = policy
+        self.min_side = min_side
+
+    def __call__(self, image: np.ndarray, size: int) -> list[np.ndarray]:
+        """The faces of an image (H, W, 3) RGB, each (size, size, 3).
+
+        Raises:
+            InputError: If there is no face, or several where the policy is ``reject``.
+        """
+        faces = self.detector(image)
+        widths = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        order = [i for i in np.argsort(-faces.areas(), kind='stable') if widths[i].max() >= self.min_side]
+        if not order:
+            small = f', only {len(faces)} smaller than {self.min_side:g} pixels' if len(faces) else ''
+            raise InputError(f'no face found{small}')
+        if self.policy == 'reject' and len(order) > 1:
+            raise InputError(f'{len(order)} faces found, one wanted')
+        chosen = order if self.policy == 'all' else order[:1]
+        if faces.landmarks is None:
+            return [crop_box(image, faces.boxes[i], size) for i in chosen]
+        return [align(image, faces.landmarks[i], size) for i in chosen]
+
+
+def face_finder(detector: str | None, policy: str = 'largest') -> FaceFinder | None:
+    """The finder that a command line asks for: with YuNet's file, or None, which takes images as they are."""
+    return FaceFinder(YuNet(detector), policy) if detector else None

@@ -1,0 +1,1 @@
+"""Faces of photographs in a gallery: enrolment, search, contact sheets."""

@@ -1,0 +1,150 @@
+"""Detectors against each other on the same images: COCO's AP, and which boxes both find."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torchvision.ops import box_iou
+from tqdm import tqdm
+
+from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.images import read_image
+from mbv1_backbone.inference.detector import Detections, Detector
+
+CAP = 10  # detections an image that the released file's own post-processing gives
+
+
+class Figures(NamedTuple):
+    """COCO's AP and AP50 (0..1) of one detector."""
+
+    name: str
+    ap: float
+    ap50: float
+
+
+def compare_detectors(
+    tflite: str | os.PathLike[str], detector: Detector, images: str | os.PathLike[str], ann_file: str
+) -> list[Figures]:
+    """Detect in every image of an annotation file with both, and evaluate both in the same way.
+
+    Args:
+        tflite: Google's SSD file.
+        detector: Our import of it.
+        images: Folder of the images.
+        ann_file: COCO annotations.
+
+    Returns:
+        The file's own runtime (at most 10 detections an image), ours capped at 10, and ours as it is.
+
+    Raises:
+        InputError: If a file cannot be read, or TensorFlow Lite's interpreter is not installed.
+    """
+    truth = _quietly(COCO, ann_file)
+    theirs, ours = [], []
+    runtime = TFLiteDetector(tflite)
+    for entry in tqdm(truth.dataset['images'], unit='image'):
+        image = read_image(Path(images) / entry['file_name'])
+        theirs += detector.to_coco(runtime.detect(image), entry['id'], entry['file_name'])
+        ours.append(detector.to_coco(detector.detect([image])[0], entry['id'], entry['file_name']))
+    return [
+        _evaluate(f'TensorFlow Lite, {CAP} an image', truth, theirs),
+        _evaluate(f'ours, {CAP} an image', truth, [d for found in ours for d in found[:CAP]]),
+        _evaluate('ours, 100 an image', truth, [d for found in ours for d in found]),
+    ]
+
+
+def evaluate_detectors(
+    detectors: dict[str, Detector], images: str | os.PathLike[str], ann_file: str
+) -> list[Figures]:
+    """COCO's AP of several detectors on the images of an annotation file.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    if not Path(ann_file).is_file():
+        raise InputError(f'{ann_file}: no such file')
+    truth = _quietly(COCO, ann_file)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in detectors}
+    for entry in tqdm(truth.dataset['images'], unit='image', leave=False):
+        image = read_image(Path(images) / entry['file_name'])
+        for name, detector in detectors.items():
+            found[name] += detector.to_coco(detector.detect([image])[0], entry['id'], entry['file_name'])
+    return [_evaluate(name, truth, results) for name, results in found.items()]
+
+
+def share_of_same(a: Detections, b: Detections, score_thr: float, iou_thr: float) -> tuple[int, int]:
+    """How many boxes two detectors both find in an image, and how many either finds.
+
+    Boxes that score at least ``score_thr`` are taken by falling score; each is the same as the other's
+    unmatched box of its label that it overlaps most, from ``iou_thr`` on. A box that the other has just below
+    the threshold counts as found.
+    """
+    same = both = 0
+    for one, other in ((a, b), (b, a)):
+        free = other.scores >= 0.8 * score_thr
+        overlaps = box_iou(*(torch.from_numpy(some.boxes) for some in (one, other))).numpy()
+        for place in np.flatnonzero(one.scores >= score_thr):
+            both += 1
+            fits = np.where(free & (other.labels == one.labels[place]), overlaps[place], -1.0)
+            if len(fits) and fits.max() >= iou_thr:
+                free[fits.argmax()] = False
+                same += 1
+    return same, both
+
+
+class TFLiteDetector:
+    """The file in TensorFlow Lite's interpreter on all cores, with the file's own box decoding and NMS."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise InputError("needs TensorFlow Lite's interpreter: pip install '.[weights]'") from error
+        self._interpreter = Interpreter(os.fspath(path), num_threads=os.cpu_count())
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        # The file numbers classes by COCO's ids less one; ours are the 80 in the order of their ids.
+        self._labels = {category - 1: label for label, category in enumerate(COCO_CATEGORY_IDS)}
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """Detections in an RGB image (H, W, 3), in its own pixels."""
+        height, width = image.shape[:2]
+        side = tuple(int(n) for n in self._input['shape'][1:3])
+        self._interpreter.set_tensor(self._input['index'], cv2.resize(image, side[::-1])[None])
+        self._interpreter.invoke()
+        boxes, classes, scores, _ = (
+            self._interpreter.get_tensor(output['index'])[0]
+            for output in self._interpreter.get_output_details()
+        )
+        known = np.array([int(c) in self._labels for c in classes])
+        corners = boxes[known][:, [1, 0, 3, 2]] * [width, height, width, height]
+        corners = corners.clip(0, [width, height, width, height])  # ours lie in the image too
+        labels = np.array([self._labels[int(c)] for c in classes[known]], dtype=np.int64)
+        return Detections(corners.astype(np.float32), scores[known], labels)
+
+
+def _evaluate(name: str, truth: COCO, results: Sequence[dict[str, Any]]) -> Figures:
+    if not results:
+        return Figures(name, 0.0, 0.0)
+    plain = json.loads(json.dumps(list(results)))  # COCO writes into what it is given
+    evaluation = _quietly(lambda: COCOeval(truth, truth.loadRes(plain), 'bbox'))
+    for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
+        _quietly(step)
+    return Figures(name, float(evaluation.stats[0]), float(evaluation.stats[1]))
+
+
+def _quietly(call: Any, *args: Any) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return call(*args)

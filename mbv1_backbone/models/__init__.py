@@ -1,0 +1,1 @@
+"""MobileNetV1, its layers, its preprocessing and its cost."""

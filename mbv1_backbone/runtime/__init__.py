@@ -1,0 +1,1 @@
+"""Exported files, ready to run. Never imports torch."""

@@ -1,0 +1,222 @@
+"""Exported files, ready to run: ONNX Runtime and OpenVINO behind one face. Needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbv1_backbone.common.cpu import bf16_is_fast
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.runtime.spec import KEY, ModelSpec
+
+SUFFIXES = ('.onnx', '.xml')
+BACKENDS = ('auto', 'openvino', 'onnxruntime')
+COMPUTED_IN = ('auto', 'fp32', 'bf16')
+MODES = ('latency', 'throughput')
+Outputs = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """An exported network.
+
+    Attributes:
+        path: Its file.
+        spec: What it says of itself.
+        backend: What runs it, and which version.
+        precision: What it computes in: ``fp32``, ``bf16`` or ``int8``.
+        run: From images uint8 (N, H, W, 3) in RGB to its outputs; from several threads at once.
+        parallel: How many threads should run it to keep the processor busy.
+    """
+
+    path: Path
+    spec: ModelSpec
+    backend: str
+    precision: str
+    run: Callable[[np.ndarray], Outputs]
+    parallel: int = 1
+
+    def __str__(self) -> str:
+        return f'{self.backend}, {self.precision}'
+
+
+def open_session(
+    path: str | os.PathLike[str],
+    backend: str = 'auto',
+    threads: int | None = None,
+    mode: str = 'latency',
+    precision: str = 'auto',
+) -> Session:
+    """Open a file of ``tools/export.py``.
+
+    Args:
+        path: ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it.
+        backend: ``'openvino'``, ``'onnxruntime'``, or ``'auto'``: OpenVINO where it is installed, else ONNX
+            Runtime, and ONNX Runtime for int8.
+        threads: Cores to use; None for all.
+        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO works on several at once,
+            a core on each, which takes longer for each of them, but less for all.
+        precision: That OpenVINO computes in: ``'fp32'``, ``'bf16'`` or ``'auto'``: bfloat16 where the
+            processor multiplies in it and the file is ``.onnx`` or was exported for it. ONNX Runtime computes
+            in the file's.
+
+    Raises:
+        InputError: If a value is out of its range, the file is missing, damaged or not of this project, or
+            the backend is not installed or cannot read it.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f'{path}: an exported model ends in {" or ".join(SUFFIXES)}')
+    if not path.is_file():
+        raise InputError(f'{path}: no such file')
+    if backend not in BACKENDS:
+        raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    check_options(threads, mode, precision)
+    if backend == 'onnxruntime' and path.suffix == '.xml':
+        raise InputError(f'{path}: onnxruntime reads .onnx files only')
+    usable = ('openvino',) if path.suffix == '.xml' else ('openvino', 'onnxruntime')
+    wanted = usable if backend == 'auto' else (backend,)
+    there = [name for name in wanted if _installed(name)]
+    if not there:
+        raise InputError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
+    if there[0] == 'openvino':
+        try:
+            return _openvino(path, threads, mode, precision)
+        except Int8Error:
+            if 'onnxruntime' not in there:
+                raise
+    return _onnxruntime(path, threads)
+
+
+def check_options(threads: int | None, mode: str, precision: str) -> None:
+    """Check what ``open_session`` is asked for.
+
+    Raises:
+        InputError: If a value is out of its range.
+    """
+    if mode not in MODES:
+        raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+    if precision not in COMPUTED_IN:
+        raise InputError(f'precision must be one of {", ".join(COMPUTED_IN)}, got {precision!r}')
+    if threads is not None and threads < 1:
+        raise InputError(f'threads must be at least 1, got {threads}')
+
+
+class Int8Error(InputError):
+    """OpenVINO 2026.4 computes our int8 graphs wrongly: the SSD's finds nothing, ONNX Runtime's all."""
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of an exported model: OpenVINO's are two."""
+    return (path, path.with_suffix('.bin')) if path.suffix == '.xml' else (path,)
+
+
+def check_images(images: np.ndarray, spec: ModelSpec) -> None:
+    """Check that a network takes these images.
+
+    Raises:
+        InputError: If they are not uint8 (N, H, W, 3), or of another size.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise InputError(f'images must be uint8 (N, H, W, 3), got {images.dtype} {images.shape}')
+    height, width = images.shape[1:3]
+    if spec.any_size and (height % spec.multiple or width % spec.multiple):
+        raise InputError(f'sides must be multiples of {spec.multiple} pixels, got {height} x {width}')
+    if not spec.any_size and (height, width) != spec.size:
+        raise InputError(f'images must be {spec.size[0]} x {spec.size[1]} pixels, got {height} x {width}')
+
+
+def top_left(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """An RGB image (h, w, 3) at the top left of the input, uint8 (H, W, 3); the rest is of the mean colour.
+
+    Raises:
+        ValueError: If it is larger.
+    """
+    height, width = spec.size
+    if image.shape[0] > height or image.shape[1] > width:
+        raise ValueError(f'images must be at most {height} x {width}, got {image.shape[:2]}')
+    whole: np.ndarray = np.full((height, width, 3), np.round(spec.recipe['mean']), np.uint8)
+    whole[: image.shape[0], : image.shape[1]] = image
+    return whole
+
+
+def _onnxruntime(path: Path, threads: int | None) -> Session:
+    runtime = importlib.import_module('onnxruntime')
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # onnxruntime's own kinds have no common base
+        raise InputError(f'{path}: not a readable ONNX file: {str(error)[:200]}') from error
+    spec = ModelSpec.from_text(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+
+    def run(images: np.ndarray) -> Outputs:
+        check_images(images, spec)
+        return tuple(session.run(None, {'images': images}))
+
+    return Session(path, spec, f'onnxruntime {runtime.__version__}', _computes(spec, False), run)
+
+
+def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Session:
+    runtime = importlib.import_module('openvino')
+    core = runtime.Core()
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise InputError(f'{path}: OpenVINO cannot read it: {str(error).splitlines()[-1][:200]}') from error
+    spec = ModelSpec.from_text(_said(model), path)
+    if spec.precision == 'int8':
+        raise Int8Error(f'{path}: int8 is for onnxruntime; pip install onnxruntime')
+    halves = spec.precision == 'bf16' or (spec.precision == 'fp32' and path.suffix == '.onnx')
+    bf16 = precision == 'bf16' or (precision == 'auto' and halves and bf16_is_fast())
+    options: dict[str, Any] = dict(
+        INFERENCE_PRECISION_HINT='bf16' if bf16 else 'f32',
+        PERFORMANCE_HINT=mode.upper(),
+    )
+    if threads is not None:
+        options['INFERENCE_NUM_THREADS'] = threads
+    compiled = core.compile_model(model, 'CPU', options)
+    parallel = int(compiled.get_property('OPTIMAL_NUMBER_OF_INFER_REQUESTS'))
+    free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(parallel):
+        free.put(compiled.create_infer_request())
+
+    def run(images: np.ndarray) -> Outputs:
+        check_images(images, spec)
+        request = free.get()
+        try:
+            found = request.infer({'images': images}, share_inputs=True)
+            return tuple(np.array(found[port]) for port in compiled.outputs)
+        finally:
+            free.put(request)
+
+    # Two threads that are the first to hand over arrays wait for each other for ever in OpenVINO 2026.4.
+    run(np.zeros((1, *spec.size, 3), np.uint8))
+    version = f'openvino {runtime.__version__.split("-")[0]}'
+    return Session(path, spec, version, _computes(spec, bf16), run, parallel)
+
+
+def _computes(spec: ModelSpec, bf16: bool) -> str:
+    return 'int8' if spec.precision == 'int8' else 'bf16' if bf16 else 'fp32'
+
+
+def _said(model: Any) -> str | None:
+    """What an OpenVINO model says of itself; one read from ONNX keeps it with its framework's data."""
+    for where in ([KEY], ['framework', KEY]):
+        if model.has_rt_info(where):
+            return str(model.get_rt_info(where).value)
+    return None
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None

@@ -1,0 +1,63 @@
+"""What an exported file says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mbv1_backbone.common.errors import InputError
+
+KINDS = ('embedder', 'detector', 'classifier', 'backbone')
+KEY = 'mbv1'  # under which a file says what it is
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What an exported file says of itself.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        size: Height and width of the input, in pixels.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        fingerprint: SHA-256 of the weights that it was made of.
+        recipe: Of the backbone, as ``dataclasses.asdict`` gives it.
+        classes: A detector's.
+        keep_ratio: Whether images keep their shape in the input, at its top left, or are stretched to it.
+        dims: Values of an embedding.
+        any_size: Whether images may have another size than ``size``; then of multiples of ``multiple``.
+        multiple: Of pixels.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    precision: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    classes: tuple[str, ...] = ()
+    keep_ratio: bool = False
+    dims: int = 0
+    any_size: bool = False
+    multiple: int = 1
+    format: int = field(default=1)
+
+    def as_text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str | None, path: Path) -> ModelSpec:
+        """Read it.
+
+        Raises:
+            InputError: If there is nothing, or nothing of this version.
+        """
+        try:
+            values = json.loads(text or '')
+            spec = cls(**{**values, 'size': tuple(values['size']), 'classes': tuple(values['classes'])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f'{path}: not a file of tools/export.py') from error
+        if spec.format != 1:
+            raise InputError(f'{path}: format {spec.format}, this version knows 1')
+        return spec

@@ -1,0 +1,198 @@
+"""Checkpoints that survive a kill at any moment and load without unpickling code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
+from mbv1_backbone.weights.store import read_safetensors, read_weights
+from mbv1_backbone.weights.zoo import find_checkpoint
+
+_COUNTER = 'num_batches_tracked'  # of batch norm; imported weights have none
+_NAME = re.compile(r'(epoch|iter)_\d+\.pth')
+
+
+def latest_checkpoint(work_dir: str | os.PathLike[str]) -> Path | None:
+    """The newest whole ``epoch_N.pth`` or ``iter_N.pth`` of a run, None where there is none.
+
+    Judged by the files themselves, not by mmengine's ``last_checkpoint`` file. A file cut short by
+    another program is passed over.
+    """
+    files = [p for p in Path(work_dir).glob('*.pth') if _NAME.fullmatch(p.name) and zipfile.is_zipfile(p)]
+    return max(files, key=lambda p: (p.stat().st_mtime_ns, p.name), default=None)
+
+
+class _AtomicBackend(LocalBackend):
+    """Local files written atomically; removals wait until ``flush``."""
+
+    def __init__(self) -> None:
+        self._outdated: list[str] = []
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_atomically(filepath, obj)
+
+    def remove(self, filepath: str | Path) -> None:
+        self._outdated.append(os.fspath(filepath))
+
+    def flush(self, keep: set[str | None]) -> None:
+        for path in set(self._outdated) - keep:
+            Path(path).unlink(missing_ok=True)
+        self._outdated.clear()
+
+
+register_backend('mbv1_atomic', _AtomicBackend, force=True)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's CheckpointHook, made safe in three ways.
+
+    Files are written beside their place, synced and renamed, so no half-written file bears a checkpoint's
+    name. Outdated ones are removed after their successor is on disk, not before. And they hold tensors and
+    plain values only, so that ``torch.load`` reads them with its safe default (mmengine issue 1655).
+
+    Arguments are those of mmengine's hook, without ``backend_args``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, backend_args=dict(backend='mbv1_atomic'), **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        for leftover in Path(runner.work_dir).glob('.*.pth.*.tmp'):
+            leftover.unlink(missing_ok=True)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Add the model's recipe; of mmengine's message hub, whose log buffers are Python objects, keep what
+        resuming needs."""
+        model = getattr(runner.model, 'module', runner.model)
+        if recipe := recipe_of(model, f'run: {runner.experiment_name}'):
+            checkpoint['meta']['recipe'] = _plain_recipe(recipe)
+        runtime = checkpoint['message_hub']['runtime_info']
+        plain = {key: _plain(value) for key, value in runtime.items()}
+        checkpoint['message_hub'] = dict(
+            log_scalars={},
+            runtime_info={key: value for key, value in plain.items() if value is not None},
+            resumed_keys={},
+        )
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        super()._save_checkpoint_with_step(runner, step, meta)
+        self._remove_outdated()
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        self.file_backend.flush(keep={self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best})
+
+
+def _plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe of plain values, without mmengine's own kinds of dict."""
+    return json.loads(json.dumps(asdict(recipe)))
+
+
+def _plain(value: Any) -> Any:
+    """``value`` if torch's safe loader takes it, a NumPy number as Python's, else None."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item) for item in value]
+        return None if None in items else items
+    return value if isinstance(value, (bool, int, float, str, torch.Tensor)) else None
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Fill a model from a checkpoint, without unpickling code; every tensor must have its place.
+
+    What a model names in ``training_only`` (prefixes: a softmax over the people of the training set) may be
+    missing on either side.
+
+    Args:
+        model: Filled in place.
+        path: ``.pth`` of a run, a bare state dict, ``.safetensors``, or a name in the model zoo.
+
+    Returns:
+        The checkpoint's ``meta``, or an empty dict.
+
+    Raises:
+        InputError: If the file cannot be read safely, its tensors are not the model's, or the model is built
+            or fed in another way than the one they were trained in.
+    """
+    state, meta = read_checkpoint(find_checkpoint(path))
+    target = model.state_dict()
+    spare = tuple(getattr(model, 'training_only', ()))
+    optional = [name for name in target if name.endswith(_COUNTER) or name.startswith(spare)]
+    wrong = [f'{name} missing' for name in target if name not in state and name not in optional]
+    wrong += [f'{name} unknown' for name in state if name not in target and not name.startswith(spare)]
+    wrong += [
+        f'{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}'
+        for name, tensor in target.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
+        raise InputError(f'checkpoint {path} is not of this config: {"; ".join(wrong[:3])}{more}')
+    _check_recipe(model, meta.get('recipe'), path)
+    model.load_state_dict(state, strict=False)
+    return meta
+
+
+def _check_recipe(model: nn.Module, trained: dict[str, Any] | None, path: str | os.PathLike[str]) -> None:
+    """Raise where the tensors fit, but are used with another padding or preprocessing than in training."""
+    here = recipe_of(model, '')
+    if trained is None or here is None:
+        return
+    recipe = Recipe.from_dict(trained)
+    found = dict(padding=here.padding, act_cfg=here.act_cfg, norm_eps=here.norm_eps)
+    wrong = layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std)
+    if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):  # made for one size only
+        pairs = [(name, getattr(here, name), getattr(recipe, name)) for name in ('input_size', 'gray')]
+        wrong += [f'{name}={used} instead of {asked}' for name, used, asked in pairs if used != asked]
+    if wrong:
+        raise InputError(
+            f'checkpoint {path} was not trained with this config: {", ".join(wrong)}; '
+            'a run leaves its whole config in its work folder'
+        )
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and ``meta`` of a file, without unpickling code.
+
+    Raises:
+        InputError: If the file cannot be read safely.
+    """
+    if Path(path).suffix == '.safetensors':
+        weights = read_weights(path)
+        if weights is None:
+            return read_safetensors(path)[0], {}
+        spec = dict(classes=weights.classes) if weights.classes else {}
+        return weights.state, dict(recipe=asdict(weights.recipe), dataset_meta=spec)
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = (
+            'it holds more than tensors and plain values'
+            if 'weights_only' in str(error).lower()
+            else 'it is damaged'
+        )
+        raise InputError(f'checkpoint {path}: cannot be loaded safely, {reason}') from error
+    return content.get('state_dict', content), content.get('meta', {})

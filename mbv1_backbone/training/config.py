@@ -1,0 +1,149 @@
+"""Loading a config for a run: overrides, data root, and the checks that give a user one clear line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.weights import import_weights
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def load_config(
+    path: str | os.PathLike[str],
+    options: dict[str, Any] | None = None,
+    data_root: str | None = None,
+    work_dir: str | None = None,
+) -> Config:
+    """Read a config, apply overrides, and check that its layers fit the backbone's taps.
+
+    Args:
+        path: Config file.
+        options: ``--cfg-options``: dotted keys to values.
+        data_root: Folder put in place of every data set's own; evaluators follow.
+        work_dir: Output folder; the default is the config's, else ``work_dirs/NAME``.
+
+    Raises:
+        InputError: If the file is missing or wrong, or the model's layers do not fit together.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'config {path}: no such file')
+    with user_errors(f'config {path}'):
+        cfg = Config.fromfile(str(path))
+        cfg.merge_from_dict(options or {})
+        if data_root is not None:
+            set_data_root(cfg, data_root)
+        check_taps(cfg.get('model', {}))
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    return cfg
+
+
+def set_data_root(cfg: Config, data_root: str) -> None:
+    """Point every data set, and every evaluator that reads an annotation file, at ``data_root``."""
+    for loader in LOADERS:
+        for dataset in _datasets(cfg.get(loader)):
+            dataset.data_root = data_root
+            evaluators = cfg.get(loader.replace('dataloader', 'evaluator')) or []
+            for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+                if 'ann_file' in evaluator and 'ann_file' in dataset:
+                    evaluator['ann_file'] = str(Path(data_root) / dataset.ann_file)
+                if 'data_root' in evaluator:
+                    evaluator['data_root'] = data_root
+
+
+def use_pretrained(cfg: Config, checkpoint: str) -> None:
+    """Start a config's backbone, and its shared head, from pre-trained weights.
+
+    What the weights ask for goes into the config: padding, activation and batch norm's epsilon of these
+    layers, and the mean and deviation of the data preprocessor.
+
+    Args:
+        cfg: Changed in place.
+        checkpoint: A file, a URL or a name in the model zoo, for ``import_weights``.
+
+    Raises:
+        InputError: If the weights cannot be had, or the config's backbone is not MobileNetV1.
+    """
+    backbone = cfg.model.get('backbone') or {}
+    if str(backbone.get('type')).rpartition('.')[2] != 'MobileNetV1':
+        raise InputError(f'--pretrained needs a MobileNetV1 backbone, got {backbone.get("type")}')
+    weights = import_weights(checkpoint)
+    url = checkpoint if '://' in checkpoint else f'mbv1://{checkpoint}'
+    init_cfg = dict(type='Pretrained', checkpoint=url)
+    if 'backbone.rows.0.conv.weight' in weights.state:
+        init_cfg['prefix'] = 'backbone.'
+    asked = weights.recipe.backbone()
+    for layer in (backbone, (cfg.model.get('roi_head') or {}).get('shared_head')):
+        if layer is not None:
+            norm_cfg = {**(layer.get('norm_cfg') or dict(type='BN')), 'eps': weights.recipe.norm_eps}
+            layer.update(
+                padding=asked['padding'], act_cfg=asked['act_cfg'], norm_cfg=norm_cfg, init_cfg=init_cfg
+            )
+    cfg.model.data_preprocessor.update(weights.recipe.preprocessor())
+
+
+def require_data(cfg: Config, *loaders: str) -> None:
+    """Check that the files and folders that the data sets name exist.
+
+    A config's ``data_source`` says where its data comes from, and is part of the message.
+
+    Raises:
+        InputError: If one is missing.
+    """
+    for loader in loaders:
+        for dataset in _datasets(cfg.get(loader)):
+            root = Path(dataset.get('data_root') or '.')
+            lists = ('ann_file', 'identities_file', 'teacher_file')
+            wanted = [root / dataset[name] for name in lists if dataset.get(name)]
+            wanted += [root / prefix for prefix in (dataset.get('data_prefix') or {}).values()]
+            if missing := next((path for path in wanted if not path.exists()), None):
+                raise InputError(
+                    f'{loader}: {missing} does not exist; give the right folder with --data-root. '
+                    f'{cfg.get("data_source", "")}'.strip()
+                )
+
+
+def check_taps(model: dict[str, Any]) -> None:
+    """Check that what follows the backbone takes the channels that its taps give.
+
+    Raises:
+        InputError: If it does not.
+    """
+    backbone = model.get('backbone') or {}
+    if str(backbone.get('type')).rpartition('.')[2] != 'MobileNetV1':
+        return
+    with torch.device('meta'):  # no memory, no initialisation
+        taps = MODELS.build({**backbone, 'type': 'MobileNetV1', 'init_cfg': None}).taps
+    channels = tuple(tap.channels for tap in taps)
+    for name in ('neck', 'rpn_head', 'bbox_head', 'head'):
+        layer = model.get(name) or {}
+        if 'in_channels' in layer:
+            wanted = layer['in_channels']
+            fits = tuple(wanted) == channels if isinstance(wanted, (list, tuple)) else wanted == channels[-1]
+            if not fits:
+                raise InputError(
+                    f'model.{name}.in_channels={wanted} must be {channels}, the channels of the '
+                    f"backbone's out_indices={tuple(backbone.get('out_indices', (13,)))} "
+                    f'at widen_factor={backbone.get("widen_factor", 1.0)}'
+                )
+        if layer:
+            return
+
+
+def _datasets(loader: dict[str, Any] | None) -> Iterator[Any]:
+    """The data sets of a dataloader config, inside any wrappers."""
+    pending = [loader['dataset']] if loader else []
+    while pending:
+        dataset = pending.pop(0)
+        inner = dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else [])
+        pending += inner
+        if not inner:
+            yield dataset

@@ -1,0 +1,86 @@
+"""Training in bfloat16, on the CPU too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import Tensor, nn
+
+from mbv1_backbone.common.cpu import bf16_is_fast
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Run the forward pass under bfloat16 autocast, on the CPU or a GPU; weights stay in float32.
+
+    bfloat16 has float32's range, so the gradients need no scaling. mmengine's AmpOptimWrapper
+    refuses to run without a GPU. Convolutions that PyTorch gets wrong in bfloat16 run in float32
+    (``Float32OnPoints``).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._guarded: nn.Module | None = None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        if self._guarded is not model:
+            Float32OnPoints.guard(model)
+            self._guarded = model
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+            yield
+
+
+class Float32OnPoints:
+    """Takes a strided convolution out of bfloat16 while its maps are one pixel high or wide, on the CPU.
+
+    There PyTorch (2.11, oneDNN) leaves the weights' gradient uninitialised where the kernel meets padding
+    alone: often 0, sometimes NaN. SSD's last extra layers meet such maps.
+    """
+
+    def __init__(self) -> None:
+        self._left = False
+
+    @classmethod
+    def guard(cls, model: nn.Module) -> None:
+        """Watch every strided convolution of a model."""
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and max(module.kernel_size) > 1:
+                watch = cls()
+                module.register_forward_pre_hook(watch.leave)
+                module.register_forward_hook(watch.enter, always_call=True)
+
+    def leave(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Before the convolution."""
+        (x,) = inputs
+        if x.device.type != 'cpu' or min(x.shape[-2:]) > 1 or not torch.is_autocast_enabled('cpu'):
+            return inputs
+        torch.set_autocast_enabled('cpu', False)
+        self._left = True
+        return (x.float(),)
+
+    def enter(self, *_: Any) -> None:
+        """After it."""
+        if self._left:
+            torch.set_autocast_enabled('cpu', True)
+            self._left = False
+
+
+def bfloat16_is_default() -> bool:
+    """Whether to train in bfloat16 unless told otherwise: on a CPU that multiplies in it."""
+    return not torch.cuda.is_available() and bf16_is_fast()
+
+
+def use_bfloat16(cfg: Config) -> None:
+    """Switch a config to mixed precision: bfloat16, or scaled float16 on GPUs without bfloat16."""
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    else:
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'

@@ -1,0 +1,48 @@
+"""A run's checkpoint as weights to give away: no optimiser state, and all that says how to use them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.models.recipe import recipe_of
+from mbv1_backbone.training.checkpoint import load_weights
+from mbv1_backbone.weights.store import Weights
+
+
+def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = False) -> Weights:
+    """The weights of a checkpoint, checked against its config, with recipe and classes.
+
+    Args:
+        cfg: The run's config, with a MobileNetV1 backbone.
+        checkpoint: Of the run.
+        half: Store float16.
+
+    Raises:
+        InputError: If the checkpoint is not of this config, or a value is not finite or does not fit into
+            float16.
+    """
+    with user_errors(f'config {cfg.filename}'):
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        model = MODELS.build(dict(cfg.model, _scope_=cfg.get('default_scope', 'mmdet')))
+    meta = load_weights(model, checkpoint)
+    left_out = tuple(getattr(model, 'training_only', ()))
+    state = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith('_tracked') and not name.startswith(left_out)
+    }
+    if half:
+        state = {name: tensor.half() for name, tensor in state.items()}
+    if wrong := [name for name, tensor in state.items() if not torch.isfinite(tensor.float()).all()]:
+        raise InputError(f'{checkpoint}: not finite{" in float16" if half else ""}: {", ".join(wrong)}')
+    recipe = recipe_of(model, f'run: {Path(cfg.filename).stem}')
+    if recipe is None:
+        raise InputError(f'config {cfg.filename}: its backbone is not MobileNetV1')
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    return Weights(state, recipe, classes=tuple(classes) if classes else None)

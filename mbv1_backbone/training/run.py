@@ -1,0 +1,112 @@
+"""Building mmengine's runner from a config, on a GPU, a CPU, or many of either."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.models.layers import folded
+from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
+from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights
+from mbv1_backbone.training.exported import ExportedModel
+
+
+def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
+    """The runner of a config, with its training and validation data read.
+
+    Args:
+        cfg: From ``load_config``.
+        launcher: ``none``, ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
+
+    Raises:
+        InputError: If the config cannot be built, or its data cannot be read.
+    """
+    cfg.launcher = launcher
+    if launcher != 'none' and not torch.cuda.is_available():
+        _join_on_cpu(cfg, launcher)
+    with user_errors('config'):
+        return Runner.from_cfg(cfg)
+
+
+def train(cfg: Config, launcher: str = 'none') -> None:
+    """Train as the config says.
+
+    Raises:
+        InputError: If the config or the data is wrong.
+    """
+    runner = build_runner(cfg, launcher)
+    with user_errors('data set'):
+        _ = runner.train_loop, runner.val_loop  # built here, so that a broken annotation file is one line
+    runner.train()
+
+
+def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, float]:
+    """Evaluate a checkpoint, or a file of ``tools/export.py``, on the test data of a config.
+
+    Returns:
+        The metrics, by name.
+
+    Raises:
+        InputError: If the config, the checkpoint or the data is wrong.
+    """
+    cfg.load_from, cfg.resume = None, False
+    runner = build_runner(cfg, launcher)
+    if Path(checkpoint).suffix in SUFFIXES:
+        runner.model = ExportedModel(open_session(checkpoint))
+    else:
+        load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
+        if launcher == 'none':
+            runner.model = folded(runner.model)
+    with user_errors('data set'):
+        _ = runner.test_loop
+    return runner.test()
+
+
+def resume_from(cfg: Config, checkpoint: str) -> None:
+    """Make a config resume: from a file, or with ``'auto'`` from the newest checkpoint of its work folder.
+
+    With ``'auto'`` and no checkpoint yet, training starts from the beginning.
+
+    Raises:
+        InputError: If the file does not exist.
+    """
+    path = latest_checkpoint(cfg.work_dir) if checkpoint == 'auto' else Path(checkpoint)
+    if path is not None and not path.is_file():
+        raise InputError(f'checkpoint {path}: no such file')
+    cfg.resume, cfg.load_from = path is not None, str(path) if path else cfg.get('load_from')
+
+
+def scale_learning_rate(cfg: Config) -> None:
+    """Turn on mmengine's linear scaling of the learning rate with the whole batch.
+
+    Raises:
+        InputError: If the config does not say which batch its rate is for.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise InputError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
+    cfg.auto_scale_lr.enable = True
+
+
+def _join_on_cpu(cfg: Config, launcher: str) -> None:
+    """Join the process group over gloo: mmengine's own way sets a CUDA device first."""
+    if launcher != 'pytorch':
+        raise InputError(
+            f'--launcher {launcher} needs a GPU; without one use torchrun with --launcher pytorch'
+        )
+    if 'RANK' not in os.environ:
+        raise InputError('--launcher pytorch runs under torchrun: see tools/dist_train.sh')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+        atexit.register(_leave)  # gloo's threads abort a process that ends while they run
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,144 @@
+"""Whether imported weights are the source's network: the same images through its own runtime and ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.weights.recalibrate import build_network, normalise
+from mbv1_backbone.weights.store import Weights
+
+Runtime = Callable[[Tensor], np.ndarray]
+"""RGB images (N, 3, H, W), uint8, to logits (N, classes)."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two runtimes of one network compare on the same images.
+
+    Attributes:
+        images: How many.
+        same_top1: Share of images on which both name the same class first.
+        correlation: Pearson's, of all logits, each image's centred at its mean.
+        top1: Share of images on which ours names the right class, NaN without labels.
+        source_top1: The same of the source.
+    """
+
+    images: int
+    same_top1: float
+    correlation: float
+    top1: float
+    source_top1: float
+
+
+def our_runtime(weights: Weights) -> Runtime:
+    """Our network with imported weights."""
+    network = build_network(weights)
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> np.ndarray:
+        return network(normalise(images, weights)).numpy()
+
+    return run
+
+
+def litert_runtime(paths: Sequence[str | os.PathLike[str]]) -> Runtime:
+    """TensorFlow Lite's own interpreter on one file, or on several that follow each other.
+
+    Gives what goes into the softmax, dequantised.
+
+    Raises:
+        InputError: If the interpreter is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError as error:
+        raise InputError("needs TensorFlow Lite's interpreter: pip install '.[weights]'") from error
+    stages = []
+    for path in paths:
+        interpreter = Interpreter(
+            os.fspath(path),
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+        stages.append(interpreter)
+
+    def run_one(image: np.ndarray) -> np.ndarray:
+        value = image
+        for stage in stages:
+            entry = stage.get_input_details()[0]
+            stage.set_tensor(entry['index'], value.reshape(entry['shape']).astype(entry['dtype']))
+            stage.invoke()
+            value = stage.get_tensor(stage.get_output_details()[0]['index'])
+        return _logits(stages[-1])
+
+    def run(images: Tensor) -> np.ndarray:
+        return np.stack([run_one(image) for image in images.permute(0, 2, 3, 1).numpy()])
+
+    return run
+
+
+def _logits(interpreter) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """The input of the final softmax, else the output, as real numbers."""
+    last = interpreter._get_ops_details()[-1]
+    index = last['inputs'][0] if last['op_name'] == 'SOFTMAX' else last['outputs'][0]
+    details = next(d for d in interpreter.get_tensor_details() if d['index'] == index)
+    scale, zero_point = details['quantization']
+    values = interpreter.get_tensor(index).reshape(-1).astype(np.float64)
+    return (values - zero_point) * scale if scale else values
+
+
+def compare(
+    ours: Runtime, theirs: Runtime, batches: Iterable[Tensor], labels: Sequence[int] | None = None
+) -> Agreement:
+    """Run the same images through both.
+
+    Args:
+        ours: Our network.
+        theirs: The source's own runtime.
+        batches: RGB images (N, 3, H, W), uint8.
+        labels: Right classes, as the networks number them.
+
+    Raises:
+        ValueError: If there are no images.
+    """
+    pairs = [(ours(batch), theirs(batch)) for batch in batches]
+    if not pairs:
+        raise ValueError('comparing needs at least one image')
+    a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    centred = [side - side.mean(1, keepdims=True) for side in (a, b)]
+    right = np.full(len(a), np.nan) if labels is None else np.asarray(labels)
+    return Agreement(
+        images=len(a),
+        same_top1=float((a.argmax(1) == b.argmax(1)).mean()),
+        correlation=float(np.corrcoef(centred[0].ravel(), centred[1].ravel())[0, 1]),
+        top1=float((a.argmax(1) == right).mean()) if labels is not None else float('nan'),
+        source_top1=float((b.argmax(1) == right).mean()) if labels is not None else float('nan'),
+    )
+
+
+def read_labels(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> tuple[list[Path], list[int]]:
+    """Images and their classes from a text file: a name and a number a line.
+
+    Raises:
+        InputError: If the file is missing, or a line has another form.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'labels {path}: no such file')
+    files, labels = [], []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        name, _, label = line.strip().rpartition(' ')
+        if name and label.isdigit():
+            files.append(Path(folder) / name.strip())
+            labels.append(int(label))
+        elif line.strip():
+            raise InputError(f'{path}:{number}: a line is an image name and a class number, got {line!r}')
+    return files, labels

@@ -1,0 +1,274 @@
+"""Each operator against a slow loop written from its definition, then mmdet's own configs on top."""
+
+import importlib
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmcv.ops import RoIAlign, batched_nms, nms, soft_nms
+from mmcv.ops.focal_loss import sigmoid_focal_loss
+from mmcv.utils import ext_loader
+
+from mbv1_backbone.compat import mmcv_ops
+
+DEVICES = [
+    'cpu',
+    pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')),
+]
+
+
+def random_boxes(n, seed=0, side=60.0):
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, side, (n, 2))
+    return torch.tensor(np.hstack([corner, corner + rng.uniform(1, 30, (n, 2))]), dtype=torch.float32)
+
+
+def overlap(a, b, offset=0):
+    width = min(a[2], b[2]) - max(a[0], b[0]) + offset
+    height = min(a[3], b[3]) - max(a[1], b[1]) + offset
+    inter = max(width, 0) * max(height, 0)
+    area = [(x[2] - x[0] + offset) * (x[3] - x[1] + offset) for x in (a, b)]
+    return inter / (sum(area) - inter)
+
+
+def slow_nms(boxes, scores, threshold, offset):
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    kept = []
+    for i in order:
+        if all(overlap(boxes[i], boxes[j], offset) <= threshold for j in kept):
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('n', [0, 1, 2, 80])
+def test_nms(n, offset, device):
+    boxes, scores = random_boxes(n), torch.rand(n)
+    _, kept = nms(boxes.to(device), scores.to(device), 0.4, offset=offset)
+    assert kept.tolist() == slow_nms(boxes.tolist(), scores.tolist(), 0.4, offset)
+
+
+def test_batched_nms_separates_classes():
+    boxes = random_boxes(1).repeat(4, 1)
+    detections, kept = batched_nms(
+        boxes,
+        torch.tensor([0.1, 0.4, 0.3, 0.2]),
+        torch.tensor([0, 0, 1, 1]),
+        dict(type='nms', iou_threshold=0.5),
+    )
+    assert kept.tolist() == [1, 2]
+    assert detections[:, 4].tolist() == pytest.approx([0.4, 0.3])
+
+
+def slow_soft_nms(boxes, scores, threshold, sigma, min_score, method, offset):
+    """The loop of https://arxiv.org/abs/1704.04503, figure 2."""
+    left, result = dict(enumerate(scores)), []
+    while left:
+        best = max(left, key=lambda i: left[i])
+        result.append((best, left.pop(best)))
+        for i in list(left):
+            iou = overlap(boxes[best], boxes[i], offset)
+            if method == 'gaussian':
+                left[i] *= math.exp(-(iou**2) / sigma)
+            elif iou > threshold:
+                left[i] *= 1 - iou if method == 'linear' else 0
+            if left[i] < min_score:
+                del left[i]
+    return result
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+@pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
+@pytest.mark.parametrize('n', [0, 1, 60])
+def test_soft_nms(n, method, offset):
+    boxes, scores = random_boxes(n), torch.rand(n) * 0.9 + 0.05
+    detections, kept = soft_nms(boxes, scores, 0.3, sigma=0.5, min_score=1e-3, method=method, offset=offset)
+    expected = slow_soft_nms(boxes.tolist(), scores.tolist(), 0.3, 0.5, 1e-3, method, offset)
+    assert kept.tolist() == [i for i, _ in expected]
+    assert detections[:, 4].tolist() == pytest.approx([s for _, s in expected], abs=1e-5)
+    assert torch.equal(detections[:, :4], boxes[kept])
+
+
+def bilinear(image, y, x):
+    height, width = image.shape
+    if y < -1 or y > height or x < -1 or x > width:
+        return 0.0
+    y, x = max(y, 0), max(x, 0)
+    y0, x0 = min(int(y), height - 1), min(int(x), width - 1)
+    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    dy, dx = (y - y0 if y0 < height - 1 else 0), (x - x0 if x0 < width - 1 else 0)
+    top = image[y0, x0] * (1 - dx) + image[y0, x1] * dx
+    return top * (1 - dy) + (image[y1, x0] * (1 - dx) + image[y1, x1] * dx) * dy
+
+
+def slow_roi_align(features, rois, size, scale, sampling, aligned):
+    """From section 3 of https://arxiv.org/abs/1703.06870: the mean of samples in each bin."""
+    output = np.zeros((len(rois), features.shape[1], size, size))
+    for k, (index, *box) in enumerate(rois.tolist()):
+        x1, y1, x2, y2 = (v * scale - (0.5 if aligned else 0) for v in box)
+        width, height = x2 - x1, y2 - y1
+        if not aligned:
+            width, height = max(width, 1), max(height, 1)
+        ny = sampling if sampling > 0 else math.ceil(height / size)
+        nx = sampling if sampling > 0 else math.ceil(width / size)
+        for c, i, j in np.ndindex(features.shape[1], size, size):
+            samples = [
+                bilinear(
+                    features[int(index), c].numpy(),
+                    y1 + (i + (a + 0.5) / ny) * height / size,
+                    x1 + (j + (b + 0.5) / nx) * width / size,
+                )
+                for a in range(ny)
+                for b in range(nx)
+            ]
+            output[k, c, i, j] = np.mean(samples)
+    return torch.tensor(output, dtype=torch.float32)
+
+
+ROIS = torch.tensor([[0, 2.0, 3.0, 30.0, 25.0], [1, -4.0, 0.0, 70.0, 50.0], [1, 10.0, 10.0, 10.5, 10.2]])
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('aligned', [True, False])
+@pytest.mark.parametrize('sampling', [0, 2])
+def test_roi_align(sampling, aligned, device):
+    features = torch.randn(2, 3, 12, 14)
+    layer = RoIAlign(3, 0.25, sampling, aligned=aligned)
+    result = layer(features.to(device), ROIS.to(device)).cpu()
+    expected = slow_roi_align(features, ROIS, 3, 0.25, sampling, aligned)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_roi_align_gradient_is_the_numerical_one(device):
+    features = torch.randn(2, 1, 6, 6)
+    layer, rois, step = RoIAlign(2, 0.25, 2), ROIS.to(device), 1e-1
+    weights = torch.randn(3, 1, 2, 2).to(device)
+
+    def value(x):
+        return float((layer(x.to(device), rois) * weights).sum())
+
+    variable = features.to(device).requires_grad_()
+    (layer(variable, rois) * weights).sum().backward()
+    for position in np.ndindex(2, 1, 6, 6):  # the operator is linear: a long step is exact
+        moved = features.clone()
+        moved[position] += step
+        assert float(variable.grad[position]) == pytest.approx(
+            (value(moved) - value(features)) / step, abs=1e-3
+        )
+
+
+def test_roi_align_maximum_says_what_to_install():
+    with pytest.raises(NotImplementedError, match="pool_mode='max' needs the compiled mmcv"):
+        RoIAlign(3, 1.0, 2, pool_mode='max')(torch.randn(2, 1, 8, 8), ROIS)
+
+
+def slow_focal_loss(logits, target, gamma, alpha, weight):
+    output = np.zeros(logits.shape)
+    for n, c in np.ndindex(*logits.shape):
+        p = 1 / (1 + math.exp(-float(logits[n, c])))
+        if int(target[n]) == c:
+            output[n, c] = -alpha * (1 - p) ** gamma * math.log(p)
+        else:
+            output[n, c] = -(1 - alpha) * p**gamma * math.log(1 - p)
+        if weight is not None:
+            output[n, c] *= float(weight[int(target[n])])
+    return output
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('weighted', [False, True])
+def test_sigmoid_focal_loss_and_its_gradient(weighted, device):
+    logits, target = torch.randn(7, 4, dtype=torch.float64) * 3, torch.tensor([0, 1, 2, 3, 4, 4, 0])
+    weight = torch.rand(4) if weighted else None
+    if weighted:
+        target = target.clamp(max=3)
+    variable = logits.float().to(device).requires_grad_()
+    loss = sigmoid_focal_loss(
+        variable, target.to(device), 2.0, 0.25, None if weight is None else weight.to(device), 'none'
+    )
+    expected = slow_focal_loss(logits, target, 2.0, 0.25, weight)
+    np.testing.assert_allclose(loss.detach().cpu().numpy(), expected, rtol=1e-4, atol=1e-6)
+    loss.sum().backward()
+    for position in np.ndindex(*logits.shape):
+        moved = [logits.clone(), logits.clone()]
+        moved[0][position] += 1e-4
+        moved[1][position] -= 1e-4
+        up, down = (slow_focal_loss(m, target, 2.0, 0.25, weight).sum() for m in moved)
+        assert float(variable.grad[position]) == pytest.approx((up - down) / 2e-4, abs=1e-4)
+
+
+def test_any_other_operator_is_named():
+    module = importlib.import_module('mmcv._ext')
+    with pytest.raises(
+        NotImplementedError, match=r"operator 'modulated_deform_conv_forward' .*pip install mmcv"
+    ):
+        module.modulated_deform_conv_forward(torch.zeros(1))
+    assert ext_loader.check_ops_exist()
+    with pytest.raises(AttributeError):
+        module.__wrapped__  # noqa: B018
+
+
+def test_installing_twice_adds_one_finder():
+    before = list(sys.meta_path)
+    mmcv_ops.install()
+    assert sys.meta_path == before
+
+
+IMPORTS = {
+    'us first': 'import mbv1_backbone, mmdet.models',
+    'mmdet first': 'import mmdet, mmdet.registry, mbv1_backbone, mmdet.models',
+    'mmcv first': 'import mmcv, mmcv.cnn, mbv1_backbone, mmdet.models',
+    'after a failure': 'try:\n    import mmdet.models\nexcept ModuleNotFoundError: pass\n'
+    'import mbv1_backbone, mmdet.models',
+    'only the stand-in': 'import mbv1_backbone.compat.mmcv_ops, mmdet.models',
+}
+CHECK = """
+import torch
+from mbv1_backbone.compat import mmcv_ops
+from mmcv.ops import nms
+assert mmcv_ops.in_use()
+assert len(nms(torch.tensor([[0., 0, 9, 9]]), torch.ones(1), .5)[1]) == 1
+"""
+COMPILED = """
+import importlib.abc, importlib.machinery, sys, types
+class Compiled(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == 'mmcv._ext' else None
+    def create_module(self, spec):
+        module = types.ModuleType(spec.name); module.compiled = True; return module
+    def exec_module(self, module): pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('order', IMPORTS)
+def test_every_import_order_works(order, run):
+    run('-c', f'{IMPORTS[order]}\n{CHECK}')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('position', ['append(Compiled())', 'insert(0, Compiled())'])
+def test_a_compiled_module_is_left_alone(position, run):
+    """A stand-in for the compiled file's finder, which always comes before ours."""
+    run(
+        '-c',
+        f"""{COMPILED}
+sys.meta_path.{position}
+from mbv1_backbone.compat import mmcv_ops
+mmcv_ops.install()
+import mmcv._ext
+assert mmcv._ext.compiled and not mmcv_ops.in_use()
+""",
+        env={'PYTHONWARNINGS': 'ignore'},
+    )
+
+
+def test_bare_python_has_no_ext(run):
+    """The stand-in is needed here: mmcv-lite alone has no mmcv._ext."""
+    done = subprocess.run([sys.executable, '-c', 'import mmcv._ext'], capture_output=True, text=True)
+    assert "No module named 'mmcv._ext'" in done.stderr

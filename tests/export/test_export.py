@@ -1,0 +1,299 @@
+"""Exported files against the PyTorch models that they were made of."""
+
+import hashlib
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from mbv1_backbone.writers.writers import write
+from mmengine.dataset import Compose
+from mmengine.registry import MODELS, init_default_scope
+from support.project import ROOT
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.images import find_images, read_image
+from mbv1_backbone.export.detectors import detector_graph_of, suppressed
+from mbv1_backbone.face.geometry import fit_square
+from mbv1_backbone.inference import parity
+from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetector, fit
+from mbv1_backbone.inference.detector_parity import share_of_same
+from mbv1_backbone.inference.embedder import ExportedEmbedder, FaceEmbedder
+from mbv1_backbone.inference.loading import load
+from mbv1_backbone.inference.resolve import NotExportable, detector_source, embedder_source
+from mbv1_backbone.models.recipe import recipe_of
+from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.runtime.sessions import open_session
+from mbv1_backbone.training import load_config
+from mbv1_backbone.training.exported import ExportedModel
+
+SSD = 'ssd_mbv1_0.75_tf_bccd'
+FACES = 'facenet_mbv1_0.25-112_distill'
+
+
+def tiny_embedder(gray=False):
+    torch.manual_seed(1)
+    model = MODELS.build(
+        dict(
+            type='FaceEmbeddingModel',
+            backbone=dict(type='MobileNetV1', widen_factor=0.25, padding='same', act_cfg=dict(type='ReLU6')),
+            head=dict(embedding_dims=16, norm=True),
+            data_preprocessor=dict(
+                input_size=64, gray=gray, mean=[120.0, 110, 100], std=[60.0] * 3, bgr_to_rgb=True
+            ),
+        )
+    )
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0  # one batch of patterns, so that different images differ
+    with torch.no_grad():
+        model.train()(torch.nn.functional.interpolate(torch.randn(16, 3, 4, 4), 64, mode='bilinear'))
+    model.eval()
+    return FaceEmbedder(model, recipe_of(model, 'test'))
+
+
+def patterns(count, size=64, seed=0):
+    small = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return [np.kron(image, np.ones((size // 4, size // 4, 1), np.uint8)) for image in small]
+
+
+@pytest.mark.parametrize('gray', [False, True])
+@pytest.mark.parametrize(('name', 'backend'), [('e.onnx', 'onnxruntime'), ('e.xml', 'openvino')])
+def test_an_embedder_answers_as_the_pytorch_one(tmp_path, gray, name, backend):
+    ours = tiny_embedder(gray)
+    write(*embedder_source(ours, 'fp32')[:2], tmp_path / name)
+    session = open_session(tmp_path / name, backend)
+    assert (session.backend.split()[0], session.precision) == (backend, 'fp32')
+    exported = ExportedEmbedder(session)
+    assert (exported.fingerprint, exported.dims) == (ours.fingerprint, ours.dims)
+    assert exported.preprocessing == ours.preprocessing
+    for flip in (False, True):
+        for batch in (1, 3, 8):  # batches of any size, a last one that is smaller too
+            before, after = (e.embed(patterns(8), batch, flip).vectors for e in (ours, exported))
+            np.testing.assert_allclose(np.linalg.norm(after, axis=1), 1, atol=1e-3)
+            assert (before * after).sum(1).min() > 0.999999
+
+
+@pytest.mark.parametrize(
+    ('name', 'precision', 'least'),
+    [('e.onnx', 'int8', 0.95), ('e.xml', 'fp16', 0.9999), ('e.xml', 'bf16', 0.99)],
+)
+def test_fewer_bits_change_a_trained_embedder_little(tmp_path, shared, name, precision, least):
+    ours = FaceEmbedder.load(FACES)
+    images = find_images([str(shared / 'lfw' / 'images')])[:24]
+    calibration = [fit_square(read_image(path), ours.input_size) for path in images]
+    write(*embedder_source(ours, precision)[:2], tmp_path / name, calibration)
+    exported = load(tmp_path / name)
+    assert (tmp_path / name).with_suffix('.bin' if name == 'e.xml' else '.onnx').stat().st_size < 0.7e6
+    before, after = (e.embed(images).vectors for e in (ours, exported))
+    assert (before * after).sum(1).mean() > least
+
+
+def test_a_gallery_takes_the_exported_model_for_the_one_it_was_made_of(tmp_path):
+    ours = tiny_embedder()
+    write(*embedder_source(ours, 'fp32')[:2], tmp_path / 'e.onnx')
+    exported = load(tmp_path / 'e.onnx')
+    with Gallery.create(tmp_path / 'g', ours.dims, ours.fingerprint, ours.preprocessing) as gallery:
+        gallery.check_model(exported.fingerprint, exported.preprocessing)
+        hashes = [hashlib.sha256(bytes([i])).hexdigest() for i in range(4)]
+        gallery.add(ours.embed(patterns(4)).vectors, list('abcd'), list('abcd'), hashes)
+        found = gallery.search(exported.embed(patterns(4)).vectors, 1)
+        assert [row[0].identity for row in found] == list('abcd')
+
+
+@pytest.fixture(scope='module')
+def ssd():
+    cfg = load_config(str(ROOT / 'configs' / 'detection' / f'{SSD}.py'))
+    return Detector.load(cfg, SSD), cfg
+
+
+@pytest.mark.parametrize('name', ['s.onnx', 's.xml'])
+def test_a_detector_answers_as_the_pytorch_one(tmp_path, ssd, shared, name):
+    detector, cfg = ssd
+    write(*detector_source(detector, cfg, 'fp32')[:2], tmp_path / name)
+    exported = load(tmp_path / name)
+    assert isinstance(exported, ExportedDetector)
+    assert exported.classes == detector.classes
+    images = find_images([str(shared / 'bccd' / 'JPEGImages')])[:6]
+    same = both = 0
+    for before, after in zip(detector.detect(images), exported.detect(images, batch_size=4), strict=True):
+        found = share_of_same(before, after, 0.3, 0.9)
+        same, both = same + found[0], both + found[1]
+    assert both > 50
+    assert same > 0.97 * both
+
+
+def test_an_exported_model_is_tested_in_place_of_the_model(tmp_path, ssd, shared):
+    detector, cfg = ssd
+    write(*detector_source(detector, cfg, 'fp32')[:2], tmp_path / 's.onnx')
+    exported = ExportedModel(open_session(tmp_path / 's.onnx', 'onnxruntime'))
+    pipeline = Compose([s for s in cfg.test_dataloader.dataset.pipeline if s['type'] != 'LoadAnnotations'])
+    paths = find_images([str(shared / 'bccd' / 'JPEGImages')])[:2]
+    samples = [pipeline(dict(img_path=str(path), img_id=0)) for path in paths]
+    data = dict(inputs=[s['inputs'] for s in samples], data_samples=[s['data_samples'] for s in samples])
+    before = [sample.pred_instances for sample in detector.model.test_step(data)]
+    after = [sample.pred_instances for sample in exported.test_step(data)]
+    for one, other in zip(before, after, strict=True):
+        best = one.scores > 0.3
+        count = int(best.sum())
+        assert count > 5
+        torch.testing.assert_close(other.bboxes[:count], one.bboxes[best], atol=0.05, rtol=0)
+        torch.testing.assert_close(other.scores[:count], one.scores[best], atol=1e-3, rtol=0)
+
+
+def test_letterboxed_images_lie_at_the_top_left_and_boxes_come_back(ssd):
+    from dataclasses import replace
+
+    detector, cfg = ssd
+    spec = replace(detector_source(detector, cfg).spec, keep_ratio=True, size=(100, 200))
+    image = np.full((50, 40, 3), 7, np.uint8)
+    whole, scale = fit(image, spec)
+    assert whole.shape == (100, 200, 3)
+    assert scale == (2.0, 2.0)
+    assert (whole[:, :80] == 7).all()
+    assert (whole[:, 80:] == 128).all()
+
+
+def slow_best(boxes, scores, iou_threshold, score_thr, most):
+    """One image, by loops."""
+    left = []
+    for label in range(scores.shape[1]):
+        kept = []
+        for anchor in np.argsort(-scores[:, label], kind='stable'):
+            if scores[anchor, label] <= score_thr:
+                continue
+            a = boxes[anchor]
+            overlaps = []
+            for other in kept:
+                b = boxes[other]
+                w, h = (max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
+                area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h
+                overlaps.append(w * h / area)
+            if all(overlap <= iou_threshold for overlap in overlaps):
+                kept.append(anchor)
+        left += [(scores[anchor, label], label, anchor) for anchor in kept]
+    return sorted(left, reverse=True)[:most]
+
+
+def test_suppression_is_the_slow_loops():
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(0, 50, (2, 40, 2))
+    boxes = np.concatenate([corners, corners + generator.uniform(5, 30, (2, 40, 2))], 2).astype(np.float32)
+    scores = generator.uniform(0, 1, (2, 40, 3)).astype(np.float32)
+    found = suppressed(torch.from_numpy(boxes), torch.from_numpy(scores), 0.3, 0.4, 25)
+    for image in range(2):
+        right = slow_best(boxes[image], scores[image], 0.4, 0.3, 25)
+        kept = found[0][image] > 0
+        for values, right_values in zip(found, zip(*right, strict=True), strict=True):
+            np.testing.assert_array_equal(values[image][kept], right_values)
+
+
+def test_boxes_that_both_find_are_counted_once_each():
+    def some(*rows):
+        values = np.array(rows, np.float32).reshape(-1, 6)
+        return Detections(values[:, :4], values[:, 4], values[:, 5].astype(np.int64))
+
+    one = some([0, 0, 10, 10, 0.9, 1], [20, 20, 30, 30, 0.8, 0])
+    assert share_of_same(one, one, 0.3, 0.9) == (4, 4)
+    assert share_of_same(one, some([0, 0, 10, 10, 0.9, 0]), 0.3, 0.9) == (0, 3)  # another label
+    assert share_of_same(one, some(), 0.3, 0.9) == (0, 2)
+    twice = some([0, 0, 10, 10, 0.9, 1], [0, 0, 10, 10, 0.8, 1])
+    assert share_of_same(some([0, 0, 10, 10, 0.9, 1]), twice, 0.3, 0.9) == (2, 3)
+
+
+def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
+    ours = tiny_embedder()
+    graph, spec, _ = embedder_source(ours, 'bf16')
+    with pytest.raises(InputError, match=r'bf16 is for OpenVINO'):
+        write(graph, spec, tmp_path / 'e.onnx')
+    with pytest.raises(InputError, match=r'ends in \.onnx or \.xml, got'):
+        write(graph, spec, tmp_path / 'e.pb')
+    with pytest.raises(InputError, match='int8 needs images to calibrate on'):
+        write(*embedder_source(ours, 'int8')[:2], tmp_path / 'e.onnx')
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'x.onnx').write_text('no')
+    (tmp_path / 'x.xml').write_text('no')
+    for path, backend, complaint in (
+        ('x.onnx', 'onnxruntime', 'not a readable ONNX file'),
+        ('x.onnx', 'auto', 'OpenVINO cannot read it'),
+        ('x.xml', 'auto', 'OpenVINO cannot read it'),
+        ('x.xml', 'onnxruntime', r'reads \.onnx files only'),
+        ('y.onnx', 'auto', 'no such file'),
+        ('x.onnx', 'tensorrt', 'backend must be one of'),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            open_session(tmp_path / path, backend)
+    write(*embedder_source(ours, 'fp32')[:2], tmp_path / 'e.onnx')
+    with pytest.raises(InputError, match='not a detector, but an embedder'):
+        load(tmp_path / 'e.onnx', kind='detector')
+    model = onnx.load(tmp_path / 'e.onnx')
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / 'e.onnx')
+    for backend in ('onnxruntime', 'openvino'):
+        with pytest.raises(InputError, match=r'not a file of tools/export\.py'):
+            open_session(tmp_path / 'e.onnx', backend)
+
+
+@pytest.mark.parametrize(
+    'name', ['faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_fpn_coco', 'ssdlite_mbv1_coco']
+)
+def test_every_kind_of_detector_answers_as_the_pytorch_one(tmp_path, shared, name):
+    """Random weights, and thresholds so low that there is something to compare."""
+    torch.manual_seed(0)
+    cfg = load_config(str(ROOT / 'configs' / 'detection' / f'{name}.py'))
+    cfg.model.test_cfg.get('rcnn', cfg.model.test_cfg).score_thr = 1e-6
+    if 'fpn' in name:
+        cfg.test_dataloader.dataset.pipeline[1].scale = (200, 150)  # padded to 224 x 160 inside
+    init_default_scope('mmdet')
+    model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
+    model.init_weights()
+    with torch.no_grad():
+        for key, weight in model.named_parameters():
+            if ('cls' in key or 'reg' in key) and weight.ndim > 1:
+                weight.normal_(0, 0.02)
+    ours = Detector(model, cfg.test_dataloader.dataset.pipeline, [str(label) for label in range(80)])
+    write(*detector_source(ours, cfg, 'fp32')[:2], tmp_path / 'd.onnx')
+    exported = ExportedDetector(open_session(tmp_path / 'd.onnx', 'onnxruntime'))
+    images = find_images([str(shared / 'coco' / 'val2017')])[:2]
+    for before, after in zip(ours.detect(images), exported.detect(images), strict=True):
+        assert len(before) == len(after) == 100
+        np.testing.assert_allclose(after.scores[:20], before.scores[:20], atol=1e-5)
+        same, both = share_of_same(before, after, float(before.scores[20]), 0.9)
+        assert same >= 0.9 * both
+
+
+def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):
+    with pytest.raises(ValueError, match='Linear is not a detector with anchors, of one stage or two'):
+        detector_graph_of(torch.nn.Linear(1, 1), (10, 10))
+    detector, cfg = ssd
+    kind = detector.model.bbox_head.test_cfg.nms.type
+    detector.model.bbox_head.test_cfg.nms.type = 'soft_nms'
+    try:
+        with pytest.raises(NotExportable, match=r"test_cfg\.nms must be of type 'nms', got 'soft_nms'"):
+            detector_source(detector, cfg)
+    finally:
+        detector.model.bbox_head.test_cfg.nms.type = kind
+
+
+def test_the_tool_compares_and_removes_what_is_out_of_tolerance(tmp_path, shared, monkeypatch, capsys):
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location('export_tool', ROOT / 'tools' / 'export.py')
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    config = str(ROOT / 'configs' / 'detection' / f'{SSD}.py')
+    out = tmp_path / 's.xml'
+    images = str(shared / 'bccd' / 'JPEGImages')
+    args = ['--to', 'openvino', '--out', str(out), '--images', images, '--num', '3']
+    monkeypatch.setattr(sys, 'argv', ['export.py', config, SSD, *args])
+    assert tool.main() == 0
+    assert 'same_boxes           1' in capsys.readouterr().out
+    assert out.exists()
+    monkeypatch.setitem(parity.LEAST_SAME, 'fp32', 1.1)
+    assert tool.main() == 2
+    assert 'is out of tolerance and was removed: same_boxes is' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(sys, 'argv', ['export.py', config, SSD, *args[:3], 'x.onnx', *args[4:]])
+    assert tool.main() == 2
+    assert '--out must end in .xml for openvino' in capsys.readouterr().err

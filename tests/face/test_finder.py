@@ -1,0 +1,128 @@
+"""Faces in whole photographs: OpenCV's YuNet by its own file format, our detectors, and the policies."""
+
+import numpy as np
+import pytest
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.face.finder import BoxDetector, FaceFinder, Faces, YuNet
+
+LEFT, RIGHT = np.array([60, 50, 100, 100]), np.array([150, 40, 230, 140])
+
+
+def found(*boxes, landmarks=False):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    marks = np.array([[(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]])
+    marks = boxes[:, None, :2] + marks * (boxes[:, None, 2:] - boxes[:, None, :2])
+    return lambda image: Faces(boxes, np.ones(len(boxes), np.float32), marks if landmarks else None)
+
+
+def photo():
+    image = np.zeros((200, 300, 3), np.uint8)
+    for box, colour in ((LEFT, 90), (RIGHT, 200)):
+        image[box[1] : box[3], box[0] : box[2]] = colour
+    return image
+
+
+@pytest.mark.parametrize('landmarks', [False, True])
+@pytest.mark.parametrize(('policy', 'colours'), [('largest', [200]), ('all', [200, 90])])
+def test_policies(policy, colours, landmarks):
+    faces = FaceFinder(found(LEFT, RIGHT, landmarks=landmarks), policy)(photo(), 64)
+    assert [face.shape for face in faces] == [(64, 64, 3)] * len(colours)
+    assert [int(face[32, 32, 0]) for face in faces] == colours
+
+
+def test_several_faces_can_be_refused_and_none_always_is():
+    with pytest.raises(InputError, match='2 faces found, one wanted'):
+        FaceFinder(found(LEFT, RIGHT), 'reject')(photo(), 64)
+    assert len(FaceFinder(found(LEFT), 'reject')(photo(), 64)) == 1
+    with pytest.raises(InputError, match=r'no face found$'):
+        FaceFinder(found())(photo(), 64)
+    with pytest.raises(InputError, match='no face found, only 1 smaller than 20 pixels'):
+        FaceFinder(found([5, 5, 15, 15]))(photo(), 64)
+    with pytest.raises(InputError, match="policy must be one of largest, all, reject, got 'first'"):
+        FaceFinder(found(), 'first')
+
+
+def yunet_file(path):
+    """A network with YuNet's inputs and outputs that takes bright cells for faces of 40 x 48 pixels."""
+    onnx = pytest.importorskip('onnx')
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, weights, outputs = [], [], []
+
+    def head(name, stride, kernel, bias, channels):
+        weights.append(numpy_helper.from_array(kernel.astype(np.float32), f'{name}_w'))
+        weights.append(numpy_helper.from_array(np.array(bias, np.float32), f'{name}_b'))
+        weights.append(numpy_helper.from_array(np.array([1, -1, channels]), f'{name}_s'))
+        nodes.append(
+            helper.make_node(
+                'Conv',
+                ['input', f'{name}_w', f'{name}_b'],
+                [f'{name}_c'],
+                kernel_shape=[stride] * 2,
+                strides=[stride] * 2,
+            )
+        )
+        nodes.append(helper.make_node('Transpose', [f'{name}_c'], [f'{name}_t'], perm=[0, 2, 3, 1]))
+        nodes.append(helper.make_node('Reshape', [f'{name}_t', f'{name}_s'], [name]))
+        cells = 96 // stride * (160 // stride)
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, cells, channels]))
+
+    for kind in ('cls', 'obj', 'bbox', 'kps'):
+        for stride in (8, 16, 32):
+            score = 1.0 if stride == 8 else 0.0
+            if kind in ('cls', 'obj'):  # the mean brightness
+                head(
+                    f'{kind}_{stride}',
+                    stride,
+                    np.full((1, 3, stride, stride), score / 765 / stride**2),
+                    [0],
+                    1,
+                )
+            elif kind == 'bbox':
+                bias = [0.5, 0.5, np.log(40 / stride), np.log(48 / stride)]
+                head(f'{kind}_{stride}', stride, np.zeros((4, 3, stride, stride)), bias, 4)
+            else:
+                bias = np.array([(-8, -8), (8, -8), (0, 0), (-6, 10), (6, 10)]) / stride + 0.5
+                head(f'{kind}_{stride}', stride, np.zeros((10, 3, stride, stride)), bias.ravel(), 10)
+    image = helper.make_tensor_value_info('input', TensorProto.FLOAT, [1, 3, 96, 160])
+    graph = helper.make_graph(nodes, 'yunet', [image], outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_yunets_rows_are_boxes_scores_and_landmarks(tmp_path):
+    detector = YuNet(yunet_file(tmp_path / 'yunet.onnx'), score_thr=0.8)
+    image = np.zeros((96, 160, 3), np.uint8)
+    image[40:48, 80:88] = 255  # one cell
+    faces = detector(image)
+    assert len(faces) == 1
+    assert faces.scores[0] == pytest.approx(1, abs=0.01)
+    assert np.allclose(faces.boxes[0], [84 - 20, 44 - 24, 84 + 20, 44 + 24], atol=1)
+    assert np.allclose(faces.landmarks[0] - (84, 44), [(-8, -8), (8, -8), (0, 0), (-6, 10), (6, 10)], atol=1)
+    with pytest.raises(InputError, match='no face found'):
+        FaceFinder(detector)(np.zeros((96, 160, 3), np.uint8), 64)
+    assert FaceFinder(detector)(image, 64)[0].shape == (64, 64, 3)
+
+
+def test_other_files_are_no_yunet(tmp_path):
+    with pytest.raises(InputError, match=r'none\.onnx: no such file'):
+        YuNet(tmp_path / 'none.onnx')
+    (tmp_path / 'text.onnx').write_text('text')
+    with pytest.raises(InputError, match=r'text\.onnx: not a YuNet network'):
+        YuNet(tmp_path / 'text.onnx')
+
+
+def test_our_own_detectors_give_boxes(shared):
+    config = 'configs/detection/ssd_mbv1_0.75_tf_bccd.py'
+    cells = BoxDetector(config, 'ssd_mbv1_0.75_tf_bccd', name='WBC')
+    from mbv1_backbone.common.images import read_image
+
+    image = read_image(next((shared / 'bccd').rglob('BloodImage_00000.jpg')))
+    faces = cells(image)
+    assert len(faces) >= 1
+    assert faces.landmarks is None
+    assert FaceFinder(cells)(image, 96)[0].shape == (96, 96, 3)
+    with pytest.raises(InputError, match="has no class 'face', only Platelets, RBC, WBC"):
+        BoxDetector(config, 'ssd_mbv1_0.75_tf_bccd')

@@ -1,0 +1,111 @@
+import pytest
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.training import load_config, require_data
+from mbv1_backbone.training.config import set_data_root
+
+CONFIGS = [
+    *('ssd_mbv1_coco', 'ssd_mbv1_focal_coco', 'ssdlite_mbv1_coco', 'ssd_mbv1_bccd', 'ssd_mbv1_demo'),
+    *('faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_600_coco', 'faster_rcnn_mbv1_fpn_coco'),
+    *('retinanet_mbv1_fpn_640_coco', 'ssd_mbv1_0.75_tf_coco'),
+    *('ssd_mbv1_0.75_tf_bccd', 'faster_rcnn_mbv1_300_bccd'),
+]
+
+
+def path(name):
+    return f'configs/detection/{name}.py'
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_depthwise_filters_do_not_decay_and_all_else_does(name):
+    """Paper, 3.2; seen on the groups of the optimizer that the config builds."""
+    from mmengine.optim import build_optim_wrapper
+
+    init_default_scope('mmdet')
+    cfg = load_config(path(name))
+    model = MODELS.build(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    decay = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    depthwise = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+    }
+    assert len(depthwise) >= 13
+    for parameter in model.parameters():
+        expected = 0 if id(parameter) in depthwise else cfg.optim_wrapper.optimizer.weight_decay
+        assert decay[id(parameter)] == expected
+
+
+def test_the_option_can_be_turned_off():
+    from mmengine.optim import build_optim_wrapper
+
+    init_default_scope('mmdet')
+    cfg = load_config(path('ssd_mbv1_coco'), {'optim_wrapper.paramwise_cfg': None})
+    groups = build_optim_wrapper(MODELS.build(cfg.model), cfg.optim_wrapper).optimizer.param_groups
+    assert {group['weight_decay'] for group in groups} == {4e-5}
+
+
+def test_data_root_moves_data_sets_and_evaluators():
+    cfg = load_config(path('ssd_mbv1_coco'), data_root='/somewhere')
+    for split in ('train', 'val', 'test'):
+        assert cfg[f'{split}_dataloader'].dataset.data_root == '/somewhere'
+    assert cfg.val_evaluator.ann_file == '/somewhere/annotations/instances_val2017.json'
+    assert cfg.test_evaluator.ann_file == '/somewhere/annotations/instances_val2017.json'
+
+
+def test_data_root_reaches_wrapped_data_sets():
+    cfg = load_config(path('ssd_mbv1_coco'))
+    inner = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=5, dataset=inner)
+    set_data_root(cfg, '/elsewhere')
+    assert cfg.train_dataloader.dataset.dataset.data_root == '/elsewhere'
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner, inner])
+    set_data_root(cfg, '/third')
+    assert [d.data_root for d in cfg.train_dataloader.dataset.datasets] == ['/third', '/third']
+
+
+def test_missing_data_says_what_was_looked_for_and_where_it_comes_from(tmp_path):
+    cfg = load_config(path('ssd_mbv1_coco'), data_root=str(tmp_path))
+    with pytest.raises(InputError) as raised:
+        require_data(cfg, 'train_dataloader')
+    message = str(raised.value)
+    assert f'{tmp_path}/annotations/instances_train2017.json does not exist' in message
+    assert '--data-root' in message
+    assert 'cocodataset.org' in message
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'annotations' / 'instances_train2017.json').touch()
+    with pytest.raises(InputError, match='train2017 does not exist'):
+        require_data(cfg, 'train_dataloader')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            {'model.backbone.widen_factor': 0.5},
+            r'model.neck.in_channels=.*must be \(256, 512\).*widen_factor=0.5',
+        ),
+        ({'model.backbone.out_indices': (5, 11)}, r'must be \(256, 512\).*out_indices=\(5, 11\)'),
+        ({'model.backbone.out_indices': (11, 14)}, r'out_indices must lie in 0..13.*14'),
+    ],
+)
+def test_layers_that_do_not_fit_the_taps_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        load_config(path('ssd_mbv1_coco'), options)
+
+
+def test_a_broken_config_is_named(tmp_path):
+    with pytest.raises(InputError, match=r'config none\.py: no such file'):
+        load_config('none.py')
+    for content in ('model = dict(', "_base_ = 'missing.py'"):
+        (tmp_path / 'broken.py').write_text(content)
+        with pytest.raises(InputError, match=r'broken\.py|missing\.py'):
+            load_config(tmp_path / 'broken.py')
+
+
+def test_work_dir_defaults_to_the_configs_name():
+    assert load_config(path('ssd_mbv1_coco')).work_dir == 'work_dirs/ssd_mbv1_coco'
+    assert load_config(path('ssd_mbv1_coco'), work_dir='x').work_dir == 'x'
