@@ -7,8 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import commands
-from mbv1_backbone.common.errors import command_line  # noqa: E402
-from mbv1_backbone.training.precision import bfloat16_is_default  # noqa: E402
+from mbv1_backbone.common.errors import command_line
+from mbv1_backbone.training.precision import bfloat16_is_default
 
 
 def parse_args() -> argparse.Namespace:
