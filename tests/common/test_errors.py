@@ -19,7 +19,7 @@ def test_an_input_error_is_one_line_and_exit_code_2(capsys):
 def test_an_error_from_a_worker_is_its_last_line(capsys):
     message = (
         'Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
-        '  File "x.py", line 1\nmbv1_backbone.errors.InputError: image a.jpg: is broken'
+        '  File "x.py", line 1\nmbv1_backbone.common.errors.InputError: image a.jpg: is broken'
     )
     assert failing(InputError(message))() == 2
     assert capsys.readouterr().err == 'error: image a.jpg: is broken\n'

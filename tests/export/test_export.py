@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mbv1_backbone.writers.writers import write
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 from support.project import ROOT
@@ -15,6 +14,7 @@ from support.project import ROOT
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.export.detectors import detector_graph_of, suppressed
+from mbv1_backbone.export.writers import write
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference import parity
 from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetector, fit

@@ -147,7 +147,7 @@ def test_a_person_in_training_and_test_stops_the_run(people, run, tmp_path):
 
 
 def test_embedding_leaves_out_what_cannot_be_read(people, run, tmp_path):
-    from test_embedder import build
+    from support.embedders import build
 
     from mbv1_backbone.models.recipe import recipe_of
     from mbv1_backbone.weights import write_weights

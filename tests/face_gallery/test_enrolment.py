@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.embedders import build
 from support.people import draw_people
-from test_embedder import build
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face_gallery.enrolment import ask, draw_answers, enrol, entry_path, read_sources

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from mbv1_backbone.writers.writers import write
 from mmengine.registry import MODELS, init_default_scope
 from support.project import CLASSIFIER, ROOT
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, middle_square, read_image
+from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference import loading, parity
 from mbv1_backbone.inference.detector import Detector, ExportedDetector
 from mbv1_backbone.inference.detector_parity import share_of_same
