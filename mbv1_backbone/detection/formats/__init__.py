@@ -1,1 +1,5 @@
-"""Annotation formats of detection data sets."""
+"""Annotation formats of detection data sets.
+
+``coco`` reads and checks what training, evaluation and browsing use; ``voc`` is converted to it. A reader of
+another format (YOLO's) gives the same plain lists of images, annotations and categories to ``coco.checked``.
+"""

@@ -2,30 +2,73 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from PIL import Image
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
-from mbv1_backbone.common.images import FORMATS, SUFFIXES
+from mbv1_backbone.detection.formats.names import guess, listed
+from mbv1_backbone.detection.formats.pictures import Size, drawn_on, fits, picture_size, same_shape
+from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
 
-Annotation = dict[str, Any]
+_LEFT_OUT = dict(
+    dropped='without area in the image', not_numbers='not numbers', other_classes='of other classes'
+)
+_CHANGED = dict(
+    scaled="resized since: boxes scaled from the XML's <size>",
+    other_size="of another size than the XML's <size>, which boxes do not fit",
+)
+_COUNTS = ('images', 'boxes', *_LEFT_OUT, *_CHANGED)
+
+
+class VocObject(NamedTuple):
+    """A box, x1, y1, x2, y2 in pixel edges from 0; ``difficult`` is 0 or 1."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    difficult: int
+
+
+class VocAnnotation(NamedTuple):
+    """What one XML file says; ``size`` is None where it says none."""
+
+    filename: str | None
+    size: Size | None
+    objects: list[VocObject]
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Greatest x and y of the boxes, in pixels."""
+        boxes = [found.box for found in self.objects if all(map(math.isfinite, found.box))]
+        return max((b[2] for b in boxes), default=0.0), max((b[3] for b in boxes), default=0.0)
+
+
+class Picture(NamedTuple):
+    """A picture file, the size that boxes are given in, and by how much the XML's are scaled to it."""
+
+    path: Path
+    size: Size
+    scale: tuple[float, float]
+    other_size: bool
 
 
 def convert_voc(
     root: str | Path,
     out: str | Path,
-    splits: Sequence[str],
+    splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     link: bool = False,
+    *,
+    shares: Sequence[float] | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Convert the splits of a VOC data set to ``out/annotations/SPLIT.json`` and ``out/images/``.
 
@@ -34,101 +77,170 @@ def convert_voc(
     and dropped where nothing is left. Difficult objects become crowds, which COCO's metrics ignore as
     VOC's do. Categories are numbered from 1.
 
+    The XML's ``<size>`` decides whether boxes were drawn on the pixels as stored or as EXIF turns them, and
+    whether the image was resized afterwards: then boxes are scaled to it.
+
     Args:
-        root: Folder with ``Annotations``, ``ImageSets/Main`` and ``JPEGImages``.
+        root: Folder of annotations and images; see ``find_voc``.
         out: Folder to write.
-        splits: Names of lists in ``ImageSets/Main``, without ``.txt``.
+        splits: Names of lists in ``ImageSets/Main``, without ``.txt``; by default those that there are, and
+            where there are none, .8 of the images are ``train`` and .2 ``val``.
         classes: Names to keep, in this order; by default all, sorted.
         link: Make symbolic links to the images instead of copies.
+        shares: Divide at random instead: two or three shares for ``train``, ``val`` and ``test``.
+        seed: Of the division.
 
     Returns:
-        Counts: ``classes``; and per split ``images``, ``boxes``, ``dropped``, ``other_classes``.
+        ``classes``; ``splits``; ``notes``, lines for the user; and per split counts: ``images``, ``boxes``,
+        ``dropped`` (without area in the image), ``not_numbers``, ``other_classes``, and images ``scaled``
+        or of an ``other_size`` than the XML says.
 
     Raises:
-        InputError: If a file is missing or cannot be read; nothing is written then.
+        InputError: If a file is missing or cannot be read, or no box is left; nothing is written then.
     """
-    root, out = Path(root), Path(out)
-    ids = {split: _read_list(root / 'ImageSets' / 'Main' / f'{split}.txt') for split in splits}
-    every_id = sorted(set().union(*ids.values()))
-    objects = {
-        i: _read_xml(root / 'Annotations' / f'{i}.xml') for i in tqdm(every_id, 'reading', unit='file')
-    }
-    images = {i: _find_image(root / 'JPEGImages', i) for i in every_id}
-    sizes = {i: _image_size(path) for i, path in images.items()}
-    names = list(classes or sorted({o['name'] for found in objects.values() for o in found}))
-
-    report: dict[str, Any] = dict(classes=names)
-    for split in splits:
-        coco, counts = _to_coco(ids[split], objects, images, sizes, names)
+    out = Path(out)
+    files = find_voc(Path(root), splits, shares, seed)
+    used = sorted(set().union(*files.splits.values()))
+    read = {key: _read_xml(files.annotations[key]) for key in tqdm(used, 'reading', unit='file')}
+    pictures = {key: _picture(files, key, annotation) for key, annotation in read.items()}
+    names = _classes(classes, read, root)
+    targets = _targets(pictures)
+    report: dict[str, Any] = dict(classes=names, splits=list(files.splits), notes=files.notes)
+    made = {}
+    for split, keys in files.splits.items():
+        made[split], report[split] = _to_coco(keys, read, pictures, targets, names)
+    if not any(coco['annotations'] for coco in made.values()):
+        raise InputError(f'{root}: no box is left of {sum(len(found.objects) for found in read.values())}')
+    report['notes'] += _overlaps(files.splits)
+    for split, coco in made.items():
         write_json(out / 'annotations' / f'{split}.json', coco)
-        report[split] = counts
-    (out / 'images').mkdir(parents=True, exist_ok=True)
-    for path in tqdm(images.values(), 'images', unit='file'):
-        _place(path, out / 'images' / path.name, link)
+    for key in tqdm(used, 'images', unit='file'):
+        _place(pictures[key].path, out / 'images' / targets[key], link)
     return report
 
 
+def summary(report: dict[str, Any]) -> str:
+    """What ``convert_voc`` did: the classes, and a line for every split and note."""
+    lines = [f'classes {", ".join(report["classes"])}']
+    for split in report['splits']:
+        counts = report[split]
+        told = f'  {split}: {counts["images"]} images, {counts["boxes"]} boxes'
+        left_out = [f'{counts[name]} {why}' for name, why in _LEFT_OUT.items() if counts[name]]
+        told += f'; left out {", ".join(left_out)}' if left_out else ''
+        changed = [f'{counts[name]} images {why}' for name, why in _CHANGED.items() if counts[name]]
+        lines.append(told + (f'; {", ".join(changed)}' if changed else ''))
+    return '\n'.join(lines + [f'  {note}' for note in report['notes']])
+
+
 def _to_coco(
-    ids: Sequence[str],
-    objects: dict[str, list[Annotation]],
-    images: dict[str, Path],
-    sizes: dict[str, tuple[int, int]],
+    keys: Sequence[str],
+    read: dict[str, VocAnnotation],
+    pictures: dict[str, Picture],
+    targets: dict[str, str],
     names: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    counts = Counter(images=len(ids), boxes=0, dropped=0, other_classes=0)
-    coco: dict[str, Any] = dict(
-        images=[], annotations=[], categories=[dict(id=k, name=name) for k, name in enumerate(names, 1)]
-    )
-    for number, name in enumerate(ids, 1):
-        width, height = sizes[name]
-        coco['images'].append(dict(id=number, file_name=images[name].name, width=width, height=height))
-        for found in objects[name]:
-            x1, y1, x2, y2 = found['box']
+    counts = Counter(dict.fromkeys(_COUNTS, 0))
+    counts['images'] = len(keys)
+    annotations: list[dict[str, Any]] = []
+    images = []
+    for number, key in enumerate(keys, 1):
+        (width, height), scale = pictures[key].size, pictures[key].scale
+        images.append(dict(id=number, file_name=targets[key], width=width, height=height))
+        counts['scaled'] += scale != (1, 1)
+        counts['other_size'] += pictures[key].other_size
+        for found in read[key].objects:
+            x1, y1, x2, y2 = (v * s for v, s in zip(found.box, scale * 2, strict=True))
+            finite = all(map(math.isfinite, found.box))
             x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
-            if found['name'] not in names:
+            if found.name not in names:
                 counts['other_classes'] += 1
+            elif not finite:
+                counts['not_numbers'] += 1
             elif x2 <= x1 or y2 <= y1:
                 counts['dropped'] += 1
             else:
                 counts['boxes'] += 1
-                coco['annotations'].append(
+                annotations.append(
                     dict(
-                        id=len(coco['annotations']) + 1,
+                        id=len(annotations) + 1,
                         image_id=number,
-                        category_id=names.index(found['name']) + 1,
+                        category_id=names.index(found.name) + 1,
                         bbox=[x1, y1, x2 - x1, y2 - y1],
                         area=(x2 - x1) * (y2 - y1),
-                        iscrowd=found['difficult'],
+                        iscrowd=found.difficult,
                     )
                 )
-    return coco, dict(counts)
+    categories = [dict(id=k, name=name) for k, name in enumerate(names, 1)]
+    return dict(images=images, annotations=annotations, categories=categories), dict(counts)
 
 
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text().split('\n')
-    except OSError as error:
-        raise InputError(f'image list {path}: {error.strerror}') from error
-    ids = [line.split()[0] for line in lines if line.strip()]
-    if not ids:
-        raise InputError(f'image list {path}: is empty')
-    if bad := [i for i in ids if Path(i).name != i]:
-        raise InputError(f'image list {path}: {bad[0]!r} must be a plain name')
-    return list(dict.fromkeys(ids))
+def _classes(asked: Sequence[str] | None, read: dict[str, VocAnnotation], root: str | Path) -> list[str]:
+    there = sorted({found.name for annotation in read.values() for found in annotation.objects})
+    if unknown := [name for name in asked or () if name not in there]:
+        raise InputError(
+            f'--classes: no object in {root} is called {listed(unknown)}, but {listed(there)}'
+            f'{guess(unknown, there)}'
+        )
+    return list(dict.fromkeys(asked or there))
 
 
-def _read_xml(path: Path) -> list[Annotation]:
-    """The objects of one file; boxes as x1, y1, x2, y2 in pixel edges, from 0."""
+def _picture(files: VocFiles, key: str, annotation: VocAnnotation) -> Picture:
+    path = choose_picture(files, key, annotation.filename)
+    stated, reach = annotation.size, annotation.reach
+    picture = picture_size(path, stated)
+    if stated is None or not annotation.objects:
+        return Picture(path, drawn_on(None, picture, reach) or picture.shown, (1, 1), False)
+    if stated not in picture.candidates and fits(reach, stated) and (size := same_shape(stated, picture)):
+        return Picture(path, size, (size[0] / stated[0], size[1] / stated[1]), False)
+    size = drawn_on(stated, picture, reach)
+    if size is None:
+        raise InputError(
+            f'annotation {files.annotations[key]}: its <size> is {stated[0]} x {stated[1]}, but {path} is '
+            f'{picture.shown[0]} x {picture.shown[1]}; where its boxes belong cannot be known'
+        )
+    return Picture(path, size, (1, 1), size != stated)
+
+
+def _targets(pictures: dict[str, Picture]) -> dict[str, str]:
+    """Names below ``out/images``: a picture's own, behind its split's folder where there is one."""
+    targets = {key: f'{key.rpartition("/")[0]}/{p.path.name}'.lstrip('/') for key, p in pictures.items()}
+    taken: dict[str, str] = {}
+    for key, target in targets.items():
+        if target in taken:
+            raise InputError(f'image {pictures[key].path}: belongs to {taken[target]}.xml and to {key}.xml')
+        taken[target] = key
+    return targets
+
+
+def _overlaps(splits: dict[str, list[str]]) -> list[str]:
+    """A line for every two splits that share images."""
+    names = list(splits)
+    pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+    common = {(a, b): len(set(splits[a]) & set(splits[b])) for a, b in pairs}
+    return [f'{count} images are in both {a} and {b}' for (a, b), count in common.items() if count]
+
+
+def _read_xml(path: Path) -> VocAnnotation:
     try:
         tree = ElementTree.parse(path).getroot()
-        return [_read_object(node) for node in tree.iter('object')]
+        filename = (tree.findtext('filename') or '').strip() or None
+        return VocAnnotation(filename, _read_size(tree), [_read_object(node) for node in tree.iter('object')])
     except OSError as error:
         raise InputError(f'annotation {path}: {error.strerror}') from error
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f'annotation {path}: {error}') from error
 
 
-def _read_object(node: ElementTree.Element) -> Annotation:
+def _read_size(tree: ElementTree.Element) -> Size | None:
+    """Width and height; None where one is missing or 0, as some tools leave them."""
+    try:
+        width, height = (round(float(tree.findtext(f'size/{tag}') or '0')) for tag in ('width', 'height'))
+    except (ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _read_object(node: ElementTree.Element) -> VocObject:
     def text(tag: str) -> str:
         value = node.findtext(tag)
         if value is None or not value.strip():
@@ -136,30 +248,16 @@ def _read_object(node: ElementTree.Element) -> Annotation:
         return value.strip()
 
     xmin, ymin, xmax, ymax = (float(text(f'bndbox/{tag}')) for tag in ('xmin', 'ymin', 'xmax', 'ymax'))
-    difficult = int((node.findtext('difficult') or '0').strip() == '1')
-    return dict(name=text('name'), box=(xmin - 1, ymin - 1, xmax, ymax), difficult=difficult)
-
-
-def _find_image(folder: Path, name: str) -> Path:
-    for suffix in SUFFIXES:
-        for path in (folder / f'{name}{suffix}', folder / f'{name}{suffix.upper()}'):
-            if path.is_file():
-                return path
-    raise InputError(f'image {folder / name}.jpg: no such file')
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    """(width, height), from the file's header."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.size
-    except OSError as error:
-        raise InputError(f'image {path}: {error}') from error
+    difficult = int((node.findtext('difficult') or '0').strip().lower() in ('1', 'true'))
+    return VocObject(text('name'), (xmin - 1, ymin - 1, xmax, ymax), difficult)
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.parent.resolve() / target.name == source.parent.resolve() / source.name:
+        return  # converted in place
+    target.unlink(missing_ok=True)
     if link:
-        target.unlink(missing_ok=True)
         os.symlink(source.resolve(), target)
     else:
         shutil.copyfile(source, target)

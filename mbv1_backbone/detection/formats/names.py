@@ -1,0 +1,36 @@
+"""Names that should be the same: what to say where they are not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+_SHOWN = 10  # names in one message
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that is most like ``name``; None where none is like it."""
+    plain: dict[str, str] = {}
+    for other in names:
+        plain.setdefault(_plain(other), other)
+    found = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """``'a', 'b' and 3 more``; quoted, so that blanks show."""
+    shown = ', '.join(repr(name) for name in names[:_SHOWN])
+    more = len(names) - _SHOWN
+    return (f'{shown} and {more} more' if more > 0 else shown) or 'none'
+
+
+def guess(names: Iterable[str], others: Sequence[str]) -> str:
+    """``; did you mean 'Flower ' by 'flower'?`` for the first of ``names`` that is like one of ``others``."""
+    for name in names:
+        if found := nearest(name, others):
+            return f'; did you mean {found!r} by {name!r}?'
+    return ''
+
+
+def _plain(name: str) -> str:
+    return ' '.join(name.casefold().replace('_', ' ').replace('-', ' ').split())
