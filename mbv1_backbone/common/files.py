@@ -48,6 +48,12 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = No
     write_atomically(path, json.dumps(value, indent=indent).encode())
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path for a message of one line: escaped where it holds line breaks or is no valid text."""
+    text = os.fspath(path)
+    return text if text.isprintable() else ascii(text)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

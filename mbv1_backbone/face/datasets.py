@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import SUFFIXES
+from mbv1_backbone.common.folders import walk_images
+
+_MISPLACED = ('loose, in no folder of a person', 'too deep in a folder of a person')
 
 
 @DATASETS.register_module()
@@ -116,13 +119,19 @@ class FaceDataset(BaseDataset):
 def scan_people(folder: Path) -> dict[str, str]:
     """Relative path -> identity, of ``FOLDER/PERSON/IMAGE``, sorted.
 
+    What is passed over is said in the log, by reason: beside what ``walk_images`` leaves, images that lie
+    loose beside the people, and those deeper than a person's folder.
+
     Raises:
         InputError: If the folder does not exist.
     """
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder')
-    files = sorted(p for p in folder.glob('*/*') if p.suffix.lower() in SUFFIXES)
-    return {p.relative_to(folder).as_posix(): p.parent.name for p in files}
+    found = walk_images(folder)
+    files = [path.relative_to(folder) for path in found]
+    found.passed_over += Counter(_MISPLACED[len(file.parts) > 2] for file in files if len(file.parts) != 2)
+    found.log(str(folder))
+    return {file.as_posix(): file.parts[0] for file in files if len(file.parts) == 2}
 
 
 def read_identities(path: str | Path) -> dict[str, str]:

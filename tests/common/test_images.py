@@ -1,11 +1,14 @@
 import io
+import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import find_images, read_image
+from mbv1_backbone.common.images import read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -100,18 +103,108 @@ def test_a_decompression_bomb_is_refused(monkeypatch):
         read_image(encoded(RGB))
 
 
-def test_files_folders_and_globs_are_found(tmp_path):
-    for name in ('a.jpg', 'b.PNG', 'notes.txt', 'deep/c.jpeg', '[odd].jpg'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+def png_with(kind, content):
+    """A PNG with one more chunk behind its header."""
+    chunk = struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    return encoded(RGB)[:33] + chunk + encoded(RGB)[33:]
 
-    def names(*patterns):
-        return [path.name for path in find_images([tmp_path / p for p in patterns])]
 
-    assert names('.') == ['[odd].jpg', 'a.jpg', 'b.PNG', 'c.jpeg']
-    assert names('*.jpg') == ['[odd].jpg', 'a.jpg']
-    assert names('[odd].jpg') == ['[odd].jpg']
-    assert names('b.PNG', 'a.jpg', 'b.PNG') == ['b.PNG', 'a.jpg']
-    assert names('**/*.jpeg') == ['c.jpeg']
-    with pytest.raises(InputError, match=r'no image at .*missing'):
-        names('missing')
+LONG = bytes(3_000_000)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        png_with(b'tEXt', b'Comment\0' + LONG),
+        png_with(b'zTXt', b'Comment\0\0' + zlib.compress(LONG)),
+        png_with(b'iTXt', b'Comment\0\1\0\0\0' + zlib.compress(LONG)),
+        png_with(b'iCCP', b'profile\0\0' + zlib.compress(LONG)),
+        png_with(b'iCCP', b'profile\0\7' + b'x' * 9),
+    ],
+    ids=['tEXt', 'zTXt', 'iTXt', 'iCCP', 'compression method'],
+)
+def test_pixels_are_read_whatever_text_and_profile_are(content):
+    np.testing.assert_array_equal(read_image(content), RGB)
+
+
+@pytest.mark.parametrize('tag', [0x100, 0x10F, 0x11A, 0x8769])
+@pytest.mark.parametrize('kind', [*range(14), 255])
+def test_a_picture_is_turned_whatever_its_other_exif_values_are(tag, kind):
+    entries = [struct.pack('<HHIHH', 0x0112, 3, 1, 6, 0), struct.pack('<HHII', tag, kind, 1, 0xFFFFFFF0)]
+    block = b'Exif\0\0II*\0\x08\0\0\0' + struct.pack('<H', 2) + b''.join(sorted(entries)) + bytes(16)
+    plain = encoded(RGB, format='JPEG', quality=95)
+    content = plain[:2] + b'\xff\xe1' + struct.pack('>H', len(block) + 2) + block + plain[2:]
+    np.testing.assert_array_equal(read_image(content), np.rot90(read_image(plain), -1))
+
+
+STEPS = np.linspace(0, 255, 54).astype(np.uint8).reshape(6, 9)
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        STEPS.astype(np.float32) / 255,
+        STEPS.astype(np.float32),
+        STEPS.astype(np.float32) * 257,
+        STEPS.astype(np.int32),
+        STEPS.astype(np.int32) * 65793,
+        STEPS.astype(np.uint16) * 16 + 9,
+        STEPS.astype(np.uint16) * 4,
+        STEPS.astype(np.uint16),
+    ],
+    ids=['0..1', '0..255', '0..65535', 'int32', '24 bits', '12 bits', '10 bits', '8 bits'],
+)
+def test_deep_values_are_scaled_and_the_rule_is_said(values, monkeypatch, caplog):
+    monkeypatch.setattr('mbv1_backbone.common.images._told', set())
+    image = read_image(encoded(values, format='TIFF'))
+    assert 'are scaled' in caplog.text or 'are read as' in caplog.text
+    np.testing.assert_array_equal(image, np.repeat(STEPS[..., None], 3, axis=2))
+
+
+def test_deep_colours_of_few_bits_are_not_black():
+    import cv2
+
+    deep = RGB.astype(np.uint16) * 16
+    deep[0, 0, 0] = 4095
+    content = cv2.imencode('.png', deep[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(read_image(content)[1:], RGB[1:])
+    content = cv2.imencode('.png', (RGB.astype(np.uint16) * 257)[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(read_image(content), RGB)
+
+
+@pytest.mark.parametrize(
+    ('values', 'complaint'),
+    [
+        (np.full((2, 2), np.nan, np.float32), 'not finite'),
+        (np.full((2, 2), np.inf, np.float32), 'not finite'),
+        (np.full((2, 2), -1, np.int32), 'negative'),
+        (np.full((2, 2), 1.5, np.float32), 'neither 0..1 nor'),
+        (np.full((2, 2), 1e9, np.float32), 'neither 0..1 nor'),
+    ],
+)
+def test_deep_values_without_a_scale_are_refused(values, complaint):
+    with pytest.raises(InputError, match=complaint):
+        read_image(encoded(values, format='TIFF'))
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / 'link.jpg').symlink_to(tmp_path / 'pipe.jpg')
+    (tmp_path / 'folder.jpg').mkdir()
+    for path in (tmp_path / 'pipe.jpg', tmp_path / 'link.jpg', tmp_path / 'folder.jpg', '/dev/zero'):
+        with pytest.raises(InputError, match='not a regular file'):
+            read_image(path)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with open(tmp_path / 'huge.jpg', 'wb') as file:
+        file.truncate(3 * 2**30)
+    with pytest.raises(InputError, match='3221225472 bytes, at most 400000000 are read'):
+        read_image(tmp_path / 'huge.jpg')
+
+
+@pytest.mark.parametrize('name', ['a\0b.jpg', 'a\nb.jpg', b'\xff.jpg'.decode('utf8', 'surrogateescape')])
+def test_a_name_that_is_no_text_is_one_printable_line(name):
+    with pytest.raises(InputError) as raised:
+        read_image(name)
+    assert str(raised.value).isprintable()

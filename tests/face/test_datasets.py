@@ -201,3 +201,15 @@ def test_too_few_people_to_split(tmp_path):
     with pytest.raises(InputError, match='a is in training and held out'):
         write_protocol(tmp_path, {'a/1.jpg': 'a'}, ['a'], ['a'])
     assert scan_people(tmp_path) == {}
+
+
+def test_hidden_loose_and_deep_images_are_nobodys_and_counted(tmp_path, caplog):
+    """The same in a gallery's sources and in training; a linked person is one."""
+    names = ('Ana/1.jpg', 'Ana/2024/3.jpg', 'loose.jpg', '.ipynb_checkpoints/x.jpg', 'Bob/y.heic')
+    for name in (*names, 'Bob/1.jfif', '../elsewhere/Cy/1.jpg'):
+        (tmp_path / 'people' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'people' / name).touch()
+    (tmp_path / 'people' / 'Cy').symlink_to(tmp_path / 'elsewhere' / 'Cy')
+    assert scan_people(tmp_path / 'people') == {'Ana/1.jpg': 'Ana', 'Bob/1.jfif': 'Bob', 'Cy/1.jpg': 'Cy'}
+    for reason in ('1 loose, in no folder', '1 too deep', '1 hidden', '1 .heic'):
+        assert reason in caplog.text
