@@ -174,7 +174,7 @@ def _decode(content: bytes, name: str, size: tuple[int, int] | None) -> np.ndarr
 
 def _turn(image: Image.Image, size: tuple[int, int] | None) -> Image.Transpose | None:
     """What shows the picture upright; None where it is, or its orientation cannot be read."""
-    turn = _TURNS.get(_orientation(image))
+    turn = _TURNS.get(_orientation(image) or 1)
     if turn is None or size is None or image.size[::-1] != tuple(size):
         return turn
     sideways = turn in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
