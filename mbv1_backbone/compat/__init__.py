@@ -1,1 +1,6 @@
-"""What makes other projects' versions work together: operators of mmcv, patches of mmdet and mmengine."""
+"""What makes other projects' versions work together: operators of mmcv, patches of mmdet and mmengine.
+
+Importing it loads none of them: ``hooks`` waits for them to be imported.
+"""
+
+__all__ = ['hooks', 'mmcv_ext', 'mmcv_ops', 'registry']

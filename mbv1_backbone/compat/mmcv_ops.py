@@ -1,29 +1,18 @@
-"""Stands in for ``mmcv._ext``, mmcv's compiled operators, where they are not installed.
+"""mmcv's operators from torchvision, for where the compiled ones are not installed (see ``mmcv_ext``).
 
-mmcv-lite is mmcv without the compiled module, and importing ``mmdet.models`` fails on it. Importing this
-module adds a finder of last resort for ``mmcv._ext``: Python asks it only when every other finder
-has found nothing, so a compiled mmcv is always preferred and never touched. The operators that
-mmdet's Faster R-CNN, RetinaNet and SSD families call come from torchvision, on any device that
-torchvision serves; any other raises an error that names it.
-
-The functions have mmcv's signatures and write into the tensors that mmcv allocates. Source of
+They are those that mmdet's Faster R-CNN, RetinaNet and SSD families call, on any device that torchvision
+serves. The functions have mmcv's signatures and write into the tensors that mmcv allocates. Source of
 the semantics: https://mmcv.readthedocs.io/en/2.x/understand_mmcv/ops.html.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor
-
-_NAME = 'mmcv._ext'
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
@@ -207,48 +196,3 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         sigmoid_focal_loss_backward,
     )
 }
-
-
-class _Operators(ModuleType):
-    """The stand-in module: every name is an operator, those we lack raise when called."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith('__'):
-            raise AttributeError(name)
-
-        def missing(*_: Any, **__: Any) -> None:
-            raise NotImplementedError(
-                f"mmcv's operator {name!r} needs the compiled mmcv (pip install mmcv); with "
-                f'mmcv-lite, mbv1_backbone provides {", ".join(OPERATORS)}'
-            )
-
-        return OPERATORS.get(name, missing)
-
-
-class _Finder(MetaPathFinder, Loader):
-    """Finds ``mmcv._ext`` when nobody else does."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self, origin=__file__) if fullname == _NAME else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _Operators(spec.name, __doc__)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing to run: names are resolved when asked for."""
-
-
-def install() -> None:
-    """Add the finder; a second call adds nothing."""
-    if not any(
-        type(finder).__qualname__ == '_Finder' and type(finder).__module__ == __name__
-        for finder in sys.meta_path
-    ):
-        sys.meta_path.append(_Finder())
-
-
-def in_use() -> bool:
-    """Whether ``mmcv._ext`` has been imported and is the stand-in."""
-    return isinstance(sys.modules.get(_NAME), _Operators)

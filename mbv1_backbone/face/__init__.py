@@ -1,29 +1,5 @@
-"""Face embeddings: the network, its losses and data, and the measures. Importing it registers everything."""
+"""Face embeddings: the network, its losses and data, and the measures."""
 
-from mbv1_backbone.face import teachers, transforms  # registers
-from mbv1_backbone.face.attributes import AttributeDataset, AttributeMetric, CelebA, FaceAttributeModel
-from mbv1_backbone.face.datasets import FaceDataset
-from mbv1_backbone.face.evaluation.metric import DisjointPeopleHook, FaceMetric
-from mbv1_backbone.face.losses import ArcFaceLoss, CosFaceLoss, DistillationLoss, SemiHardTripletLoss
-from mbv1_backbone.face.model import EmbeddingHead, FaceEmbeddingModel, FacePreprocessor
-from mbv1_backbone.face.sampler import PKBatchSampler
+from mbv1_backbone.common.lazy import public_names
 
-__all__ = [
-    'ArcFaceLoss',
-    'AttributeDataset',
-    'AttributeMetric',
-    'CelebA',
-    'CosFaceLoss',
-    'DisjointPeopleHook',
-    'DistillationLoss',
-    'EmbeddingHead',
-    'FaceAttributeModel',
-    'FaceDataset',
-    'FaceEmbeddingModel',
-    'FaceMetric',
-    'FacePreprocessor',
-    'PKBatchSampler',
-    'SemiHardTripletLoss',
-    'teachers',
-    'transforms',
-]
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,1 +1,5 @@
 """Faces of photographs in a gallery: enrolment, search, contact sheets."""
+
+from mbv1_backbone.common.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

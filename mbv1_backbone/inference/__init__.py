@@ -1,1 +1,5 @@
 """Networks that are ready to answer: detectors, embedders, classifiers."""
+
+from mbv1_backbone.common.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

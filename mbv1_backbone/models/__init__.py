@@ -1,1 +1,5 @@
 """MobileNetV1, its layers, its preprocessing and its cost."""
+
+from mbv1_backbone.common.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

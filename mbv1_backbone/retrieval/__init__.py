@@ -1,24 +1,5 @@
 """Face retrieval: galleries to search, change and trust. Imports numpy, FAISS and SQLite, never torch."""
 
-from mbv1_backbone.retrieval.calibration import Calibration, calibrate
-from mbv1_backbone.retrieval.gallery import Added, Gallery
-from mbv1_backbone.retrieval.index import choose_factory
-from mbv1_backbone.retrieval.records import Entry, Found, IdentityMatch, Match, Matches
-from mbv1_backbone.retrieval.shards import ShardMatch, Shards
-from mbv1_backbone.retrieval.tuning import tune
+from mbv1_backbone.common.lazy import public_names
 
-__all__ = [
-    'Added',
-    'Calibration',
-    'Entry',
-    'Found',
-    'Gallery',
-    'IdentityMatch',
-    'Match',
-    'Matches',
-    'ShardMatch',
-    'Shards',
-    'calibrate',
-    'choose_factory',
-    'tune',
-]
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

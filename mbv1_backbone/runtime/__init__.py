@@ -1,1 +1,5 @@
 """Exported files, ready to run. Never imports torch."""
+
+from mbv1_backbone.common.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,7 +1,5 @@
-"""Weights of other projects as ours. Importing it registers their URL schemes with mmengine."""
+"""Weights of other projects as ours."""
 
-from mbv1_backbone.models.recipe import Recipe
-from mbv1_backbone.weights.sources import import_weights
-from mbv1_backbone.weights.store import Weights, fingerprint, read_weights, write_weights
+from mbv1_backbone.common.lazy import public_names
 
-__all__ = ['Recipe', 'Weights', 'fingerprint', 'import_weights', 'read_weights', 'write_weights']
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Any source of weights, by file or by URL, and mmengine's loaders for them."""
+"""Any source of weights, by file or by URL, and what mmengine loads from them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mmengine.runner import CheckpointLoader
-
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.compat.hooks import SCHEMES
 from mbv1_backbone.weights.cache import fetch
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
 from mbv1_backbone.weights.pytorch import from_state_dict, read_state_dict
@@ -20,7 +19,6 @@ from mbv1_backbone.weights.tflite import read_tflite
 from mbv1_backbone.weights.tflite_graph import is_tflite
 from mbv1_backbone.weights.zoo import find_checkpoint
 
-SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
 _TIMM = re.compile(r'mobilenetv1_(?:100|125)\.[a-z0-9_]+')
 
 
@@ -93,8 +91,8 @@ def _timm_url(name: str) -> str:
     return f'https://huggingface.co/timm/{name}/resolve/main/model.safetensors'
 
 
-def load_checkpoint(filename: str, map_location: Any = None, logger: Any = None) -> dict[str, Any]:
-    """mmengine's loader for the schemes above, and for ``.safetensors``, which are taken as they are.
+def load_checkpoint(filename: str) -> dict[str, Any]:
+    """What mmengine loads from the schemes, and from ``.safetensors``, which are taken as they are.
 
     Returns:
         ``state_dict``, and ``meta`` with the ``recipe`` where the weights have one.
@@ -106,8 +104,3 @@ def load_checkpoint(filename: str, map_location: Any = None, logger: Any = None)
     else:
         weights = import_weights(filename)
     return dict(state_dict=weights.state, meta=dict(recipe=weights.recipe))
-
-
-CheckpointLoader.register_scheme(
-    [*(f'{scheme}://' for scheme in SCHEMES), r'.+\.safetensors$'], load_checkpoint, force=True
-)

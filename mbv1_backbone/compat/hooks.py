@@ -1,0 +1,52 @@
+"""What is done to other projects' modules, each as soon as it has been imported.
+
+``install`` runs when ``mbv1_backbone`` is imported. A module that is loaded already is changed at
+once, any other when it is imported, so that the order of imports does not matter and nothing is
+loaded for its sake.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from wrapt import register_post_import_hook
+
+from mbv1_backbone.compat import mmcv_ext, registry
+
+SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
+
+
+def install() -> None:
+    """Stand in for ``mmcv._ext`` and wait for the modules below; a second call does nothing more."""
+    mmcv_ext.install()
+    register_post_import_hook(_know_our_names, 'mmengine.registry.registry')
+    register_post_import_hook(_load_our_schemes, 'mmengine.runner.checkpoint')
+    register_post_import_hook(_let_ssd_head_predict, 'mmdet.models.dense_heads.ssd_head')
+
+
+def _know_our_names(module: ModuleType) -> None:
+    registry.extend(module.Registry)
+
+
+def _load_our_schemes(module: ModuleType) -> None:
+    """Let ``Pretrained`` and ``load_from`` take our URL schemes, and ``.safetensors`` files."""
+    prefixes = [*(f'{scheme}://' for scheme in SCHEMES), r'.+\.safetensors$']
+    module.CheckpointLoader.register_scheme(prefixes, load_from_mbv1, force=True)
+
+
+def load_from_mbv1(filename: str, map_location: Any = None, logger: Any = None) -> dict[str, Any]:
+    """mmengine's loader for our schemes; mmengine logs what is after ``load_from_`` in its name."""
+    loaded: dict[str, Any] = import_module('mbv1_backbone.weights.sources').load_checkpoint(filename)
+    return loaded
+
+
+def _let_ssd_head_predict(module: ModuleType) -> None:
+    """Give mmdet's SSDHead the attribute that its prediction asks for.
+
+    mmdet 3.3.0's SSDHead never runs the constructor that sets it (mmdetection issues 11063, 11305, 11780).
+    Its loss is cross entropy whatever this says.
+    """
+    if not hasattr(module.SSDHead, 'loss_cls'):
+        module.SSDHead.loss_cls = None

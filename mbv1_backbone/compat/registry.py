@@ -1,0 +1,58 @@
+"""Our names in mmengine's registries, each loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from typing import Any
+
+# What each module registers. A test compares it with the decorators in the code.
+NAMES: dict[str, tuple[str, ...]] = {
+    'detection.anchors': ('MobileSSDAnchorGenerator',),
+    'detection.drawing': ('DrawDetectionsHook',),
+    'detection.shared_head': ('MobileNetV1SharedHead',),
+    'detection.ssd_head': ('MobileSSDHead',),
+    'detection.transforms': ('FastMinIoURandomCrop', 'LoadImage'),
+    'face.attributes': ('AttributeDataset', 'AttributeMetric', 'CelebA', 'FaceAttributeModel'),
+    'face.datasets': ('FaceDataset',),
+    'face.evaluation.metric': ('DisjointPeopleHook', 'FaceMetric'),
+    'face.losses': ('ArcFaceLoss', 'CosFaceLoss', 'DistillationLoss', 'SemiHardTripletLoss'),
+    'face.model': ('EmbeddingHead', 'FaceEmbeddingModel', 'FacePreprocessor'),
+    'face.sampler': ('PKBatchSampler',),
+    'face.teachers': ('NcnnTeacher', 'OnnxTeacher', 'TorchScriptTeacher'),
+    'face.transforms': ('BlendFaces', 'FlipFace', 'LightFace', 'LoadFace', 'MoveFace', 'PackFace'),
+    'models.layers': ('Conv2dSame', 'SteadyBN'),
+    'models.mobilenet_v1': ('MobileNetV1',),
+    'models.pretrained': ('PretrainedHook',),
+    'training.checkpoint': ('SafeCheckpointHook',),
+    'training.curves': ('CurvesHook',),
+    'training.precision': ('BFloat16OptimWrapper',),
+}
+_MODULES = {name: f'mbv1_backbone.{module}' for module, names in NAMES.items() for name in names}
+
+
+def extend(registry: Any) -> None:
+    """Let every registry load the module that registers one of our names, where it is asked for one.
+
+    mmengine's own way, ``Registry(locations=...)``, is for the registries that a project makes, and ours
+    go into mmengine's root registries, whose locations their children (mmdet's, mmpretrain's) do not
+    import (https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/registry/registry.py#L402).
+
+    Args:
+        registry: mmengine's class ``Registry``; its ``get`` is wrapped, once.
+    """
+    if not hasattr(registry.get, '__wrapped__'):
+        registry.get = _loading(registry.get)
+
+
+def _loading(get: Any) -> Any:
+    @functools.wraps(get)
+    def get_or_load(self: Any, key: str) -> Any:
+        found = get(self, key)
+        module = _MODULES.get(key.rpartition('.')[2])
+        if found is not None or module is None:
+            return found
+        import_module(module)
+        return get(self, key)
+
+    return get_or_load

@@ -1,0 +1,5 @@
+from .anchors import MobileSSDAnchorGenerator as MobileSSDAnchorGenerator
+from .drawing import DrawDetectionsHook as DrawDetectionsHook
+from .shared_head import MobileNetV1SharedHead as MobileNetV1SharedHead
+from .ssd_head import MobileSSDHead as MobileSSDHead
+from .transforms import FastMinIoURandomCrop as FastMinIoURandomCrop, LoadImage as LoadImage

@@ -1,0 +1,1 @@
+from .voc import convert_voc as convert_voc

@@ -1,0 +1,4 @@
+from .classifier import Classifier as Classifier, FeatureExtractor as FeatureExtractor
+from .detector import Detections as Detections, Detector as Detector
+from .embedder import Embedded as Embedded, FaceEmbedder as FaceEmbedder
+from .loading import load as load
