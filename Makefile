@@ -29,7 +29,7 @@ data/demo/annotations/val.json: | $(READY)
 	$(RUN) tools/make_demo_data.py data/demo
 
 $(DEMO)/done: $(CONFIG) | $(READY) data/demo/annotations/val.json
-	$(RUN) tools/train.py $(CONFIG) --amp --resume --work-dir $(DEMO)
+	$(RUN) tools/train.py $(CONFIG) --resume --work-dir $(DEMO)
 	@touch $@
 
 demo: $(DEMO)/done

@@ -1,14 +1,36 @@
-"""What the processor can do."""
+"""What the processor can do: the one place that knows it."""
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from pathlib import Path
+
+from mbv1_backbone.common.errors import InputError
+
+_OVERRIDE = 'MBV1_CPU_BF16'
+_FLAGS = {'avx512_bf16', 'amx_bf16'}
 
 
 def bf16_is_fast() -> bool:
-    """Whether this processor multiplies in bfloat16, and so does faster."""
+    """Whether this processor multiplies in bfloat16, and so does faster.
+
+    The environment variable ``MBV1_CPU_BF16`` (0 or 1) answers instead, where it is set.
+
+    Raises:
+        InputError: If the variable is neither.
+    """
+    answer = os.environ.get(_OVERRIDE, '')
+    if answer not in ('', '0', '1'):
+        raise InputError(f'{_OVERRIDE} must be 0 or 1, got {answer!r}')
+    return answer == '1' if answer else not _FLAGS.isdisjoint(cpu_flags())
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets of the first processor, as Linux names them; empty elsewhere."""
     try:
-        flags = Path('/proc/cpuinfo').read_text()
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
-        return False
-    return 'avx512_bf16' in flags or 'amx_bf16' in flags
+        return frozenset()
+    return frozenset(next((line.split() for line in lines if line.startswith('flags')), []))

@@ -13,9 +13,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
 from mbv1_backbone.common.files import write_json
+from mbv1_backbone.common.prefetch import DECODERS, map_concurrently
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
+Objects = list[tuple[int, tuple[int, int, int, int]]]  # label and box x1, y1, x2, y2 in pixels
 
 SIZE = 240  # side of the images, pixels
 EMPTY = 0.1  # share of images without objects
@@ -79,40 +81,51 @@ def make_demo_data(out: str | Path, train: int = 640, val: int = 160, seed: int 
     (out / 'images').mkdir(parents=True, exist_ok=True)
     report = {}
     for number, (split, count) in enumerate((('train', train), ('val', val))):
-        coco: dict[str, Any] = dict(
-            images=[],
-            annotations=[],
-            categories=[dict(id=k, name=name) for k, name in enumerate(SHAPES, 1)],
-        )
-        for index in tqdm(range(count), f'drawing {split}', unit='image'):
-            image, objects = draw_scene(np.random.default_rng([seed, number, index]))
-            name = f'{split}_{index:05d}.jpg'
-            image.save(out / 'images' / name, quality=92)
-            coco['images'].append(dict(id=index + 1, file_name=name, width=SIZE, height=SIZE))
-            coco['annotations'] += [
-                dict(
-                    id=len(coco['annotations']) + k,
-                    image_id=index + 1,
-                    category_id=label + 1,
-                    bbox=[x1, y1, x2 - x1, y2 - y1],
-                    area=(x2 - x1) * (y2 - y1),
-                    iscrowd=0,
-                )
-                for k, (label, (x1, y1, x2, y2)) in enumerate(objects, 1)
-            ]
+        coco = _draw_split(out / 'images', split, count, [seed, number])
         write_json(out / 'annotations' / f'{split}.json', coco)
         with_boxes = {annotation['image_id'] for annotation in coco['annotations']}
         report[split] = dict(images=count, boxes=len(coco['annotations']), empty=count - len(with_boxes))
     return report
 
 
-def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, list[tuple[int, tuple[int, int, int, int]]]]:
+def _draw_split(folder: Path, split: str, count: int, seed: list[int]) -> dict[str, Any]:
+    """Write the images of a split, several at once, and return its annotations."""
+    coco: dict[str, Any] = dict(
+        images=[],
+        annotations=[],
+        categories=[dict(id=k, name=name) for k, name in enumerate(SHAPES, 1)],
+    )
+
+    def draw(index: int) -> tuple[str, Objects]:
+        image, objects = draw_scene(np.random.default_rng([*seed, index]))
+        name = f'{split}_{index:05d}.jpg'
+        image.save(folder / name, quality=92)
+        return name, objects
+
+    drawn = map_concurrently(draw, range(count), DECODERS)
+    for index, (name, objects) in enumerate(tqdm(drawn, f'drawing {split}', count, unit='image')):
+        coco['images'].append(dict(id=index + 1, file_name=name, width=SIZE, height=SIZE))
+        coco['annotations'] += [
+            dict(
+                id=len(coco['annotations']) + k,
+                image_id=index + 1,
+                category_id=label + 1,
+                bbox=[x1, y1, x2 - x1, y2 - y1],
+                area=(x2 - x1) * (y2 - y1),
+                iscrowd=0,
+            )
+            for k, (label, (x1, y1, x2, y2)) in enumerate(objects, 1)
+        ]
+    return coco
+
+
+def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, Objects]:
     """One image, and its objects as (label, (x1, y1, x2, y2))."""
     image = _background(rng)
     owner: np.ndarray = np.zeros(
         (SIZE, SIZE), dtype=np.int16
     )  # which object is on top, 1..n; 0 is the background
-    objects: list[tuple[int, tuple[int, int, int, int]]] = []
+    objects: Objects = []
     areas: list[int] = []
     for _ in range(0 if rng.random() < EMPTY else int(rng.integers(1, 6))):
         label = int(rng.integers(len(SHAPES)))
@@ -143,7 +156,7 @@ def _stamp(rng: np.random.Generator, label: int) -> Image.Image:
     hue = HUES[name] + rng.normal(0, 0.04)
     main, accent = _colour(rng, hue, 0.6), _colour(rng, hue + rng.uniform(0.3, 0.7), 0.2)
     SHAPES[name](ImageDraw.Draw(canvas), side - 1, main, accent)
-    canvas = canvas.rotate(rng.uniform(-20, 20), resample=Image.Resampling.BICUBIC, expand=True)
+    canvas = canvas.rotate(rng.uniform(-20, 20), resample=Image.Resampling.BILINEAR, expand=True)
     return canvas.resize((canvas.width // _DRAWN, canvas.height // _DRAWN), Image.Resampling.BOX)
 
 

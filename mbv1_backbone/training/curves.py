@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -63,7 +64,7 @@ def draw_curves(work_dir: str | Path) -> Path | None:
     figure = Figure(figsize=(8, 3.6 * len(panels)), layout='constrained')
     FigureCanvasAgg(figure)
     for axes, (title, series) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        for name, points in _readable(series).items():
+        for name, points in ((name, series[name]) for name in headline(series)):
             axes.plot(*zip(*points, strict=True), label=name, marker='.' if len(points) < 60 else None)
         axes.set(ylabel=title, xlabel='iteration' if title == 'loss' else 'epoch', ylim=(0, None))
         axes.grid(alpha=0.3)
@@ -77,7 +78,7 @@ def _sorted(series: dict[str, dict[int, float]]) -> Series:
     return {name: sorted(points.items()) for name, points in series.items()}
 
 
-def _readable(series: Series) -> Series:
+def headline(names: Iterable[str]) -> list[str]:
     """The headline metrics where there are many: per-class ones would bury the mean."""
-    headline = {name: points for name, points in series.items() if name.endswith(('mAP', 'mAP_50', 'mAP_75'))}
-    return headline or dict(list(series.items())[:8])
+    names = list(names)
+    return [name for name in names if name.endswith(('mAP', 'mAP_50', 'mAP_75'))] or names[:8]

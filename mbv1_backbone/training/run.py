@@ -8,16 +8,20 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights
 from mbv1_backbone.training.exported import ExportedModel
+from mbv1_backbone.training.precision import precision_of, slow_precision
+from mbv1_backbone.training.progress import ProgressHook
+from mbv1_backbone.training.terminal import QuietRunner
 
 
-def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
+def build_runner(cfg: Config, launcher: str = 'none') -> QuietRunner:
     """The runner of a config, with its training and validation data read.
 
     Args:
@@ -31,19 +35,25 @@ def build_runner(cfg: Config, launcher: str = 'none') -> Runner:
     if launcher != 'none' and not torch.cuda.is_available():
         _join_on_cpu(cfg, launcher)
     with user_errors('config'):
-        return Runner.from_cfg(cfg)
+        return QuietRunner.from_cfg(cfg)
 
 
 def train(cfg: Config, launcher: str = 'none') -> None:
-    """Train as the config says.
+    """Train as the config says; the terminal shows progress, the log file everything, with the whole config.
 
     Raises:
         InputError: If the config or the data is wrong.
     """
     runner = build_runner(cfg, launcher)
-    with user_errors('data set'):
-        _ = runner.train_loop, runner.val_loop  # built here, so that a broken annotation file is one line
-    runner.train()
+    if warning := slow_precision(cfg):
+        runner.logger.warning(warning)
+    with pycocotools_logged(summary=True):
+        with user_errors('data set'):
+            _ = runner.train_loop, runner.val_loop  # built here, so that a broken annotation file is one line
+        if runner.rank == 0:
+            print(_summary(runner), flush=True)
+        runner.register_hook(ProgressHook())
+        runner.train()
 
 
 def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, float]:
@@ -63,9 +73,11 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
         load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
         if launcher == 'none':
             runner.model = folded(runner.model)
-    with user_errors('data set'):
-        _ = runner.test_loop
-    return runner.test()
+    with pycocotools_logged(summary=False):
+        with user_errors('data set'):
+            _ = runner.test_loop
+        runner.open_terminal()
+        return runner.test()
 
 
 def resume_from(cfg: Config, checkpoint: str) -> None:
@@ -91,6 +103,22 @@ def scale_learning_rate(cfg: Config) -> None:
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
         raise InputError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
     cfg.auto_scale_lr.enable = True
+
+
+def _summary(runner: Runner) -> str:
+    """What is trained, how long, and where the log is: two lines."""
+    loop, loader = runner.train_loop, runner.train_dataloader
+    images = f'{len(loader.dataset)} training images'
+    if runner.val_loop is not None:
+        images += f', {len(runner.val_loop.dataloader.dataset)} for validation'
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    length = (
+        f'{loop.max_epochs} epochs, ' * by_epoch + f'{loop.max_iters} steps of {loader.batch_size} images'
+    )
+    return (
+        f'{runner.experiment_name}: {images}; {length}; {precision_of(runner.cfg)}\n'
+        f'log, with the whole config: {runner.logger.log_file}'
+    )
 
 
 def _join_on_cpu(cfg: Config, launcher: str) -> None:

@@ -1,0 +1,59 @@
+"""What other projects say on the terminal and nobody needs there, by name: it goes to the log file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+
+from mmengine.logging import print_log
+
+# Deprecations that mmengine 0.10.7 reports of itself: its checkpoint hook makes a FileClient in every run
+# (https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/hooks/checkpoint_hook.py#L273).
+MMENGINE_WARNINGS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+
+# What pycocotools prints on its way; neither a switch nor a logger turns it off.
+_ON_THE_WAY = (
+    'loading annotations into memory',
+    'Done (t=',
+    'creating index',
+    'index created',
+    'Loading and preparing results',
+    'DONE (t=',
+    'Running per image evaluation',
+    'Evaluate annotation type',
+    'Accumulating evaluation results',
+)
+
+
+def is_chatter(record: logging.LogRecord) -> bool:
+    """Whether a log record is one of mmengine's warnings about itself."""
+    return record.getMessage().startswith(MMENGINE_WARNINGS)
+
+
+@contextmanager
+def pycocotools_logged(summary: bool) -> Iterator[None]:
+    """Send what pycocotools prints to the current log.
+
+    Args:
+        summary: Whether the table of average precisions goes there too, or stays on the terminal.
+    """
+
+    def log(*words: object) -> None:
+        text = ' '.join(map(str, words))
+        if summary or text.startswith(_ON_THE_WAY):
+            print_log(text, 'current')
+        else:
+            print(text)
+
+    names = ('coco', 'cocoeval') if find_spec('pycocotools') else ()
+    modules = [import_module(f'pycocotools.{name}') for name in names]
+    for module in modules:
+        module.__dict__['print'] = log  # before the built-in one
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.__dict__.pop('print', None)

@@ -1,0 +1,49 @@
+"""A runner that says little on the terminal: its whole log, with the config, is in the log file."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from tqdm import tqdm
+
+from mbv1_backbone.compat.chatter import is_chatter
+
+
+class TerminalHandler(logging.StreamHandler):
+    """Warnings and errors on the terminal, above a progress bar where there is one.
+
+    With ``log_level='DEBUG'`` in the config everything is shown.
+    """
+
+    def __init__(self, replaced: logging.StreamHandler) -> None:
+        super().__init__(replaced.stream)
+        self.setFormatter(replaced.formatter)
+        self.filters = replaced.filters
+        self.asked = replaced.level
+        if self.asked > logging.DEBUG:
+            self.setLevel(max(self.asked, logging.WARNING))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not is_chatter(record):
+            tqdm.write(self.format(record))
+
+
+class QuietRunner(Runner):
+    """mmengine's runner, of whose log only warnings and errors reach the terminal until ``open_terminal``."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        logger.handlers = [
+            TerminalHandler(handler) if type(handler) is logging.StreamHandler else handler
+            for handler in logger.handlers
+        ]
+        return logger
+
+    def open_terminal(self) -> None:
+        """Show all that is logged from now on."""
+        for handler in self.logger.handlers:
+            if isinstance(handler, TerminalHandler):
+                handler.setLevel(handler.asked)

@@ -1,0 +1,29 @@
+"""The processor's precision, and the variable that answers for it."""
+
+import pytest
+
+from mbv1_backbone.common import cpu
+from mbv1_backbone.common.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ('flags', 'fast'),
+    [((), False), (('avx2', 'avx512f'), False), (('avx512_bf16',), True), (('amx_bf16',), True)],
+)
+def test_flags_decide(flags, fast, monkeypatch):
+    monkeypatch.delenv('MBV1_CPU_BF16', raising=False)
+    monkeypatch.setattr(cpu, 'cpu_flags', lambda: frozenset(flags))
+    assert cpu.bf16_is_fast() is fast
+
+
+@pytest.mark.parametrize(('answer', 'fast'), [('0', False), ('1', True)])
+def test_the_variable_answers_instead(answer, fast, monkeypatch):
+    monkeypatch.setenv('MBV1_CPU_BF16', answer)
+    monkeypatch.setattr(cpu, 'cpu_flags', lambda: frozenset([] if fast else ['avx512_bf16']))
+    assert cpu.bf16_is_fast() is fast
+
+
+def test_any_other_answer_is_refused(monkeypatch):
+    monkeypatch.setenv('MBV1_CPU_BF16', 'yes')
+    with pytest.raises(InputError, match="MBV1_CPU_BF16 must be 0 or 1, got 'yes'"):
+        cpu.bf16_is_fast()
