@@ -3,4 +3,4 @@
 Importing it loads none of them: ``hooks`` waits for them to be imported.
 """
 
-__all__ = ['hooks', 'mmcv_ext', 'mmcv_ops', 'registry']
+__all__ = ['config_scope', 'hooks', 'mmcv_ext', 'mmcv_ops', 'registry']

@@ -13,7 +13,7 @@ from typing import Any
 
 from wrapt import register_post_import_hook
 
-from mbv1_backbone.compat import mmcv_ext, registry
+from mbv1_backbone.compat import config_scope, mmcv_ext, registry
 
 SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
 
@@ -21,9 +21,14 @@ SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
 def install() -> None:
     """Stand in for ``mmcv._ext`` and wait for the modules below; a second call does nothing more."""
     mmcv_ext.install()
+    register_post_import_hook(_find_our_configs, 'mmengine.config.config')
     register_post_import_hook(_know_our_names, 'mmengine.registry.registry')
     register_post_import_hook(_load_our_schemes, 'mmengine.runner.checkpoint')
     register_post_import_hook(_let_ssd_head_predict, 'mmdet.models.dense_heads.ssd_head')
+
+
+def _find_our_configs(module: ModuleType) -> None:
+    config_scope.extend(module.Config)
 
 
 def _know_our_names(module: ModuleType) -> None:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.common.resources import find_config
 from mbv1_backbone.weights import import_weights
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -26,7 +27,7 @@ def load_config(
     """Read a config, apply overrides, and check that its layers fit the backbone's taps.
 
     Args:
-        path: Config file.
+        path: Config file, or the name of one of this project's (see ``find_config``).
         options: ``--cfg-options``: dotted keys to values.
         data_root: Folder put in place of every data set's own; evaluators follow.
         work_dir: Output folder; the default is the config's, else ``work_dirs/NAME``.
@@ -34,8 +35,7 @@ def load_config(
     Raises:
         InputError: If the file is missing or wrong, or the model's layers do not fit together.
     """
-    if not Path(path).is_file():
-        raise InputError(f'config {path}: no such file')
+    path = find_config(path)
     with user_errors(f'config {path}'):
         cfg = Config.fromfile(str(path))
         cfg.merge_from_dict(options or {})

@@ -1,4 +1,4 @@
-"""The model zoo: what this project has trained, by name, in ``model_zoo/`` of the repository."""
+"""The model zoo: what this project has trained, by name, in ``model_zoo/``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 import yaml
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.resources import find_config, resource_folder
 
-FOLDER = Path(__file__).resolve().parents[2] / 'model_zoo'
+
+def zoo_folder() -> Path:
+    """The folder of metafile, model cards and weights: the clone's, or the installed package's."""
+    return resource_folder('model_zoo')
 
 
 def zoo_models() -> dict[str, dict[str, Any]]:
-    """Entries of ``model_zoo/metafile.yml`` by name; none where the package was installed without it."""
-    metafile = FOLDER / 'metafile.yml'
-    if not metafile.is_file():
-        return {}
+    """Entries of ``model_zoo/metafile.yml`` by name."""
+    metafile = zoo_folder() / 'metafile.yml'
     return {model['Name']: model for model in yaml.safe_load(metafile.read_text())['Models']}
 
 
@@ -32,6 +34,19 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
         return path
     models = zoo_models()
     if os.fspath(checkpoint) in models:
-        return FOLDER / models[os.fspath(checkpoint)]['Weights']
-    names = ', '.join(models) or 'none here: model_zoo/ comes with a clone'
-    raise InputError(f'checkpoint {checkpoint}: no such file, and no such model in the zoo ({names})')
+        return zoo_folder() / models[os.fspath(checkpoint)]['Weights']
+    raise InputError(
+        f'checkpoint {checkpoint}: no such file, and no such model in the zoo ({", ".join(models)})'
+    )
+
+
+def config_of(name: str) -> Path:
+    """The config that a model of the zoo was trained with.
+
+    Raises:
+        InputError: If the zoo has no such model.
+    """
+    models = zoo_models()
+    if name not in models:
+        raise InputError(f'{name}: no such model in the zoo ({", ".join(models)})')
+    return find_config(resource_folder('configs').parent / models[name]['Config'])

@@ -1,0 +1,27 @@
+"""``_base_ = 'mbv1_backbone::detection/ssd_mbv1_coco.py'``: our configs as bases, from anywhere.
+
+mmengine knows OpenMMLab's own packages by a fixed table and refuses all others ("does not support to load
+.. config", https://github.com/open-mmlab/mmengine/issues/1410), finds files only where pip says that a
+package lies, which is not where an editable install has them, and builds what such a base holds in the
+package's own registry, which we do not have: ours is mmengine's root.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from mbv1_backbone.common.resources import SCOPE, find_config
+
+
+def extend(config: Any) -> None:
+    """Let mmengine's class ``Config`` find ``mbv1_backbone::`` bases."""
+    original = config._get_cfg_path
+
+    @functools.wraps(original)
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(SCOPE):
+            return str(find_config(cfg_path)), None
+        return original(cfg_path, filename)
+
+    config._get_cfg_path = staticmethod(get_cfg_path)
