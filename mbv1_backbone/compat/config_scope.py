@@ -15,8 +15,10 @@ from mbv1_backbone.common.resources import SCOPE, find_config
 
 
 def extend(config: Any) -> None:
-    """Let mmengine's class ``Config`` find ``mbv1_backbone::`` bases."""
+    """Let mmengine's class ``Config`` find ``mbv1_backbone::`` bases; a second call does nothing."""
     original = config._get_cfg_path
+    if hasattr(original, '__wrapped__'):
+        return
 
     @functools.wraps(original)
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
