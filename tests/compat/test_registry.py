@@ -56,9 +56,11 @@ import mbv1_backbone
 """,
     'after its models': """
 import sys, types
-compiled = types.ModuleType('mmcv._ext')
-compiled.__getattr__ = lambda name: (lambda *_: None)
-sys.modules['mmcv._ext'] = compiled
+class Compiled(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith('__'): raise AttributeError(name)
+        return lambda *_: None
+compiled = sys.modules['mmcv._ext'] = Compiled('mmcv._ext')
 import mmdet.models, mbv1_backbone
 """,
     'a room of ours first': 'import mbv1_backbone.models.layers',
