@@ -8,6 +8,7 @@ loaded for its sake.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +25,7 @@ def install() -> None:
     register_post_import_hook(_find_our_configs, 'mmengine.config.config')
     register_post_import_hook(_know_our_names, 'mmengine.registry.registry')
     register_post_import_hook(_load_our_schemes, 'mmengine.runner.checkpoint')
+    register_post_import_hook(_leave_out_multimodal, 'mmpretrain.utils.dependency')
     register_post_import_hook(_let_ssd_head_predict, 'mmdet.models.dense_heads.ssd_head')
 
 
@@ -55,3 +57,19 @@ def _let_ssd_head_predict(module: ModuleType) -> None:
     """
     if not hasattr(module.SSDHead, 'loss_cls'):
         module.SSDHead.loss_cls = None
+
+
+def _leave_out_multimodal(module: ModuleType) -> None:
+    """Take mmpretrain's own way without its multimodal models where transformers is too new for them.
+
+    mmpretrain 1.2.0 takes names from ``transformers.modeling_utils`` that are not there since 4.56, makes
+    them None and derives classes from them (https://github.com/xinyu1205/recognize-anything/issues/219 is
+    the same code). The TypeError, which mmdet 3.3.0 does not expect of its optional import of mmpretrain,
+    ends the import of ``mmdet.models``.
+    """
+    try:
+        installed = module.digit_version(version('transformers'))
+    except PackageNotFoundError:
+        return
+    if installed >= module.digit_version('4.56'):
+        module.WITH_MULTIMODAL = False
