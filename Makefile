@@ -14,7 +14,7 @@ help:
 	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: about five minutes on two cores'
 	@echo 'make test     the tests'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
-	@echo 'make lint     ruff and mypy'
+	@echo 'make lint     ruff, mypy, the import contract and spelling'
 	@echo 'make format   format the code'
 	@echo 'make clean    remove the environment, the demo data and its results'
 
@@ -49,6 +49,8 @@ lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/codespell
 
 format: $(READY)
 	$(RUN) -m ruff format .

@@ -3,4 +3,4 @@
 Importing it loads none of them: ``hooks`` waits for them to be imported.
 """
 
-__all__ = ['config_scope', 'hooks', 'mmcv_ext', 'mmcv_ops', 'registry']
+__all__: list[str] = []  # it works by being imported

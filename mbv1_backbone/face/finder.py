@@ -82,46 +82,12 @@ class YuNet:
         self.__init__(**state)  # type: ignore[misc]
 
 
-class BoxDetector:
-    """Any MMDetection config as a face detector: boxes, no landmarks.
-
-    Args:
-        config: Of the detector.
-        checkpoint: Of the detector.
-        name: Its class that is a face.
-        score_thr: Least score, 0..1.
-
-    Raises:
-        InputError: If the detector cannot be loaded or has no such class.
-    """
-
-    def __init__(
-        self,
-        config: str | os.PathLike[str],
-        checkpoint: str | os.PathLike[str],
-        name: str = 'face',
-        score_thr: float = 0.5,
-    ) -> None:
-        from mbv1_backbone.inference.detector import Detector
-
-        self.detector = Detector.load(config, checkpoint)
-        if name not in self.detector.classes:
-            raise InputError(f'{config}: has no class {name!r}, only {", ".join(self.detector.classes)}')
-        self.label = self.detector.classes.index(name)
-        self.score_thr = score_thr
-
-    def __call__(self, image: np.ndarray) -> Faces:
-        """Faces of an image, RGB uint8 (H, W, 3)."""
-        found = self.detector.detect([image])[0].above(self.score_thr)
-        mine = found.labels == self.label
-        return Faces(found.boxes[mine], found.scores[mine])
-
-
 class FaceFinder:
     """Cuts the faces out of photographs.
 
     Args:
-        detector: ``YuNet``, ``BoxDetector`` or another function from an image to ``Faces``.
+        detector: ``YuNet``, our ``inference.box_detector.BoxDetector``, or any function from an image to
+            ``Faces``.
         policy: Of several faces, ``largest`` takes the one of the largest area, ``all`` all of them, largest
             first, ``reject`` none.
         min_side: Faces whose box is smaller, in pixels, do not count.

@@ -1,10 +1,10 @@
-"""Faces in whole photographs: OpenCV's YuNet by its own file format, our detectors, and the policies."""
+"""Faces in whole photographs: OpenCV's YuNet by its own file format, and the policies."""
 
 import numpy as np
 import pytest
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.finder import BoxDetector, FaceFinder, Faces, YuNet
+from mbv1_backbone.face.finder import FaceFinder, Faces, YuNet
 
 LEFT, RIGHT = np.array([60, 50, 100, 100]), np.array([150, 40, 230, 140])
 
@@ -112,17 +112,3 @@ def test_other_files_are_no_yunet(tmp_path):
     (tmp_path / 'text.onnx').write_text('text')
     with pytest.raises(InputError, match=r'text\.onnx: not a YuNet network'):
         YuNet(tmp_path / 'text.onnx')
-
-
-def test_our_own_detectors_give_boxes(shared):
-    config = 'configs/detection/ssd_mbv1_0.75_tf_bccd.py'
-    cells = BoxDetector(config, 'ssd_mbv1_0.75_tf_bccd', name='WBC')
-    from mbv1_backbone.common.images import read_image
-
-    image = read_image(next((shared / 'bccd').rglob('BloodImage_00000.jpg')))
-    faces = cells(image)
-    assert len(faces) >= 1
-    assert faces.landmarks is None
-    assert FaceFinder(cells)(image, 96)[0].shape == (96, 96, 3)
-    with pytest.raises(InputError, match="has no class 'face', only Platelets, RBC, WBC"):
-        BoxDetector(config, 'ssd_mbv1_0.75_tf_bccd')
