@@ -72,4 +72,4 @@ def _leave_out_multimodal(module: ModuleType) -> None:
     except PackageNotFoundError:
         return
     if installed >= module.digit_version('4.56'):
-        module.WITH_MULTIMODAL = False
+        vars(module)['WITH_MULTIMODAL'] = False
