@@ -2,7 +2,7 @@
 
 import pytest
 
-# transformers as it is since 4.56: installed, with PreTrainedModel, without the helpers that mmpretrain takes.
+# transformers as it is since 4.56: it has PreTrainedModel, but not the helpers that mmpretrain takes.
 TRANSFORMERS = {
     'transformers-5.0.0.dist-info/METADATA': 'Metadata-Version: 2.1\nName: transformers\nVersion: 5.0.0\n',
     'transformers/__init__.py': '',
