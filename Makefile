@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 data/demo/annotations/val.json: | $(READY)
-	$(RUN) tools/make_demo_data.py data/demo
+	$(RUN) tools/make_demo_data.py --out-dir data/demo
 
 $(DEMO)/done: $(CONFIG) | $(READY) data/demo/annotations/val.json
 	$(RUN) tools/train.py $(CONFIG) --resume --work-dir $(DEMO)

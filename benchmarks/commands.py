@@ -1,4 +1,4 @@
-"""What ``tools/benchmark.py`` does: a benchmark each, printed, and written as JSON and PNG."""
+"""What ``mbv1 benchmark`` does: a benchmark each, printed, and written as JSON and PNG."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mbv1_backbone.common.files import write_json
 from mbv1_backbone.common.images import find_images
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.loading import load
+from mbv1_backbone.weights.zoo import find_any_config
 
 _RUNTIMES = ('torch', 'onnxruntime', 'openvino')
 _EAGER = 'timm mobilenetv1_100'  # what the backbone's times are compared with
@@ -35,7 +36,7 @@ def backbones(args: Namespace) -> None:
     _write(args, 'backbones', dict(machine=spec, result=found))
     limits = {batch: found['limit_ms'][f'bf16, {batch}'] for batch in found['milliseconds']}
     title = 'Backbones at 224 pixels'
-    path = Path(args.out) / 'backbones.png'
+    path = Path(args.out_dir) / 'backbones.png'
     print(charts.bars(found['milliseconds'], 'milliseconds an image', title, path, limits))
 
 
@@ -55,7 +56,7 @@ def grid(args: Namespace) -> None:
             f'{cell["milliseconds"] / limit:13.1f}x'
         )
     _write(args, 'grid', dict(machine=spec, result=found))
-    print(charts.plane(found, f'MobileNetV1, {found["backend"]}', Path(args.out) / 'grid.png'))
+    print(charts.plane(found, f'MobileNetV1, {found["backend"]}', Path(args.out_dir) / 'grid.png'))
 
 
 def detectors(args: Namespace) -> None:
@@ -72,7 +73,7 @@ def detectors(args: Namespace) -> None:
     for name, time in found.items():
         print(f'{name:46}{time:8.2f}{found[theirs] / time:8.1f}x as fast as mmdet')
     _write(args, 'detectors', dict(machine=spec, files=len(files), milliseconds=found))
-    path, title = Path(args.out) / 'detectors.png', 'From image file to boxes'
+    path, title = Path(args.out_dir) / 'detectors.png', 'From image file to boxes'
     print(charts.bars({f'{len(files)} photographs': found}, 'milliseconds an image', title, path))
 
 
@@ -91,7 +92,7 @@ def faces(args: Namespace) -> None:
     for name, rate in rates.items():
         print(f'{name:46} {rate:8.1f} images/s  {1000 / rate:8.2f} ms')
     _write(args, 'faces', dict(machine=spec, model=args.model, images_per_second=rates))
-    path = Path(args.out) / 'faces.png'
+    path = Path(args.out_dir) / 'faces.png'
     print(charts.bars({f'{len(files)} files': rates}, 'images a second', args.model, path, log=True))
 
 
@@ -99,19 +100,19 @@ def galleries(args: Namespace) -> None:
     """Search, changes and room of galleries."""
     spec, results = _machine('faiss-cpu', 'numpy'), []
     for size in args.sizes:
-        done = gallery.measure(size, Path(args.out) / 'gallery', args.rounds, not args.no_graphs)
+        done = gallery.measure(size, Path(args.out_dir) / 'gallery', args.rounds, not args.no_graphs)
         results.append(done)
         print(f'\n{size} entries, index {done["index"]} {done["width"] or ""}')
         _print_searches(done['search'])
         for name, value in done['gallery'].items():
             print(f'  {name:24} {value if isinstance(value, dict) else format(value, ".4g")}')
         _write(args, 'gallery', dict(machine=spec, results=results))
-    print(gallery.draw(results, 'Galleries of 128-d embeddings', Path(args.out) / 'gallery.png'))
+    print(gallery.draw(results, 'Galleries of 128-d embeddings', Path(args.out_dir) / 'gallery.png'))
 
 
 def shards(args: Namespace) -> None:
     """One gallery against several that answer as one."""
-    done = gallery.measure_shards(args.entries, Path(args.out) / 'gallery', args.rounds, args.shards)
+    done = gallery.measure_shards(args.entries, Path(args.out_dir) / 'gallery', args.rounds, args.shards)
     built = ', '.join(f'{seconds:.1f}' for seconds in done['build_s'])
     print(f'{args.entries} entries; parts built in {built} s, merged into one in {done["merge_s"]:.1f} s')
     _print_searches(done['search'])
@@ -123,21 +124,21 @@ def training(args: Namespace) -> None:
     from benchmarks.training import measure
     from mbv1_backbone import training as engine
 
-    cfg = engine.load_config(args.config, data_root=args.data_root, work_dir=str(Path(args.out) / 'training'))
+    work_dir = str(Path(args.out_dir) / 'training')
+    cfg = engine.load_config(find_any_config(args.config), data_root=args.data_root, work_dir=work_dir)
     engine.require_data(cfg, 'train_dataloader')
-    if args.amp:
+    amp = engine.bfloat16_is_default() if args.amp is None else args.amp
+    if amp:
         engine.use_bfloat16(cfg)
     spec = _machine('torch', 'mmengine')
     found = measure(cfg, args.rounds)
     count = found['batch_size']
-    print(
-        f'\n{args.config}, {"bfloat16" if args.amp else "float32"}, batches of {count}: milliseconds an image'
-    )
+    print(f'\n{args.config}, {"bfloat16" if amp else "float32"}, batches of {count}: milliseconds an image')
     for name, time in found['data'].items():
         print(f'  data, {name:32}{time:8.2f}')
     for name, time in found['step'].items():
         print(f'  {name:38}{time / count:8.2f}')
-    _write(args, 'training', dict(machine=spec, amp=args.amp, result=found))
+    _write(args, 'training', dict(machine=spec, amp=amp, result=found))
 
 
 def everything(args: Namespace) -> None:
@@ -153,7 +154,7 @@ def _machine(*packages: str) -> dict[str, str | int]:
 
 
 def _write(args: Namespace, name: str, found: Mapping[str, Any]) -> None:
-    write_json(Path(args.out) / f'{name}.json', found, indent=2)
+    write_json(Path(args.out_dir) / f'{name}.json', found, indent=2)
 
 
 def _print_searches(found: dict[str, dict[str, float]]) -> None:

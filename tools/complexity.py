@@ -1,75 +1,8 @@
-"""Count mult-adds and params: python tools/complexity.py CONFIG [--shape 300 300], or --paper"""
+"""``mbv1 complexity``, by the name that it has in a clone."""
 
-import argparse
-import json
 import sys
 
-from mmengine.registry import MODELS, init_default_scope
-
-from mbv1_backbone.common.errors import InputError, command_line
-from mbv1_backbone.models import complexity
-from mbv1_backbone.training import load_config
-
-DETECTORS = {  # Table 13
-    'SSD 300': ('configs/detection/ssd_mbv1_coco.py', 300, 1.2e9, 6.8e6),
-    'Faster R-CNN 300': ('configs/detection/faster_rcnn_mbv1_300_coco.py', 300, 25.2e9, 6.1e6),
-    'Faster R-CNN 600': ('configs/detection/faster_rcnn_mbv1_600_coco.py', 600, 30.5e9, 6.1e6),
-}
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Count mult-adds and params. Batch norm is not folded.')
-    parser.add_argument('config', nargs='?', help='config of a detector or a face network')
-    parser.add_argument(
-        '--shape', nargs=2, type=int, metavar=('H', 'W'), default=(300, 300), help='of a detector'
-    )
-    parser.add_argument('--paper', action='store_true', help="the paper's tables, beside ours")
-    parser.add_argument('--json', action='store_true', help='print JSON')
-    return parser.parse_args()
-
-
-def paper_cells() -> list[complexity.Cell]:
-    init_default_scope('mmdet')
-    detectors = []
-    for name, (path, size, mult_adds, params) in DETECTORS.items():
-        model = load_config(path).model
-        head = model.bbox_head if 'bbox_head' in model else model.roi_head.bbox_head
-        head.num_classes = 90  # as the paper's software counted COCO
-        detectors.append((name, MODELS.build(model), size, mult_adds, params))
-    return complexity.paper_tables(detectors)
-
-
-def print_paper(cells: list[complexity.Cell]) -> None:
-    print('table  network                   mult-adds M    paper  ratio   params M    paper  ratio')
-    for cell in cells:
-        figures = ''
-        for ours, paper in ((cell.mult_adds, cell.paper_mult_adds), (cell.params, cell.paper_params)):
-            figures += f'{ours / 1e6:12.3f} {paper / 1e6:8.5g} {ours / paper:6.3f}' if paper else ' ' * 28
-        print(f'{cell.table:5}  {cell.name:24}{figures}  {cell.note}')
-
-
-@command_line
-def main() -> None:
-    args = parse_args()
-    if args.paper:
-        cells = paper_cells()
-        print(json.dumps([cell._asdict() for cell in cells], indent=1)) if args.json else print_paper(cells)
-        return
-    if args.config is None:
-        raise InputError('give a config, or --paper')
-    cfg = load_config(args.config)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = MODELS.build(cfg.model)
-    faces = hasattr(model.data_preprocessor, 'input_size')
-    costs = complexity.count_embedder(model) if faces else complexity.count_detector(model, *args.shape)
-    if args.json:
-        print(json.dumps([cost._asdict() for cost in costs], indent=1))
-        return
-    for cost in costs:
-        print(f'{cost.mult_adds / 1e6:12.3f} M {cost.params:10}  {cost.kind:14} {cost.name}')
-    for kind, (mult_adds, params) in {**complexity.by_kind(costs), 'all': complexity.total(costs)}.items():
-        print(f'{mult_adds / 1e6:12.3f} M {params:10}  {kind}')
-
+from mbv1_backbone.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['complexity', *sys.argv[1:]]))

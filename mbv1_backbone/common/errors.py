@@ -1,68 +1,109 @@
-"""A user's mistake, said in one line, with exit code 2."""
+"""What a user or the machine is to blame for: a family of errors, each of which is one line.
+
+An error outside the family is a defect of this project, and keeps its traceback.
+"""
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Callable, Iterator
+import errno
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-# What libraries raise over a user's file; the last two over a config, which is code.
-_OF_INPUT = (
-    ValueError,
-    KeyError,
-    TypeError,
-    OSError,
-    ImportError,
-    AssertionError,
-    SyntaxError,
-    AttributeError,
-    NameError,
-)
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Libraries that build what a config names: an error raised in them is the config's.
+_BUILDERS = ('mmengine', 'mmdet', 'mmcv', 'mmpretrain', 'mmseg', 'mmpose')
+# What libraries raise over a user's file.
+_OF_INPUT = (ValueError, KeyError, OSError, SyntaxError)
+# What they raise over a config, which is code; a defect of ours raises the same.
+_OF_CODE = (TypeError, AttributeError, NameError, AssertionError, ImportError)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class InputError(ValueError):
-    """Input that breaks a rule; the message is one line that names the file or value and the rule."""
+class Mbv1Error(Exception):
+    """Anything that is not a defect of this project; the message is one line."""
+
+
+class InputError(Mbv1Error, ValueError):
+    """Input that breaks a rule; the message names the file or value and the rule."""
+
+
+class DamagedFileError(InputError):
+    """A file of the right kind whose content is broken: cut short, overwritten or changed."""
+
+
+class LockedError(Mbv1Error):
+    """Something that another process holds; waiting may help."""
+
+
+class NoSpaceError(Mbv1Error, OSError):
+    """A disk, or a user's share of it, that is full."""
+
+
+class NotInstalledError(Mbv1Error, ImportError):
+    """An optional package that is needed and not installed."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the system says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 @contextmanager
 def user_errors(subject: str) -> Iterator[None]:
-    """Turn what libraries raise while reading a user's input into an ``InputError`` about ``subject``.
+    """Turn what libraries raise while reading or building a user's input into an error about ``subject``.
 
-    For reading and building only: an error of the work itself should keep its traceback.
+    What is raised by this project's own code, and is of a kind that a defect raises (``TypeError``,
+    ``AttributeError``, ``NameError``, ``AssertionError``, ``ImportError``), passes as it is.
+
+    Args:
+        subject: File or value, as the message is to name it.
+
+    Raises:
+        InputError: In place of an error of a library.
+        NoSpaceError: In place of the system's.
     """
     try:
         yield
-    except InputError:
+    except (Mbv1Error, BrokenPipeError):
         raise
-    except _OF_INPUT as error:
-        reason = _one_line(error) or type(error).__name__
-        raise InputError(reason if subject in reason else f'{subject}: {reason}') from error
+    except (*_OF_INPUT, *_OF_CODE) as error:
+        if isinstance(error, _OF_CODE) and _is_defect(error):
+            raise
+        reason = one_line(error) or type(error).__name__
+        kind = NoSpaceError if is_full(error) else InputError
+        raise kind(reason if subject in reason else f'{subject}: {reason}') from error
 
 
-def command_line(main: Callable[[], None]) -> Callable[[], int]:
-    """Make ``main`` return an exit code: 2 after an ``InputError``, printed as one line."""
-
-    @functools.wraps(main)
-    def wrapped() -> int:
-        try:
-            main()
-        except InputError as error:
-            print(f'error: {_one_line(error)}', file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print('interrupted', file=sys.stderr)
-            return 130
-        return 0
-
-    return wrapped
-
-
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The message; of an error from a data-loading worker, which carries a whole traceback, its last line."""
     lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
     if not lines:
         return ''
     if 'DataLoader worker' not in lines[0]:
         return ' '.join(line.strip() for line in lines)
-    return lines[-1].removeprefix(f'{InputError.__module__}.{InputError.__qualname__}: ')
+    name, colon, message = lines[-1].partition(': ')
+    return message if colon and name.startswith('mbv1_backbone.') else lines[-1]
+
+
+def _is_defect(error: BaseException) -> bool:
+    """Whether the innermost code that is ours or a builder's is ours.
+
+    mmengine's registry raises anew what a constructor raised; the first of such a chain counts.
+    """
+    while (inner := error.__cause__ or error.__context__) is not None and type(inner) is type(error):
+        error = inner
+    files, traceback = [], error.__traceback__
+    while traceback is not None:
+        files.append(traceback.tb_frame.f_code.co_filename)
+        traceback = traceback.tb_next
+    for file in reversed(files):
+        if file.startswith('<frozen'):  # the import system
+            continue
+        path = Path(file)
+        if path.is_relative_to(_PACKAGE):
+            return file != __file__
+        if any(name in path.parts for name in _BUILDERS) or not os.path.exists(file):
+            return False
+    return False

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mbv1_backbone.common.choices import EXPORT_PRECISIONS as PRECISIONS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
-PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 _OPSET = 17
 # In the names of layers that int8 leaves as they are: they place and score boxes, or lose most by rounding.
 _EXACT = ('bbox_head', 'rows.0/', 'rows.1/')

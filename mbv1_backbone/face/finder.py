@@ -11,10 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.geometry import align, crop_box
-
-POLICIES = ('largest', 'all', 'reject')
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mbv1_backbone.common.choices import BACKENDS
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.export import writers
@@ -21,7 +21,6 @@ from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
 from mbv1_backbone.inference.embedder import ExportedEmbedder
 from mbv1_backbone.inference.resolve import NotExportable, PathLike, find_source
 from mbv1_backbone.models.layers import folded
-from mbv1_backbone.runtime import sessions
 from mbv1_backbone.runtime.sessions import (
     SUFFIXES,
     Outputs,
@@ -35,7 +34,6 @@ from mbv1_backbone.runtime.spec import ModelSpec
 if TYPE_CHECKING:  # faces do without mmdet
     pass
 
-BACKENDS = (*sessions.BACKENDS, 'torch')
 Network = Any  # Detector, FaceEmbedder, Classifier or FeatureExtractor
 
 
@@ -133,31 +131,6 @@ def in_torch(graph: Graph, spec: ModelSpec, threads: int | None = None, precisio
 
     name, computed_in = f'torch {torch.__version__}', 'bf16' if halves else 'fp32'
     return Session(Path(spec.recipe['source']), spec, name, computed_in, run)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """``--backend``, ``--precision``, ``--threads`` and ``--mode`` of a command line."""
-    parser.add_argument(
-        '--backend', choices=BACKENDS, default='auto', help='what runs the network (default: the fastest)'
-    )
-    parser.add_argument(
-        '--precision',
-        choices=sessions.COMPUTED_IN,
-        default='auto',
-        help='of the arithmetic (default: bf16 where the processor has it)',
-    )
-    parser.add_argument('--threads', type=int, help='cores to use (default: all)')
-    parser.add_argument(
-        '--mode',
-        choices=sessions.MODES,
-        default='throughput',
-        help='one batch on all cores, or several batches at once (the default)',
-    )
-
-
-def asked(args: Namespace) -> dict[str, Any]:
-    """What a command line says to ``load``."""
-    return dict(backend=args.backend, threads=args.threads, mode=args.mode, precision=args.precision)
 
 
 def _object(session: Session, wanted: str | None, finder: FaceFinder | None) -> Network:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
+from mbv1_backbone.common.choices import PARTS
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.images import middle_square
 from mbv1_backbone.export.graphs import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:  # faces do without mmdet
     from mbv1_backbone.inference.detector import Detector
 
 PathLike = str | os.PathLike[str]
-PARTS = ('whole', 'backbone')
 
 
 class Source(NamedTuple):

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from mbv1_backbone.common import choices
+from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 SUFFIXES = ('.onnx', '.xml')
-BACKENDS = ('auto', 'openvino', 'onnxruntime')
-COMPUTED_IN = ('auto', 'fp32', 'bf16')
-MODES = ('latency', 'throughput')
+BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 Outputs = tuple[np.ndarray, ...]
 
 

@@ -50,3 +50,13 @@ def config_of(name: str) -> Path:
     if name not in models:
         raise InputError(f'{name}: no such model in the zoo ({", ".join(models)})')
     return find_config(resource_folder('configs').parent / models[name]['Config'])
+
+
+def find_any_config(config: str | os.PathLike[str]) -> Path:
+    """The config of a model of the zoo, or any other that ``find_config`` finds.
+
+    Raises:
+        InputError: If there is none.
+    """
+    name = os.fspath(config)
+    return config_of(name) if name in zoo_models() else find_config(name)

@@ -1,38 +1,15 @@
+"""Errors of a user's input, and those of our own code, which stay what they are."""
+
+import errno
+import runpy
+
 import pytest
+from mmengine.config import Config
+from mmengine.registry import Registry
 
-from mbv1_backbone.common.errors import InputError, command_line, user_errors
-
-
-def failing(error):
-    @command_line
-    def main():
-        raise error
-
-    return main
-
-
-def test_an_input_error_is_one_line_and_exit_code_2(capsys):
-    assert failing(InputError('--num must be\n at least 1, got 0'))() == 2
-    assert capsys.readouterr().err == 'error: --num must be at least 1, got 0\n'
-
-
-def test_an_error_from_a_worker_is_its_last_line(capsys):
-    message = (
-        'Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
-        '  File "x.py", line 1\nmbv1_backbone.common.errors.InputError: image a.jpg: is broken'
-    )
-    assert failing(InputError(message))() == 2
-    assert capsys.readouterr().err == 'error: image a.jpg: is broken\n'
-
-
-def test_a_defect_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        failing(ZeroDivisionError())()
-
-
-def test_success_and_interruption():
-    assert command_line(lambda: None)() == 0
-    assert failing(KeyboardInterrupt())() == 130
+from mbv1_backbone.common import errors
+from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error, NoSpaceError, user_errors
+from mbv1_backbone.models.recipe import Recipe
 
 
 @pytest.mark.parametrize(
@@ -48,3 +25,70 @@ def test_what_libraries_raise_becomes_an_input_error(error, expected):
     with pytest.raises(InputError) as raised, user_errors('config a.py'):
         raise error
     assert str(raised.value) == expected
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['x = undefined', 'x = [].append(1).y', 'x = 1 + "a"', 'assert 0', 'x ='],
+)
+def test_an_error_in_a_config_is_one_line(text, tmp_path):
+    (tmp_path / 'c.py').write_text(text)
+    for read in (lambda path: Config.fromfile(path), runpy.run_path):
+        with pytest.raises(InputError, match=r'^config'), user_errors('config c.py'):
+            read(str(tmp_path / 'c.py'))
+
+
+@pytest.mark.parametrize('module', ['nothing_of_the_sort', 'mbv1_backbone.nothing'])
+def test_an_import_that_fails_is_of_who_asks_for_it(module, tmp_path):
+    """A config's is the user's; the same in our own code is a defect."""
+    (tmp_path / 'c.py').write_text(f'import {module}')
+    with pytest.raises(InputError, match=module), user_errors('config c.py'):
+        runpy.run_path(str(tmp_path / 'c.py'))
+    ours = compile(f'import {module}', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec')
+    with pytest.raises(ModuleNotFoundError) as raised, user_errors('config c.py'):
+        exec(ours)
+    assert not isinstance(raised.value, Mbv1Error)
+
+
+def build(kind, **settings):
+    """What a user's config asks for."""
+    registry = Registry('tested')
+    registry.register_module(module=kind)
+    with user_errors('config'):
+        return registry.build(dict(type=kind.__name__, **settings))
+
+
+def test_settings_that_a_class_does_not_take_are_one_line():
+    with pytest.raises(InputError, match='unexpected keyword'):
+        build(Recipe, colour='red')
+
+
+@pytest.mark.parametrize('mistake', ['None.shape', 'undefined', '1 + "a"', '[].x', 'int([])'])
+def test_a_defect_in_our_own_code_keeps_its_traceback(mistake, monkeypatch):
+    """Also where mmengine's registry raises it anew."""
+
+    class Broken:
+        def __init__(self) -> None:
+            self.value = errors.defect()
+
+    defect = compile(
+        f'def defect():\n    return {mistake}\n', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec'
+    )
+    namespace = {}
+    exec(defect, namespace)
+    monkeypatch.setattr(errors, 'defect', namespace['defect'], raising=False)
+    for call in (lambda: build(Broken), namespace['defect']):
+        with pytest.raises((AttributeError, NameError, TypeError)) as raised, user_errors('config'):
+            call()
+        assert not isinstance(raised.value, Mbv1Error)
+
+
+def test_a_full_disk_is_told_from_a_mistake():
+    with pytest.raises(NoSpaceError, match=r'weights x: .*No space left'), user_errors('weights x'):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def test_the_family_passes_as_it_is():
+    for kind in (DamagedFileError, errors.LockedError, errors.NotInstalledError):
+        with pytest.raises(kind, match='as it is'), user_errors('subject'):
+            raise kind('as it is')

@@ -9,6 +9,7 @@ from PIL import Image
 from support.embedders import build
 from support.people import draw_people
 
+from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face_gallery.enrolment import ask, draw_answers, enrol, entry_path, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
@@ -133,11 +134,11 @@ def test_the_verbs(people, run, tmp_path, capsys):
     model = build()
     state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
     write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
-    tool, gallery = 'tools/face_gallery.py', tmp_path / 'g'
+    gallery = tmp_path / 'g'
     weights = ('--model', tmp_path / 'w.safetensors')
     (people / 'person_a' / 'broken.jpg').write_text('no image')
 
-    done = run(tool, 'build', gallery, people, *weights)
+    done = run('-m', 'mbv1_backbone', 'gallery', 'build', gallery, people, *weights)
     assert done.stdout.strip().endswith('12 added, 0 known already, 1 left out; 12 entries of 4 people')
     assert 'left out: person_a/broken.jpg: ' in done.stderr
     code, _, err = call(capsys, 'build', gallery, people, *weights)
@@ -145,7 +146,20 @@ def test_the_verbs(people, run, tmp_path, capsys):
 
     probe = people / 'person_b' / 'person_b_0001.jpg'
     sheet = tmp_path / 'sheet.png'
-    done = run(tool, 'search', gallery, probe, *weights, '--top', '3', '--json', '--sheet', sheet)
+    done = run(
+        '-m',
+        'mbv1_backbone',
+        'gallery',
+        'search',
+        gallery,
+        probe,
+        *weights,
+        '--top',
+        '3',
+        '--json',
+        '--out',
+        sheet,
+    )
     [answer] = json.loads(done.stdout)['answers']
     assert answer['matches'][0]['identity'] == 'person_b'
     assert len(answer['matches']) == 3
@@ -190,19 +204,7 @@ def test_parts_built_apart_merge_into_the_whole(people, embedder, tmp_path, caps
 
 def call(capsys, *args):
     """A verb in this process: its exit code and what it printed."""
-    import sys
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    from support.project import ROOT
-
-    spec = spec_from_file_location('face_gallery', ROOT / 'tools' / 'face_gallery.py')
-    tool = module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    before, sys.argv = sys.argv, ['face_gallery.py', *map(str, args)]
-    try:
-        code = tool.main()
-    finally:
-        sys.argv = before
+    code = main(['gallery', *map(str, args)])
     said = capsys.readouterr()
     return code, said.out, said.err
 
@@ -230,12 +232,12 @@ def test_the_quieter_verbs(people, embedder, tmp_path, capsys):
     out = call(capsys, 'calibrate', folder, '--fpir', '0.5', '--strangers', tmp_path / 's.npz')[1]
     assert 'from 2 strangers' in out
 
-    assert '12 entries' in call(capsys, 'export', folder, tmp_path / 'e.npz')[1]
+    assert '12 entries' in call(capsys, 'export', folder, '--out', tmp_path / 'e.npz')[1]
     assert '12 of them new; 12 now' in call(capsys, 'import', tmp_path / 'h', tmp_path / 'e.npz')[1]
     assert '12 entries, 0 of them new' in call(capsys, 'merge', folder, tmp_path / 'h')[1]
     (people / 'person_a' / 'person_a_0001.jpg').unlink()
     model = ('--model', tmp_path / 'w.safetensors')
-    code, out, err = call(capsys, 'reembed', folder, tmp_path / 'n', *model)
+    code, out, err = call(capsys, 'reembed', folder, '--out-dir', tmp_path / 'n', *model)
     assert '11 of 12 entries' in out
     assert 'left out: person_a/person_a_0001.jpg' in err
     assert call(capsys, 'get', folder, 999)[0] == 2

@@ -1,0 +1,105 @@
+"""Measure speed, side by side in one run: medians of several rounds, in which all take their turn.
+
+mbv1 benchmark all
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from mbv1_backbone.cli import options
+from mbv1_backbone.common.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    _add_common(parser, rounds=5, out_dir='work_dirs/benchmark')
+    for name, function, summary, groups in (
+        ('backbones', 'backbones', 'The backbone in each runtime, and other projects.', ()),
+        ('grid', 'grid', 'Milliseconds over width and resolution.', ()),
+        ('detectors', 'detectors', 'Detectors, from file to boxes.', (_add_images, _add_photos)),
+        ('faces', 'faces', 'Embeddings, from file to vector.', (_add_images, _add_faces)),
+        ('gallery', 'galleries', 'Search, changes and room of galleries.', (_add_sizes,)),
+        ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_sizes)),
+        ('shards', 'shards', 'One gallery against several that answer as one.', (_add_shards,)),
+        ('training', 'training', 'A training step by stage.', (_add_training,)),
+    ):
+        made = parser.add_verb(name, summary, run)
+        made.set_defaults(benchmark=function)
+        _add_common(made)
+        for add in groups:
+            add(made)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, where the benchmarks are.
+
+    Raises:
+        InputError: If this is not a clone of the project.
+    """
+    if not (ROOT / 'benchmarks' / 'commands.py').is_file():
+        raise InputError('the benchmarks come with a clone of the project, not with the installed package')
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    getattr(import_module('benchmarks.commands'), args.benchmark)(args)
+
+
+def _add_common(parser: options.Parser, **defaults: object) -> None:
+    """``--rounds`` and ``--out-dir``, which may stand before or after what is measured."""
+    parser.add_argument(
+        '--rounds',
+        type=options.at_least(1),
+        default=defaults.get('rounds', argparse.SUPPRESS),
+        help='that count (default 5)',
+    )
+    options.output_folder(
+        parser,
+        'folder for JSON and PNG (default: work_dirs/benchmark)',
+        default=defaults.get('out_dir', argparse.SUPPRESS),
+    )
+
+
+def _add_images(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--images', type=options.at_least(1), default=64, help='how many files are used (default 64)'
+    )
+
+
+def _add_photos(parser: options.Parser) -> None:
+    parser.add_argument('--photos', default='data/demo/images', help='folder of photographs')
+    parser.add_argument(
+        '--tflite', help="Google's SSD MobileNetV1 file, to be run by TensorFlow Lite and by us"
+    )
+
+
+def _add_faces(parser: options.Parser) -> None:
+    parser.add_argument('--faces', default='data/demo/images', help='folder of face images, or of any')
+    parser.add_argument('--model', default='facenet_mbv1_1.0-160_distill', help='name in the zoo, or weights')
+    parser.add_argument('--batch-sizes', type=options.at_least(1), nargs='+', default=[1, 8])
+
+
+def _add_sizes(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--sizes', type=options.at_least(1), nargs='+', default=[10_000, 100_000], help='entries, made up'
+    )
+    parser.add_argument(
+        '--no-graphs', action='store_true', help='leave out hnswlib and usearch, which are long to build'
+    )
+
+
+def _add_shards(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--entries', type=options.at_least(1), default=100_000, help='in all (default 100000)'
+    )
+    parser.add_argument('--shards', type=options.at_least(1), default=4, help='galleries (default 4)')
+
+
+def _add_training(parser: options.Parser) -> None:
+    parser.add_argument('config', help='config, or a name in the model zoo: its config')
+    options.add_data_root(parser)
+    parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=None)

@@ -1,0 +1,46 @@
+"""Convert data sets to COCO's format.
+
+mbv1 convert voc VOCdevkit/VOC2012 --out-dir data/voc --splits train val
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mbv1_backbone.cli import options
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    made = parser.add_verb('voc', "Convert PASCAL VOC annotations to COCO's format.", run_voc)
+    made.add_argument('root', help='folder with Annotations and JPEGImages, or annotations and images')
+    options.output_folder(
+        made,
+        'folder to write: annotations/SPLIT.json and images/',
+        files=('annotations/SPLIT.json', 'images/IMAGE.jpg'),
+        required=True,
+        former=True,
+    )
+    made.add_argument(
+        '--splits', nargs='+', help='lists of ImageSets/Main (default: trainval and test, or train and val)'
+    )
+    made.add_argument(
+        '--split',
+        nargs='+',
+        type=float,
+        metavar='SHARE',
+        help='divide at random, 0.8 0.2 into train and val, three shares into train, val and test',
+    )
+    made.add_argument('--seed', type=options.at_least(0), default=0, help='of the division (default 0)')
+    made.add_argument('--classes', nargs='+', help='classes to keep, in this order (default: all, sorted)')
+    made.add_argument('--link', action='store_true', help='link to the images instead of copying them')
+
+
+def run_voc(args: argparse.Namespace) -> None:
+    """Convert PASCAL VOC."""
+    from mbv1_backbone.detection.formats.voc import convert_voc, summary
+
+    report = convert_voc(
+        args.root, args.out_dir, args.splits, args.classes, args.link, shares=args.split, seed=args.seed
+    )
+    print(f'{args.out_dir}: {summary(report)}')

@@ -1,0 +1,86 @@
+"""Export a model to a file, and compare it with PyTorch on real images.
+
+mbv1 export NAME --to openvino --out ssd.xml --images FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mbv1_backbone.cli import options
+from mbv1_backbone.common.choices import EXPORT_FORMATS, EXPORT_PRECISIONS, PARTS
+
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    parser.set_defaults(run=run)
+    parser.description = (
+        'Write a backbone, classifier, face embedder or detector to a file, with all that lies between the '
+        'bytes of an image and the answer, and compare it with PyTorch on real images.'
+    )
+    parser.add_argument('model', help='name in the model zoo, weights that need no config, or a config')
+    parser.add_argument('checkpoint', nargs='?', help='of the config: file, or name in the model zoo')
+    parser.add_argument('--to', choices=EXPORT_FORMATS, required=True)
+    parser.add_argument('--precision', choices=EXPORT_PRECISIONS, default='fp32')
+    parser.add_argument('--part', choices=PARTS, default='whole', help='the backbone alone, with its taps')
+    options.output_file(
+        parser, tuple(SUFFIXES.values()), 'file to write: .onnx, or .xml for OpenVINO', required=True
+    )
+    parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
+    parser.add_argument(
+        '--num', type=options.at_least(1), default=64, help='how many of them are compared (default 64)'
+    )
+    parser.add_argument('--calibrate', nargs='+', help='images for int8; by default those of --images')
+    truth = parser.add_mutually_exclusive_group()
+    truth.add_argument('--pairs', help='of faces: compare verification accuracy on this list, too')
+    truth.add_argument('--ann-file', help="of detectors: compare COCO's AP on these annotations, too")
+    truth.add_argument('--labels', help='of classifiers: compare top-1 accuracy on this list, too')
+    parser.add_argument('--data-root', help='folder of the images that such a file names')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export and compare."""
+    from mbv1_backbone.cli.networks import source_and_checkpoint
+    from mbv1_backbone.common.errors import InputError
+    from mbv1_backbone.common.images import find_images, read_image
+    from mbv1_backbone.common.outputs import check_output_file
+    from mbv1_backbone.export import writers
+    from mbv1_backbone.inference.resolve import find_source, input_of
+    from mbv1_backbone.runtime.sessions import files_of
+
+    out = Path(args.out)
+    if out.suffix != SUFFIXES[args.to]:
+        raise InputError(f'--out must end in {SUFFIXES[args.to]} for {args.to}, got {out}')
+    for path in files_of(out):  # OpenVINO's has a second one beside it
+        check_output_file(path, name='--out')
+    images = find_images(args.images)[: args.num]
+    calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
+    found = find_source(*source_and_checkpoint(args.model, args.checkpoint), args.precision, args.part)
+    kind, told = found.spec.kind, dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
+    if any(file for of, file in told.items() if of != kind):
+        raise InputError(f'{args.model} is a {kind}: --pairs, --ann-file and --labels are of other networks')
+    calibration = [input_of(read_image(p), found.spec) for p in calibrate if args.precision == 'int8']
+    writers.write(found.graph, found.spec, out, calibration)
+    size = sum(path.stat().st_size for path in files_of(out))
+    print(f'{out}: {kind}, {size / 1e6:.2f} MB')
+    _compare(found, out, images, told.get(kind), args.data_root)
+
+
+def _compare(found, out: Path, images: list[Path], truth: str | None, data_root: str | None) -> None:  # type: ignore[no-untyped-def]
+    """Print how far the file is from PyTorch, and remove it where that is too far."""
+    from mbv1_backbone.common.errors import InputError
+    from mbv1_backbone.inference.parity import Truth, compare
+    from mbv1_backbone.runtime.sessions import files_of, open_session
+
+    session = open_session(out)
+    print(f'{session}, against PyTorch fp32:')
+    parity = compare(found, session, images, Truth(truth, data_root) if truth else None)
+    for name, value in parity.figures.items():
+        print(f'  {name:20} {value:.6g}')
+    if parity.failures:
+        for path in files_of(out):
+            path.unlink()
+        raise InputError(f'{out} is out of tolerance and was removed: {"; ".join(parity.failures)}')

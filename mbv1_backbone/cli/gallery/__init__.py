@@ -1,0 +1,146 @@
+"""Build, search, change and keep a gallery of faces.
+
+mbv1 gallery build people FOLDER --model NAME
+mbv1 gallery search people photo.jpg --model NAME
+"""
+
+from __future__ import annotations
+
+from mbv1_backbone.cli import options
+from mbv1_backbone.common.choices import FACE_POLICIES
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes; the work is in the modules beside this one."""
+    _add_enrolment(parser)
+    _add_search(parser)
+    _add_entries(parser)
+    _add_upkeep(parser)
+    made = _verb(parser, 'reembed', 'Make a gallery of another model from the source files.', 'people')
+    former = made.add_argument(
+        '--out-dir', action=options.OutputFolder, empty=True, required=True, help='new gallery'
+    )
+    made.add_argument('former_out', action=options.FormerPlace, option=former)
+    _add_model(made)
+
+
+def _verb(
+    parser: options.Parser, name: str, summary: str, module: str, function: str = '', new: bool = False
+) -> options.Parser:
+    """A verb that takes a gallery's folder first.
+
+    Args:
+        parser: Of the verb above.
+        name: Of the verb.
+        summary: One line.
+        module: Beside this one.
+        function: In it; by default of the verb's name.
+        new: Whether the gallery is made, and so must be a new or empty folder.
+    """
+    made = parser.add_verb(name, summary, f'{__name__}.{module}:{function or name}')
+    if new:
+        made.add_argument(
+            'gallery', action=options.OutputFolder, empty=True, help='new folder for the gallery'
+        )
+    else:
+        made.add_argument('gallery', help='folder of the gallery')
+    return made
+
+
+def _add_model(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--model', required=True, help='name in the model zoo, weights, checkpoint, exported file or config'
+    )
+    parser.add_argument('--checkpoint', help='of the config')
+    parser.add_argument('--detector', help="YuNet's .onnx file: find and align faces in whole photographs")
+    parser.add_argument(
+        '--policy', choices=FACE_POLICIES, default='largest', help='of several faces in an image'
+    )
+    options.add_backend(parser)
+
+
+def _add_filter(parser: options.Parser) -> None:
+    parser.add_argument('--identity', help='this person only')
+    parser.add_argument('--where', nargs='+', metavar='KEY=VALUE', help='entries with this metadata only')
+
+
+def _add_enrolment(parser: options.Parser) -> None:
+    for name, summary in (
+        ('build', 'Make a gallery of a folder of people or a CSV file.'),
+        ('add', 'Add images to a gallery.'),
+    ):
+        made = _verb(parser, name, summary, 'people', new=name == 'build')
+        _add_model(made)
+        made.add_argument('images', help='FOLDER/PERSON/IMAGE, or a CSV file with file, identity, metadata')
+        made.add_argument('--root', help="folder that the CSV file's paths start from (default: its own)")
+        made.add_argument(
+            '--part', metavar='I/N', help='only part I of N (0 first), to build N galleries at once'
+        )
+        if name == 'build':
+            made.add_argument('--index', help="FAISS's factory string (default: by size)")
+            made.add_argument('--bytes-per-vector', type=int, help='memory for a vector in the index')
+
+
+def _add_search(parser: options.Parser) -> None:
+    made = _verb(parser, 'search', 'Say who is on images.', 'people')
+    _add_model(made)
+    _add_filter(made)
+    made.add_argument('images', nargs='+', help='image files, folders or globs')
+    made.add_argument('--top', type=options.at_least(1), default=5, help='matches of each face (default 5)')
+    made.add_argument('--by', choices=['best', 'mean'], help='match people, by this score of their images')
+    made.add_argument('--threshold', type=float, help='lowest score (default: the calibrated one, if any)')
+    made.add_argument('--all', action='store_true', help='show matches below the threshold too')
+    made.add_argument('--recall', type=float, help='search as widely as finds this share of the true nearest')
+    made.add_argument('--json', action='store_true', help='print JSON')
+    options.output_file(made, ('.png',), 'draw probes and matches there')
+
+
+def _add_entries(parser: options.Parser) -> None:
+    made = _verb(parser, 'remove', 'Remove entries.', 'entries')
+    made.add_argument('--id', type=int, nargs='+')
+    made.add_argument('--identity')
+    made.add_argument('--file')
+    made = _verb(parser, 'list', 'List entries.', 'entries', 'listing')
+    _add_filter(made)
+    made.add_argument('--file')
+    _verb(parser, 'get', 'Show an entry.', 'entries').add_argument('id', type=int)
+    made = _verb(parser, 'update', "Set an entry's metadata; keys that are not named stay.", 'entries')
+    made.add_argument('id', type=int)
+    made.add_argument('--set', nargs='+', metavar='KEY=VALUE', required=True)
+
+
+def _add_upkeep(parser: options.Parser) -> None:
+    made = _verb(
+        parser,
+        'calibrate',
+        'Compute and store the threshold for a wanted rate of false positives.',
+        'upkeep',
+        'calibrate_threshold',
+    )
+    made.add_argument(
+        '--fpir', type=float, required=True, help='share of non-enrolled probes taken for somebody'
+    )
+    made.add_argument('--strangers', help='.npz file of embeddings of people who are not in the gallery')
+    for name, summary in (
+        ('stats', 'Print counts, index and sizes.'),
+        ('verify', 'Check a gallery.'),
+        ('repair', 'Make manifest and index anew from the entries.'),
+        ('compact', 'Give the room of removed entries back.'),
+    ):
+        _verb(parser, name, summary, 'upkeep')
+    made = _verb(parser, 'rebuild', 'Make the index anew.', 'upkeep')
+    made.add_argument('--index', help="FAISS's factory string")
+    made = _verb(
+        parser, 'merge', "Add other galleries' entries; a gallery that is not there is made.", 'upkeep'
+    )
+    made.add_argument('sources', nargs='+', help='other galleries')
+    made = _verb(parser, 'export', 'Write all entries to a file.', 'upkeep')
+    options.output_file(made, ('.npz',), 'file to write', required=True, former=True)
+    made = _verb(
+        parser,
+        'import',
+        'Add the entries of an exported file; a gallery that is not there is made.',
+        'upkeep',
+        'import_file',
+    )
+    made.add_argument('file', help='.npz file of export')

@@ -1,0 +1,147 @@
+"""The gallery's verbs that embed images: build, add, search, reembed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+import numpy as np
+
+from mbv1_backbone.cli.gallery.entries import read_metadata
+from mbv1_backbone.cli.networks import open_network
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.images import find_images
+from mbv1_backbone.face.finder import face_finder
+from mbv1_backbone.face_gallery.enrolment import (
+    FOLDER,
+    Answer,
+    Enrolled,
+    Source,
+    ask,
+    draw_answers,
+    enrol,
+    entry_path,
+    read_sources,
+)
+from mbv1_backbone.inference.embedder import FaceEmbedder
+from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
+
+
+def build(args: Namespace) -> None:
+    """Make a gallery of a folder of people or a CSV file."""
+    sources = _sources(args)
+    embedder = _embedder(args)
+    gallery = Gallery.create(
+        args.gallery,
+        embedder.dims,
+        embedder.fingerprint,
+        embedder.preprocessing,
+        args.index,
+        args.bytes_per_vector,
+    )
+    _report(gallery, enrol(gallery, embedder, sources, progress=True))
+
+
+def add(args: Namespace) -> None:
+    """Add images to a gallery."""
+    sources = _sources(args)
+    with Gallery(args.gallery) as gallery:
+        _report(gallery, enrol(gallery, _embedder(args), sources, progress=True))
+
+
+def search(args: Namespace) -> None:
+    """Say who is on images."""
+    probes = find_images(args.images)
+    options = dict(identity=args.identity, metadata=read_metadata(args.where))
+    threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
+    with Gallery(args.gallery) as gallery:
+        if args.recall is not None:
+            options |= tune(gallery, args.recall, args.top)
+        embedder = _embedder(args)
+        found, failures = ask(
+            gallery, embedder, probes, args.top, args.by, progress=True, threshold=threshold, **options
+        )
+        if args.out:
+            draw_answers(gallery, found, args.out)
+    if args.json:
+        answers = [answer.as_dict() for answer in found]
+        print(json.dumps(dict(answers=answers, failures=failures), ensure_ascii=False, indent=2))
+    else:
+        for answer in found:
+            print('\n'.join(_lines(answer)))
+        _list_failures(failures)
+
+
+def reembed(args: Namespace) -> None:
+    """Make a gallery of another model from the source files of this one."""
+    embedder = _embedder(args)
+    lost: dict[str, str] = {}
+
+    def embed(entries: Sequence[Entry]) -> list[np.ndarray | None]:
+        paths = [entry_path(str(entry.metadata.get(FOLDER, '.')), entry.file) for entry in entries]
+        found = embedder.embed(paths)
+        lost.update({entries[index].file: reason for index, reason in found.failures.items()})
+        vectors: list[np.ndarray | None] = [None] * len(paths)
+        for source, vector in zip(found.sources, found.vectors, strict=True):
+            vectors[source] = vector
+        return vectors
+
+    with Gallery(args.gallery) as gallery:
+        made, _ = maintenance.reembed(
+            gallery, args.out_dir, embedder.fingerprint, embedder.preprocessing, embedder.dims, embed
+        )
+        with made:
+            print(f'{args.out_dir}: {len(made)} of {len(gallery)} entries')
+    _list_failures(lost)
+
+
+def _sources(args: Namespace) -> list[Source]:
+    """The images that are named, or the asked part of them: every N-th person's."""
+    sources = read_sources(args.images, args.root)
+    if args.part is None:
+        return sources
+    part, slash, parts = args.part.partition('/')
+    if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise InputError(f'--part must be I/N with I from 0 to N - 1, got {args.part}')
+    mine = set(sorted({source.identity for source in sources})[int(part) :: int(parts)])
+    return [source for source in sources if source.identity in mine]
+
+
+def _embedder(args: Namespace) -> FaceEmbedder:
+    finder = face_finder(args.detector, args.policy)
+    embedder: FaceEmbedder = open_network(args, args.model, args.checkpoint, 'embedder', finder)
+    print(embedder.backend, file=sys.stderr)
+    return embedder
+
+
+def _report(gallery: Gallery, done: Enrolled) -> None:
+    for message in done.messages:
+        print(message)
+    _list_failures(done.failures)
+    left = f', {len(done.failures)} left out' if done.failures else ''
+    print(
+        f'{done.added} added, {done.known} known already{left}; {len(gallery)} entries of '
+        f'{len(gallery.identities())} people'
+    )
+
+
+def _list_failures(failures: dict[str, str]) -> None:
+    for file, reason in failures.items():
+        print(f'left out: {file}: {reason}', file=sys.stderr)
+
+
+def _lines(answer: Answer) -> list[str]:
+    if answer.matches:
+        return [
+            answer.probe,
+            *(
+                f'  {place}. {m.identity}  score {m.score:.3f}  distance {m.distance:.3f}  {m.file}'
+                for place, m in enumerate(answer.matches, 1)
+            ),
+        ]
+    near = (
+        f'nearest: {answer.nearest.identity}, score {answer.nearest.score:.3f}' if answer.nearest else 'empty'
+    )
+    return [answer.probe, f'  unknown ({near})']

@@ -1,0 +1,97 @@
+"""The gallery's verbs for the whole of it, such as verify, compact, merge, export and calibrate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.retrieval import Gallery, calibrate, maintenance
+
+
+def stats(args: Namespace) -> None:
+    """Print counts, index and sizes."""
+    with Gallery(args.gallery) as gallery:
+        print(json.dumps({**gallery.stats(), 'calibration': gallery.calibration}, indent=2))
+
+
+def verify(args: Namespace) -> None:
+    """Check a gallery."""
+    with Gallery(args.gallery) as gallery:
+        report = maintenance.verify(gallery)
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    if report.problems:
+        raise DamagedFileError(
+            f'{args.gallery}: {len(report.problems)} problems; repair mends manifest and index'
+        )
+    print(f'{report.entries} entries and {report.indexed} vectors in the index are right')
+
+
+def repair(args: Namespace) -> None:
+    """Make manifest and index anew from the entries."""
+    with maintenance.repair(args.gallery) as gallery:
+        print(f'{len(gallery)} entries, manifest and index made anew')
+
+
+def rebuild(args: Namespace) -> None:
+    """Make the index anew."""
+    with Gallery(args.gallery) as gallery:
+        print(f'index: {gallery.rebuild(args.index)}')
+
+
+def compact(args: Namespace) -> None:
+    """Give the room of removed entries back."""
+    with Gallery(args.gallery) as gallery:
+        before = gallery.stats()['bytes_on_disk']
+        gallery.compact()
+        print(f'{before} bytes before, {gallery.stats()["bytes_on_disk"]} after')
+
+
+def merge(args: Namespace) -> None:
+    """Add other galleries' entries; a gallery that is not there is made."""
+    sources = [Gallery(source) for source in args.sources]
+    if not Path(args.gallery).exists():
+        pins = sources[0].pins
+        Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
+    with Gallery(args.gallery) as gallery:
+        with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
+            counts = maintenance.merge(gallery, sources, bar.update)
+        for source, (seen, new) in zip(args.sources, counts, strict=True):
+            print(f'{source}: {seen} entries, {new} of them new')
+        print(f'{len(gallery)} entries now')
+
+
+def export(args: Namespace) -> None:
+    """Write all entries to a file."""
+    with Gallery(args.gallery) as gallery:
+        print(f'{args.out}: {maintenance.export(gallery, args.out)} entries')
+
+
+def import_file(args: Namespace) -> None:
+    """Add the entries of an exported file; a gallery that is not there is made."""
+    if not Path(args.gallery).exists():
+        pins = maintenance.read_export(args.file)['about']
+        Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
+    with Gallery(args.gallery) as gallery:
+        with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
+            seen, new = maintenance.import_file(gallery, args.file, bar.update)
+        print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
+
+
+def calibrate_threshold(args: Namespace) -> None:
+    """Compute and store the threshold for a wanted rate of false positives."""
+    from mbv1_backbone.face.datasets import read_embeddings
+
+    strangers = read_embeddings(args.strangers)[1] if args.strangers else None
+    with Gallery(args.gallery) as gallery:
+        found = calibrate(gallery, args.fpir, strangers)
+    share = 'nobody has two images' if found.dir is None else f'{found.dir:.4f} of {found.probes} probes'
+    print(
+        f'threshold {found.threshold:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) '
+        f'for FPIR {found.fpir:g}, from {found.strangers} strangers; DIR there: {share}'
+    )

@@ -1,0 +1,95 @@
+"""The end of a command: its exit code, and its last line where it failed.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a defect of this project, with its traceback |
+| 2 | refused: input, output, result out of tolerance, missing package, full disk; one line says why |
+| 130 | interrupted (Ctrl-C) |
+| 141 | the reader of the output has gone (``| head -1``) |
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable
+
+from mbv1_backbone.common.errors import (
+    InputError,
+    Mbv1Error,
+    NoSpaceError,
+    NotInstalledError,
+    is_full,
+    one_line,
+)
+
+DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+# What the machine, not the code, is to blame for.
+_OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Do the work of a command, and say in one line why it failed, where that is no defect of ours.
+
+    With ``MBV1_DEBUG=1`` in the environment the traceback comes before the line.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        work()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say('interrupted')
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            _discard_output()
+            return PIPE_CLOSED
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        if os.environ.get('MBV1_DEBUG', '') not in ('', '0'):
+            traceback.print_exc()
+        _say(f'error: {one_line(refusal)}')
+        return REFUSED
+    return DONE
+
+
+def _refusal(error: Exception) -> Mbv1Error | None:
+    """The error of our family that another one amounts to; None for a defect."""
+    if isinstance(error, Mbv1Error):
+        return error
+    if is_full(error):
+        return NoSpaceError(str(error))
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return InputError(str(error))
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and (error.name or 'mbv1_backbone').split('.')[0] != 'mbv1_backbone'
+    ):
+        return NotInstalledError(f'{error.name} is not installed: pip install "mbv1-backbone[all]"')
+    return None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _reader_has_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads."""
+    try:
+        watch = select.poll()
+        watch.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watch.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _discard_output() -> None:
+    """Let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

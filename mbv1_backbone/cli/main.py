@@ -1,0 +1,123 @@
+"""``mbv1 VERB ...``: one command for all that this project does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from mbv1_backbone.cli import (
+    benchmark,
+    browse,
+    completion,
+    complexity,
+    convert,
+    demo_data,
+    detect,
+    export,
+    faces,
+    gallery,
+    publish,
+    test,
+    train,
+    weights,
+    zoo,
+)
+from mbv1_backbone.cli.deprecated import with_new_names
+from mbv1_backbone.cli.guard import guarded
+from mbv1_backbone.cli.options import Parser
+from mbv1_backbone.common.errors import InputError
+
+# A verb's module has a docstring, whose first line is its help, and `add_arguments(parser)`, which sets
+# `run` to a function of the parsed arguments, or to the name `module:function` of one.
+VERBS = {
+    'train': train,
+    'test': test,
+    'detect': detect,
+    'browse': browse,
+    'export': export,
+    'weights': weights,
+    'faces': faces,
+    'gallery': gallery,
+    'zoo': zoo,
+    'convert': convert,
+    'demo-data': demo_data,
+    'publish': publish,
+    'complexity': complexity,
+    'benchmark': benchmark,
+    'completion': completion,
+}
+EPILOG = """\
+MODEL is a name in the model zoo (mbv1 zoo), a config with its checkpoint after it, or a file that needs none.
+
+exit codes:
+  0    done
+  1    a defect of mbv1-backbone; the traceback is for its issue tracker
+  2    refused: input, output, result out of tolerance, package not installed, disk full; one line says why
+  130  interrupted
+  141  the reader of the output has gone, as after "| head -1"
+
+environment:
+  MBV1_DEBUG=1  show the traceback of a refusal, too
+"""
+
+
+def build_parser() -> Parser:
+    """The parser of the whole command."""
+    parser = Parser(
+        prog='mbv1',
+        description='MobileNetV1: detectors, face embeddings and galleries; train, test, export, search.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(parser=parser)
+    for name, module in VERBS.items():
+        module.add_arguments(parser.add_verb(name, (module.__doc__ or '').splitlines()[0]))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: Those after ``mbv1``; None for those that the process was given.
+
+    Returns:
+        The exit code, as ``guard`` lists them.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return guarded(lambda: _run(given))
+
+
+def _run(given: Sequence[str]) -> None:
+    parser = build_parser()
+    args, extra = parser.parse_known_args(with_new_names(given))
+    if 'run' not in args:
+        raise InputError(f'say what to do; see {args.parser.prog} --help')
+    _place_late(args, extra)
+    run = args.run
+    if isinstance(run, str):
+        module, _, function = run.partition(':')
+        run = getattr(import_module(module), function)
+    run(args)
+
+
+def _place_late(args: argparse.Namespace, extra: Sequence[str]) -> None:
+    """Give arguments that stand after an option to the optional places that argparse had closed by then.
+
+    Raises:
+        InputError: If there is no place left, or an option is not known.
+    """
+    left = list(extra)
+    for action in args.parser.declared:
+        if action.option_strings or not left or any(word.startswith('-') for word in left):
+            continue
+        value = getattr(args, action.dest, None)
+        if action.nargs == '?' and value is None:
+            action(args.parser, args, left.pop(0))
+        elif action.nargs == '*':
+            action(args.parser, args, [*(value or []), *left])
+            left = []
+    if left:
+        raise InputError(f'unrecognized arguments: {" ".join(left)}; see {args.parser.prog} --help')

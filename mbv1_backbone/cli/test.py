@@ -1,0 +1,64 @@
+"""Evaluate a checkpoint on the test data of a config.
+
+mbv1 test configs/detection/ssd_mbv1_coco.py epoch_120.pth
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mbv1_backbone.cli import options
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    parser.set_defaults(run=run)
+    parser.add_argument('model', help='config, or a name in the model zoo')
+    parser.add_argument('checkpoint', nargs='?', help='of the config: file, exported file or name in the zoo')
+    options.add_work_dir(parser, 'folder for logs and metrics (default: work_dirs/CONFIG)')
+    options.add_data_root(parser)
+    options.output_file(
+        parser,
+        ('.json', '.npz'),
+        "write all detections to this .json file, in COCO's form; of faces, embeddings to .npz",
+    )
+    options.output_folder(parser, 'write every image with its annotations and detections there')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score drawn (default .3)')
+    options.add_cfg_options(parser)
+    options.add_launcher(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate."""
+    from mmengine.dist import is_main_process
+
+    from mbv1_backbone import training
+    from mbv1_backbone.cli.networks import cfg_options, config_and_checkpoint
+    from mbv1_backbone.common.errors import InputError
+    from mbv1_backbone.common.outputs import check_output_file, check_output_folder
+
+    config, checkpoint = config_and_checkpoint(args.model, args.checkpoint)
+    cfg = training.load_config(config, cfg_options(args), args.data_root, args.work_dir)
+    faces = cfg.test_evaluator.get('type') == 'FaceMetric'
+    if args.out:
+        check_output_file(args.out, ['.npz' if faces else '.json'], '--out')
+    if args.out_dir and faces:
+        raise InputError('--out-dir draws detections; for faces there is mbv1 faces evaluate --out-dir')
+    check_output_folder(cfg.work_dir, name='--work-dir')
+    training.require_data(cfg, 'test_dataloader')
+    if args.out_dir:
+        hook = dict(type='DrawDetectionsHook', out_dir=args.out_dir, score_thr=args.score_thr)
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    if args.out and faces:
+        cfg.test_evaluator.out_file = args.out
+    elif args.out:
+        cfg.test_evaluator.outfile_prefix = args.out.removesuffix('.json')
+    training.evaluate(cfg, checkpoint, args.launcher)
+    if not is_main_process():
+        return
+    if args.out and not faces:
+        Path(f'{args.out.removesuffix(".json")}.bbox.json').replace(args.out)
+    for name, path in (('embeddings' if faces else 'detections', args.out), ('pictures', args.out_dir)):
+        if path:
+            print(f'{name}: {path}')

@@ -1,0 +1,59 @@
+"""Train a model.
+
+mbv1 train configs/detection/ssd_mbv1_coco.py --data-root data/coco
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mbv1_backbone.cli import options
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    parser.set_defaults(run=run)
+    parser.add_argument('config', help='config, or a name in the model zoo: its config')
+    options.add_work_dir(parser, 'folder for logs, curves and checkpoints (default: work_dirs/CONFIG)')
+    options.add_data_root(parser)
+    parser.add_argument(
+        '--pretrained',
+        help='weights for the backbone, a file or timm://NAME, keras://NAME, ...; padding, activation and '
+        'preprocessing follow them',
+    )
+    parser.add_argument(
+        '--amp',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='mixed precision: bfloat16, on the CPU too (default: on CPUs that multiply in it)',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from a checkpoint; without a value, from the newest in the work folder',
+    )
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the batch')
+    options.add_cfg_options(parser)
+    options.add_launcher(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train."""
+    from mbv1_backbone import training
+    from mbv1_backbone.cli.networks import cfg_options
+    from mbv1_backbone.common.outputs import check_output_folder
+    from mbv1_backbone.weights.zoo import find_any_config
+
+    cfg = training.load_config(find_any_config(args.config), cfg_options(args), args.data_root, args.work_dir)
+    check_output_folder(cfg.work_dir, name='--work-dir')
+    if args.pretrained:
+        training.use_pretrained(cfg, args.pretrained)
+    training.require_data(cfg, 'train_dataloader', 'val_dataloader')
+    if training.bfloat16_is_default() if args.amp is None else args.amp:
+        training.use_bfloat16(cfg)
+    if args.auto_scale_lr:
+        training.scale_learning_rate(cfg)
+    if args.resume:
+        training.resume_from(cfg, args.resume)
+    training.train(cfg, args.launcher)

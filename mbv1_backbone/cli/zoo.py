@@ -1,0 +1,119 @@
+"""The model zoo: models with their figures, and the configs.
+
+mbv1 zoo
+mbv1 zoo configs
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mbv1_backbone.cli import options
+
+MODEL_COLUMNS = ('name', 'task', 'trained on', 'mult-adds', 'params', 'figures')
+CONFIG_COLUMNS = ('config', 'network', 'width', 'input', 'data', 'in the zoo')
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    parser.set_defaults(run=run)
+    _add_markdown(parser)
+    _add_markdown(parser.add_verb('configs', 'The configs that come with the project.', run_configs))
+
+
+def run(args: argparse.Namespace) -> None:
+    """List models."""
+    print(table(MODEL_COLUMNS, model_rows(), args.markdown))
+
+
+def run_configs(args: argparse.Namespace) -> None:
+    """List configs."""
+    print(table(CONFIG_COLUMNS, config_rows(), args.markdown))
+
+
+def model_rows() -> list[tuple[str, ...]]:
+    """A row a model, as ``model_zoo/metafile.yml`` has it.
+
+    Raises:
+        InputError: If the installation lacks the zoo.
+    """
+    from mbv1_backbone.weights.zoo import zoo_models
+
+    rows: list[tuple[str, ...]] = []
+    for name, model in zoo_models().items():
+        about, figures = model['Metadata'], []
+        for result in model['Results']:
+            values = ', '.join(f'{metric} {value:g}' for metric, value in result['Metrics'].items())
+            figures.append(f'{values} ({result["Dataset"]})')
+        rows.append(
+            (
+                name,
+                model['Results'][0]['Task'],
+                about['Training Data'],
+                f'{about["FLOPs"] / 1e6:.3g} M',
+                f'{about["Parameters"] / 1e6:.3g} M',
+                '; '.join(figures),
+            )
+        )
+    return rows
+
+
+def config_rows() -> list[tuple[str, ...]]:
+    """A row a config.
+
+    Raises:
+        InputError: If the installation lacks them.
+    """
+    from mbv1_backbone.common.resources import config_names, resource_folder
+    from mbv1_backbone.weights.zoo import config_of, zoo_models
+
+    trained: dict[Path, list[str]] = {}
+    for name in zoo_models():
+        trained.setdefault(config_of(name), []).append(name)
+    folder = resource_folder('configs')
+    return [_config_row(folder / name, folder, trained.get(folder / name, [])) for name in config_names()]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
+    """Rows below the names of their columns: aligned, or as Markdown."""
+    if markdown:
+        lines = [columns, ['---'] * len(columns), *rows]
+        return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in (columns, *rows)
+    )
+
+
+def _config_row(path: Path, root: Path, trained: Sequence[str]) -> tuple[str, ...]:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(str(path), import_custom_modules=False)
+    data = cfg.train_dataloader.dataset
+    while 'dataset' in data:
+        data = data.dataset
+    return (
+        path.relative_to(root).as_posix(),
+        cfg.model.type.rpartition('.')[2],
+        f'{cfg.model.backbone.get("widen_factor", 1.0):g}',
+        _input_size(cfg),
+        str(data.get('data_root', '')).rstrip('/'),
+        ', '.join(trained),
+    )
+
+
+def _input_size(cfg: Any) -> str:
+    """Of the images that the network is fed, in pixels."""
+    size = cfg.model.data_preprocessor.get('input_size')
+    if size is None:
+        steps = cfg.test_dataloader.dataset.pipeline
+        size = next((step.scale for step in steps if step.type.endswith('Resize')), '')
+    return ' x '.join(map(str, size)) if isinstance(size, (tuple, list)) else str(size)
+
+
+def _add_markdown(parser: options.Parser) -> None:
+    parser.add_argument('--markdown', action='store_true', help='print a table in Markdown')

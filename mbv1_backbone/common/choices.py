@@ -1,0 +1,12 @@
+"""Names that a user chooses by, apart from the code that knows them: help needs no torch."""
+
+from __future__ import annotations
+
+BACKENDS = ('auto', 'openvino', 'onnxruntime', 'torch')
+COMPUTED_IN = ('auto', 'fp32', 'bf16')
+EXPORT_FORMATS = ('onnx', 'openvino')
+EXPORT_PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+MODES = ('latency', 'throughput')
+PARTS = ('whole', 'backbone')
+FACE_POLICIES = ('largest', 'all', 'reject')

@@ -1,0 +1,120 @@
+"""Exit codes, and the one line of a refusal."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from mbv1_backbone.cli.guard import guarded
+from mbv1_backbone.common.errors import (
+    DamagedFileError,
+    InputError,
+    LockedError,
+    NoSpaceError,
+    NotInstalledError,
+)
+
+
+def failing(error):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize('kind', [InputError, DamagedFileError, LockedError, NoSpaceError, NotInstalledError])
+def test_a_refusal_is_one_line_and_exit_code_2(kind, capsys):
+    assert guarded(failing(kind('--num must be\n at least 1, got 0'))) == 2
+    assert capsys.readouterr().err == 'error: --num must be at least 1, got 0\n'
+
+
+@pytest.mark.parametrize(
+    ('error', 'line'),
+    [
+        (OSError(errno.ENOSPC, 'No space left on device', 'x'), "[Errno 28] No space left on device: 'x'"),
+        (PermissionError(errno.EACCES, 'Permission denied', 'x'), "[Errno 13] Permission denied: 'x'"),
+        (
+            ModuleNotFoundError("No module named 'openvino'", name='openvino'),
+            'openvino is not installed: pip install "mbv1-backbone[all]"',
+        ),
+    ],
+)
+def test_what_the_machine_is_to_blame_for_is_one_line(error, line, capsys):
+    assert guarded(failing(error)) == 2
+    assert capsys.readouterr().err == f'error: {line}\n'
+
+
+def test_an_error_from_a_worker_is_its_last_line(capsys):
+    message = (
+        'Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
+        '  File "x.py", line 1\nmbv1_backbone.common.errors.InputError: image a.jpg: is broken'
+    )
+    assert guarded(failing(InputError(message))) == 2
+    assert capsys.readouterr().err == 'error: image a.jpg: is broken\n'
+
+
+@pytest.mark.parametrize(
+    'error',
+    [ZeroDivisionError(), TypeError(), FileNotFoundError(errno.ENOENT, 'x'), ImportError('cannot import')],
+)
+def test_a_defect_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        guarded(failing(error))
+
+
+def test_a_missing_module_of_ours_is_a_defect():
+    with pytest.raises(ModuleNotFoundError):
+        guarded(failing(ModuleNotFoundError('no', name='mbv1_backbone.nothing')))
+
+
+def test_success_and_interruption(capsys):
+    assert guarded(lambda: None) == 0
+    assert guarded(failing(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_debugging_shows_the_traceback_of_a_refusal(monkeypatch, capsys):
+    monkeypatch.setenv('MBV1_DEBUG', '1')
+    assert guarded(failing(InputError('no'))) == 2
+    said = capsys.readouterr().err
+    assert 'Traceback' in said
+    assert said.endswith('error: no\n')
+
+
+CODE = """
+import sys
+from mbv1_backbone.cli.guard import guarded
+def work():
+    {work}
+sys.exit(guarded(work))
+"""
+
+
+def test_a_reader_that_goes_away_ends_it_quietly():
+    work = 'for i in range(100000): print(i)'
+    done = subprocess.run(
+        [
+            'bash',
+            '-c',
+            '"$0" -c "$1" | head -1; exit ${PIPESTATUS[0]}',
+            sys.executable,
+            CODE.format(work=work),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (141, '0\n', '')
+
+
+def test_a_full_disk_behind_standard_output_is_one_line():
+    done = subprocess.run(
+        ['bash', '-c', '"$0" -c "$1" > /dev/full', sys.executable, CODE.format(work='print(1)')],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: [Errno 28] No space left on device')
+    assert 'Traceback' not in done.stderr
