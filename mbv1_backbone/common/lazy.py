@@ -7,6 +7,8 @@ from typing import Any
 
 import lazy_loader
 
+from mbv1_backbone.common.errors import NotInstalledError
+
 # What to install for a module that is not there, where pip has another name for it.
 _DISTRIBUTIONS = {
     'PIL': 'pillow',
@@ -29,7 +31,7 @@ def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
 
     Returns:
         ``__getattr__``, ``__dir__`` and ``__all__`` for the package. ``__getattr__`` raises an
-        ``ImportError`` that says what to install where a name needs a library that is not there.
+        ``NotInstalledError`` that says what to install where a name needs a library that is not there.
     """
     load, names, public = lazy_loader.attach_stub(package, file)
 
@@ -42,6 +44,6 @@ def public_names(package: str, file: str) -> tuple[Callable[[str], Any], Callabl
                 raise
             install = _DISTRIBUTIONS.get(missing, missing)
             message = f'{package}.{name} needs {missing}: pip install {install}'
-            raise ImportError(message, name=error.name) from error
+            raise NotInstalledError(message, name=error.name) from error
 
     return get, names, public
