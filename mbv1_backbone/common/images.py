@@ -218,7 +218,7 @@ def _deep_gray(image: Image.Image, name: str) -> Image.Image:
 
 def _deep_colours(rgb: Image.Image, content: bytes, name: str) -> Image.Image:
     """The picture, of which Pillow keeps the upper byte of 16 bits, from all of them where that is dark."""
-    if max(high for _, high in rgb.getextrema()) >= 64:  # uses more than 14 of the 16 bits
+    if np.asarray(rgb).max() >= 64:  # uses more than 14 of the 16 bits
         return rgb
     import cv2
 

@@ -12,8 +12,8 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS
-from torch import nn
 
 from mbv1_backbone.common.errors import user_errors
 from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
@@ -60,7 +60,7 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
 
 
 @torch.no_grad()
-def matched_anchors(model: nn.Module, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def matched_anchors(model: BaseModel, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The anchors that a sample's boxes are matched to: (N, 4) in pixels of the input, and N labels.
 
     Taken from the first head with anchors: a one-stage detector's own, or a two-stage one's proposals.

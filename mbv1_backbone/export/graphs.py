@@ -35,6 +35,10 @@ class Normalise(nn.Module):
         divisor: Height and width are padded, with zeros after normalising, to multiples of this.
     """
 
+    scale: Tensor
+    shift: Tensor
+    luma: Tensor
+
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], gray: bool = False, divisor: int = 1
     ) -> None:

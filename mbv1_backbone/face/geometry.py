@@ -37,7 +37,8 @@ def similarity(
         degrees: Counter-clockwise, about the middle.
     """
     factor = scale * target / source
-    matrix = cv2.getRotationMatrix2D((source / 2 - 0.5, source / 2 - 0.5), degrees, factor)
+    middle = (source / 2 - 0.5, source / 2 - 0.5)
+    matrix = np.array(cv2.getRotationMatrix2D(middle, degrees, factor), np.float64)
     matrix[:, 2] += target / 2 - source / 2 + target * np.asarray(shift)
     return matrix
 

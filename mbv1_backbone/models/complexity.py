@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
@@ -65,7 +66,7 @@ def count_layers(model: nn.Module, run: Callable[[], Any]) -> list[LayerCost]:
     return costs
 
 
-def count_detector(model: nn.Module, height: int, width: int, regions: int = REGIONS) -> list[LayerCost]:
+def count_detector(model: BaseModel, height: int, width: int, regions: int = REGIONS) -> list[LayerCost]:
     """Count an mmdet detector on one image, a two-stage one with ``regions`` proposals."""
     from mmengine.structures import InstanceData
 
@@ -83,7 +84,7 @@ def count_detector(model: nn.Module, height: int, width: int, regions: int = REG
     return count_layers(model, run)
 
 
-def count_embedder(model: nn.Module) -> list[LayerCost]:
+def count_embedder(model: BaseModel) -> list[LayerCost]:
     """Count a face network, of embeddings or attributes, on one image of the size that it was made for."""
     size = model.data_preprocessor.input_size
     return count_layers(model, lambda: model(torch.zeros(1, 3, size, size)))

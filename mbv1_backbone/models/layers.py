@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 PADDINGS = ('symmetric', 'same')
@@ -213,9 +214,10 @@ def folded(model: Model) -> Model:
         conv, norm = getattr(unit, 'conv', None), getattr(unit, 'bn', None)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm) and norm.track_running_stats:
             unit.conv, unit.bn = fuse_conv_bn_eval(conv, norm), nn.Identity()
-        if isinstance(unit, ConvUnit) and hasattr(unit.act, 'inplace'):
-            unit.act.inplace = True
-    return model.to(memory_format=torch.channels_last)
+        act: Any = unit.act if isinstance(unit, ConvUnit) else None
+        if hasattr(act, 'inplace'):
+            act.inplace = True
+    return convert_conv2d_weight_memory_format(model, torch.channels_last)
 
 
 @contextmanager
@@ -224,7 +226,10 @@ def keep_batch_statistics(module: nn.Module) -> Iterator[None]:
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     saved = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros_like(norm.num_batches_tracked)
+        norm.momentum, norm.num_batches_tracked = (
+            0.0,
+            torch.zeros_like(norm.get_buffer('num_batches_tracked')),
+        )
     try:
         yield
     finally:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
 
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.chatter import pycocotools_logged
@@ -70,7 +72,8 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     if Path(checkpoint).suffix in SUFFIXES:
         runner.model = ExportedModel(open_session(checkpoint))
     else:
-        load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
+        model: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        load_weights(model, checkpoint)
         if launcher == 'none':
             runner.model = folded(runner.model)
     with pycocotools_logged(summary=False):
