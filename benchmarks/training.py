@@ -92,7 +92,7 @@ def _steps(runner: Any, batches: list[list[Any]], rounds: int) -> Stopwatch:
             with watch.stage('preprocess'):
                 data = model.data_preprocessor(batch, True)
             with optimizer.optim_context(model), watch.stage('forward and loss'):
-                losses = model._run_forward(data, mode='loss')
+                losses = model(**data, mode='loss')
             loss, _ = model.parse_losses(losses)
             with watch.stage('backward'):
                 optimizer.backward(loss)

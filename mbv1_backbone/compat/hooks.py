@@ -44,7 +44,7 @@ def _load_our_schemes(module: ModuleType) -> None:
 
 
 def load_from_mbv1(filename: str, map_location: Any = None, logger: Any = None) -> dict[str, Any]:
-    """mmengine's loader for our schemes; mmengine logs what is after ``load_from_`` in its name."""
+    """Load weights of our schemes, for mmengine, which logs what is after ``load_from_`` in its name."""
     loaded: dict[str, Any] = import_module('mbv1_backbone.weights.sources').load_checkpoint(filename)
     return loaded
 

@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 from torchvision.utils import draw_bounding_boxes
+from typing_extensions import override
 
 from mbv1_backbone.common.images import read_image
 
@@ -117,6 +118,7 @@ class DrawDetectionsHook(Hook):
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
 
+    @override
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:

@@ -162,10 +162,11 @@ class MobileSSDHead(AnchorHead):
         self, cls_scores: list[Tensor], bbox_preds: list[Tensor], *args: Any, **kwargs: Any
     ) -> list:
         """Detections of each image, as mmdet's heads give them; the background logit is dropped."""
-        foreground = [self._without_background(scores) for scores in cls_scores]
+        foreground = [self.without_background(scores) for scores in cls_scores]
         return super().predict_by_feat(foreground, bbox_preds, *args, **kwargs)
 
-    def _without_background(self, scores: Tensor) -> Tensor:
+    def without_background(self, scores: Tensor) -> Tensor:
+        """Logits of a level (N, A * logits, H, W) without the background's: (N, A * classes, H, W)."""
         batch, _, height, width = scores.shape
         per_box = scores.reshape(batch, -1, self.num_logits, height, width)
         return per_box[:, :, : self.num_classes].reshape(batch, -1, height, width)

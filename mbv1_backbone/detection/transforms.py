@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import MinIoURandomCrop
 from mmdet.structures.bbox import autocast_box_type, get_box_tensor
 from mmengine.registry import TRANSFORMS
+from typing_extensions import override
 
 from mbv1_backbone.common.images import read_image
 
@@ -37,6 +38,7 @@ class LoadImage(BaseTransform):
         self._left = int(cache_mb * 1e6)
         self._kept: dict[str, np.ndarray] = {}
 
+    @override
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         path = str(results['img_path'])
         image = self._kept.get(path)
@@ -64,6 +66,7 @@ class FastMinIoURandomCrop(MinIoURandomCrop):
         bbox_clip_border: Clip boxes to the crop.
     """
 
+    @override
     @autocast_box_type()
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         height, width = results['img'].shape[:2]

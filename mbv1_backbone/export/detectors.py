@@ -136,8 +136,8 @@ class Places(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Of each level boxes (N, A, 4) and scores (N, A, classes)."""
         logits, encoded = self.head(maps)[:2]
-        if hasattr(self.head, '_without_background'):
-            logits = [self.head._without_background(level) for level in logits]
+        if hasattr(self.head, 'without_background'):
+            logits = [self.head.without_background(level) for level in logits]
         boxes = []
         for level, deltas in enumerate(encoded):
             flat = deltas.permute(0, 2, 3, 1).reshape(deltas.shape[0], -1, 4)

@@ -19,6 +19,7 @@ from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.datasets import locate, read_archive
@@ -179,6 +180,7 @@ class CelebA(AttributeDataset):
         self.partition_file = partition_file
         super().__init__(ann_file=ann_file, **{'data_prefix': dict(img='img_align_celeba'), **kwargs})
 
+    @override
     def read_annotations(self) -> tuple[list[str], list[str], np.ndarray]:
         lines = _lines(self.ann_file)
         partition = dict(line.split() for line in _lines(Path(self.data_root, self.partition_file)))
@@ -194,6 +196,7 @@ class CelebA(AttributeDataset):
         files = [row[0] for row, chosen in zip(rows, mine, strict=True) if chosen]
         return files, names, (values[mine] > 0).astype(np.float32)
 
+    @override
     def path_of(self, folder: Path, file: str) -> Path:
         return folder / file
 
@@ -207,6 +210,7 @@ class AttributeMetric(BaseMetric):
 
     default_prefix = 'attributes'
 
+    @override
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
             scores, values = (
@@ -214,6 +218,7 @@ class AttributeMetric(BaseMetric):
             )
             self.results.append((scores, values))
 
+    @override
     def compute_metrics(self, results: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         scores, values = (np.array(column) for column in zip(*results, strict=True))
         return dict(mAP=mean_average_precision(scores, values > 0.5, ~np.isnan(values)))

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 
 class _Loss(nn.Module):
@@ -56,6 +57,7 @@ class SemiHardTripletLoss(_Loss):
         self.miner = TripletMarginMiner(margin, type_of_triplets='semihard', distance=distance)
         self.triplets = TripletMarginLoss(margin, distance=distance)
 
+    @override
     def forward(self, embeddings: Tensor, samples: Sequence[BaseDataElement]) -> Tensor:
         labels = labels_of(samples, embeddings)
         return self.weight * self.triplets(embeddings, labels, self.miner(embeddings, labels))
@@ -165,6 +167,7 @@ class DistillationLoss(_Loss):
     def __init__(self, weight: float = 1.0, embedding_dims: int = 0) -> None:
         super().__init__(weight)
 
+    @override
     def forward(self, embeddings: Tensor, samples: Sequence[BaseDataElement]) -> Tensor:
         if not all('teacher' in sample for sample in samples):
             raise ValueError(

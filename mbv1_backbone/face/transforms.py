@@ -33,10 +33,12 @@ class LoadFace:
         self.gray = gray
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``img``, uint8 (size, size, 3) in B, G, R."""
         results['img'] = self.load(results['img_path'])
         return results
 
     def load(self, path: str) -> np.ndarray:
+        """An image file as uint8 (size, size, 3) in B, G, R."""
         image = fit_square(read_image(path), self.size)
         if self.gray:
             image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, axis=2)
@@ -66,6 +68,7 @@ class BlendFaces(LoadFace):
         self.share = share
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Blend ``img`` with the image at ``partner_path``, or leave it as it is."""
         if np.random.random() < self.prob:
             share = np.random.uniform(*self.share)
             other = self.load(results['partner_path'])
@@ -86,6 +89,7 @@ class FlipFace:
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Mirror ``img``, or leave it as it is."""
         if np.random.random() < self.prob:
             results['img'] = np.ascontiguousarray(results['img'][:, ::-1])
         return results
@@ -111,6 +115,7 @@ class MoveFace:
         self.degrees = degrees
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Move ``img``; it becomes (size, size, 3)."""
         scale = np.exp(np.random.uniform(*np.log(self.scale)))
         right, down = np.random.uniform(-self.shift, self.shift, 2)
         degrees = np.random.uniform(-self.degrees, self.degrees)
@@ -137,6 +142,7 @@ class LightFace:
         self.blur = blur
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change ``img``, uint8 (S, S, 3)."""
         gain, gamma = np.exp(np.random.uniform(-self.contrast, self.contrast, 2))
         offset = np.random.uniform(-self.brightness, self.brightness)
         values = np.linspace(0, 1, 256) ** gamma
@@ -156,6 +162,7 @@ class PackFace:
     """Make ``inputs``, uint8 (3, S, S), and ``data_samples`` with the file's name and what was said of it."""
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """What the model's data preprocessor collates."""
         sample = BaseDataElement(metainfo=dict(file=results['file'], identity=results.get('identity')))
         for name in _PACKED:
             if name in results:

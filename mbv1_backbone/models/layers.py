@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from typing_extensions import override
 
 PADDINGS = ('symmetric', 'same')
 Model = TypeVar('Model', bound=nn.Module)
@@ -63,6 +64,7 @@ class Conv2dSame(nn.Conv2d):
     Input (N, C, H, W), output (N, C', ceil(H / stride), ceil(W / stride)).
     """
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         (top, bottom), (left, right) = (
             same_padding(int(size), kernel, stride, dilation)
@@ -85,6 +87,7 @@ class SteadyBN(nn.BatchNorm2d):
     is no variance, and PyTorch's batch norm raises.
     """
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
@@ -173,6 +176,7 @@ class ConvUnit(nn.Module):
         self.bn = build_norm(norm_cfg, out_channels)
         self.act = build_activation(act_cfg)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.bn(self.conv(x)))
 
@@ -185,6 +189,7 @@ class SeparableUnit(nn.Module):
         self.depthwise = ConvUnit(in_channels, in_channels, 3, stride, groups=in_channels, **unit)
         self.pointwise = ConvUnit(in_channels, out_channels, 1, **unit)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(x))
 

@@ -17,6 +17,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
+from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
@@ -73,14 +74,17 @@ class SafeCheckpointHook(CheckpointHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, backend_args=dict(backend='mbv1_atomic'), **kwargs)
 
+    @override
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         for leftover in Path(runner.work_dir).glob('.*.pth.*.tmp'):
             leftover.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Add the model's recipe; of mmengine's message hub, whose log buffers are Python objects, keep what
-        resuming needs."""
+        """Add the model's recipe, and leave out what a file without Python objects cannot hold.
+
+        Of mmengine's message hub, whose log buffers are Python objects, what resuming needs is kept.
+        """
         model = getattr(runner.model, 'module', runner.model)
         if recipe := recipe_of(model, f'run: {runner.experiment_name}'):
             checkpoint['meta']['recipe'] = _plain_recipe(recipe)

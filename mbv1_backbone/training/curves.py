@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from typing_extensions import override
 
 Series = dict[str, list[tuple[int, float]]]
 
@@ -23,10 +24,12 @@ class CurvesHook(Hook):
 
     priority = 'VERY_LOW'
 
+    @override
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if runner.rank == 0:
             draw_curves(runner.work_dir)
 
+    @override
     def after_train(self, runner: Runner) -> None:
         self.after_val_epoch(runner)
 

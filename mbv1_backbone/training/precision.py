@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mbv1_backbone.common.cpu import bf16_is_fast
 
@@ -28,6 +29,7 @@ class BFloat16OptimWrapper(OptimWrapper):
         super().__init__(*args, **kwargs)
         self._guarded: nn.Module | None = None
 
+    @override
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         if self._guarded is not model:

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from tqdm import tqdm
+from typing_extensions import override
 
 from mbv1_backbone.training.curves import headline
 
@@ -100,6 +101,7 @@ class ProgressHook(Hook):
         self._wants_bar = sys.stderr.isatty() if bar is None else bar
         self._clock = clock
 
+    @override
     def before_train(self, runner: Runner) -> None:
         self._quiet = runner.rank > 0
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -115,6 +117,7 @@ class ProgressHook(Hook):
             mininterval=0.5,
         )
 
+    @override
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
@@ -132,10 +135,12 @@ class ProgressHook(Hook):
             epoch = f'epoch {runner.epoch + 1}/{runner.max_epochs}  ' if self._by_epoch else ''
             self._say(f'{epoch}step {done}/{runner.max_iters}  {self._state(runner, left)}')
 
+    @override
     def before_val_epoch(self, runner: Runner) -> None:
         self._time.validation_begins()
         self._bar.set_description_str('validating: ')
 
+    @override
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._time.validation_done()
         self._bar.set_description_str('')
@@ -143,6 +148,7 @@ class ProgressHook(Hook):
             where = f'epoch {runner.epoch}' if self._by_epoch else f'step {runner.iter}'
             self._say(f'{where}: ' + ', '.join(f'{name} {metrics[name]:.3f}' for name in headline(metrics)))
 
+    @override
     def after_train(self, runner: Runner) -> None:
         self._bar.close()
         if not self._quiet:

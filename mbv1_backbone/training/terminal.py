@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from tqdm import tqdm
+from typing_extensions import override
 
 from mbv1_backbone.compat.chatter import is_chatter
 
@@ -26,6 +27,7 @@ class TerminalHandler(logging.StreamHandler):
         if self.asked > logging.DEBUG:
             self.setLevel(max(self.asked, logging.WARNING))
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         if not is_chatter(record):
             tqdm.write(self.format(record))
@@ -34,6 +36,7 @@ class TerminalHandler(logging.StreamHandler):
 class QuietRunner(Runner):
     """mmengine's runner, of whose log only warnings and errors reach the terminal until ``open_terminal``."""
 
+    @override
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         logger.handlers = [

@@ -88,7 +88,7 @@ def litert_runtime(paths: Sequence[str | os.PathLike[str]]) -> Runtime:
 
 def _logits(interpreter) -> np.ndarray:  # type: ignore[no-untyped-def]
     """The input of the final softmax, else the output, as real numbers."""
-    last = interpreter._get_ops_details()[-1]
+    last = interpreter._get_ops_details()[-1]  # noqa: SLF001  (LiteRT lists its operators nowhere else)
     index = last['inputs'][0] if last['op_name'] == 'SOFTMAX' else last['outputs'][0]
     details = next(d for d in interpreter.get_tensor_details() if d['index'] == index)
     scale, zero_point = details['quantization']

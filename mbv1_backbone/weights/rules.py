@@ -55,11 +55,11 @@ def as_linear(kernel: np.ndarray) -> np.ndarray:
 
 
 class Rule(NamedTuple):
-    """Where the tensors go whose whole name matches ``source``.
+    r"""Where the tensors go whose whole name matches ``source``.
 
     Attributes:
         source: Regular expression for the source's name.
-        target: Our name, with ``\\1`` for groups or computed from the match; None: left out on purpose.
+        target: Our name, with ``\1`` for groups or computed from the match; None: left out on purpose.
         convert: The source's layout to ours.
     """
 

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS, METRICS
 from mmengine.runner import Runner
+from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
@@ -68,11 +69,13 @@ class FaceMetric(BaseMetric):
         named = [table.values() for table in (self.gallery, self.probes, self.unknown) if table]
         return self.pairs.people().union(*named)
 
+    @override
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         self.results += [
             (sample['file'], sample['embedding'].float().cpu().numpy()) for sample in data_samples
         ]
 
+    @override
     def compute_metrics(self, results: list[tuple[str, np.ndarray]]) -> dict[str, float]:
         table = dict(results)  # several processes may have filled up with the same images
         embeddings = Embeddings(list(table), np.array(list(table.values())))
@@ -91,6 +94,7 @@ class FaceMetric(BaseMetric):
 class DisjointPeopleHook(Hook):
     """Stops a run whose training set has a person of the validation set, its pairs, gallery or probes."""
 
+    @override
     def before_train(self, runner: Runner) -> None:
         training = set(runner.train_dataloader.dataset.identities)
         loop = runner.val_loop
