@@ -33,7 +33,7 @@ $(DEMO)/done: $(CONFIG) | $(READY) data/demo/annotations/val.json
 	@touch $@
 
 demo: $(DEMO)/done
-	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_40.pth --work-dir $(DEMO) --show-dir $(DEMO)/pictures
+	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_40.pth --work-dir $(DEMO) --out-dir $(DEMO)/pictures
 	@echo
 	@echo 'Loss and mAP:                           $(DEMO)/curves.png'
 	@echo 'Annotated (left) and detected (right):  $(DEMO)/pictures/'

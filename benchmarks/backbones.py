@@ -15,7 +15,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from tqdm import tqdm
 
-from benchmarks.timing import seconds
+from benchmarks.timing import best_precision, seconds
 from mbv1_backbone.common.prefetch import map_concurrently
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.loading import in_torch
@@ -41,11 +41,22 @@ THEIRS = (
     'mmdet MobileNetV2',
 )
 SIDE = 224
-PRECISIONS = dict(fp32=torch.float32, bf16=torch.bfloat16)
+_DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
 _BATCHES = 4  # in a job, so that runtimes that work on several at once can show it
 _GEMM = 2048  # side of the matrices that measure the limit
 
 Run = Callable[[np.ndarray], object]
+
+
+def precisions() -> tuple[str, ...]:
+    """That are measured: without ``bf16`` where it is emulated, which takes minutes and says nothing."""
+    return ('fp32', 'bf16') if best_precision() == 'bf16' else ('fp32',)
+
+
+def candidates() -> tuple[str, ...]:
+    """All that are measured on this processor."""
+    left_out = {'fp32', 'bf16'}.difference(precisions())
+    return tuple(name for name in (*OURS, *THEIRS) if name.rpartition(' ')[2] not in left_out)
 
 
 def measure(batch_sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
@@ -58,15 +69,15 @@ def measure(batch_sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for precision in ('fp32', 'int8'):
             _export(Path(folder) / f'{precision}.onnx', 1.0, precision)
-        found['memory_mib'] = {name: _memory(name, Path(folder)) for name in tqdm((*OURS, *THEIRS))}
+        found['memory_mib'] = {name: _memory(name, Path(folder)) for name in tqdm(candidates())}
         for batch in batch_sizes:
             images = np.random.default_rng(0).integers(0, 256, (batch, SIDE, SIDE, 3), dtype=np.uint8)
             mode = 'latency' if batch == 1 else 'throughput'
-            jobs = {f'GEMM {kind}': gemm(dtype) for kind, dtype in PRECISIONS.items()}
-            for name in (*OURS, *THEIRS):
+            jobs = {f'GEMM {kind}': gemm(kind) for kind in precisions()}
+            for name in candidates():
                 jobs[name] = partial(_through, *candidate(name, Path(folder), mode), [images] * _BATCHES)
             times = seconds(jobs, rounds)
-            for kind in PRECISIONS:
+            for kind in precisions():
                 rate = _GEMM**3 / times.pop(f'GEMM {kind}')
                 found['limit_ms'][f'{kind}, batch {batch}'] = 1000 * found['mult_adds'] / rate
             each = 1000 / (batch * _BATCHES)
@@ -77,10 +88,11 @@ def measure(batch_sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
 def grid(widths: tuple[float, ...], sides: tuple[int, ...], batch: int, rounds: int) -> dict[str, Any]:
     """Milliseconds an image over width and resolution, the plane of the paper's Tables 6 and 7.
 
-    On the fastest backend, with the limit of the arithmetic: mult-adds a second of a large matrix product.
+    On the fastest backend, with the limit of the arithmetic: mult-adds a second of a large matrix product at
+    the processor's precision.
     """
     with tempfile.TemporaryDirectory() as folder:
-        jobs: dict[str, Callable[[], object]] = dict(gemm=gemm(torch.bfloat16))
+        jobs: dict[str, Callable[[], object]] = dict(gemm=gemm(best_precision()))
         for width in widths:
             _export(Path(folder) / f'{width}.onnx', width)
             session = open_session(Path(folder) / f'{width}.onnx', mode='throughput')
@@ -109,9 +121,9 @@ def mult_adds(width: float, side: int) -> int:
     return sum(layer.mult_adds for layer in count_layers(net, lambda: net(torch.zeros(1, 3, side, side))))
 
 
-def gemm(dtype: torch.dtype) -> Callable[[], object]:
+def gemm(precision: str) -> Callable[[], object]:
     """A large matrix product: what the processor can do at that precision."""
-    a, b = (torch.randn(_GEMM, _GEMM).to(dtype) for _ in range(2))
+    a, b = (torch.randn(_GEMM, _GEMM).to(_DTYPES[precision]) for _ in range(2))
     return lambda: a @ b
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import charts, gallery
-from benchmarks.timing import machine
+from benchmarks.timing import best_precision, machine
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
 from mbv1_backbone.common.images import find_images
@@ -26,15 +26,16 @@ def backbones(args: Namespace) -> None:
 
     spec = _machine(*_RUNTIMES, 'timm', 'torchvision', 'mmdet')
     found = measure((1, 8), args.rounds)
+    best = best_precision()
     for batch, times in found['milliseconds'].items():
-        limit = found['limit_ms'][f'bf16, {batch}']
-        print(f'\n{batch}: milliseconds an image; the limit of the arithmetic at bf16 is {limit:.2f}')
+        limit = found['limit_ms'][f'{best}, {batch}']
+        print(f'\n{batch}: milliseconds an image; the limit of the arithmetic at {best} is {limit:.2f}')
         print(f'{"":34}{"ms":>8}{"timm / this":>13}{"this / limit":>14}{"MiB":>7}')
         for name, time in times.items():
             memory = found['memory_mib'][name]
             print(f'{name:34}{time:8.2f}{times[_EAGER] / time:12.1f}x{time / limit:13.1f}x{memory:7.0f}')
     _write(args, 'backbones', dict(machine=spec, result=found))
-    limits = {batch: found['limit_ms'][f'bf16, {batch}'] for batch in found['milliseconds']}
+    limits = {batch: found['limit_ms'][f'{best}, {batch}'] for batch in found['milliseconds']}
     title = 'Backbones at 224 pixels'
     path = Path(args.out_dir) / 'backbones.png'
     print(charts.bars(found['milliseconds'], 'milliseconds an image', title, path, limits))
@@ -112,17 +113,19 @@ def galleries(args: Namespace) -> None:
 
 def shards(args: Namespace) -> None:
     """One gallery against several that answer as one."""
+    spec = _machine('faiss-cpu')
     done = gallery.measure_shards(args.entries, Path(args.out_dir) / 'gallery', args.rounds, args.shards)
     built = ', '.join(f'{seconds:.1f}' for seconds in done['build_s'])
     print(f'{args.entries} entries; parts built in {built} s, merged into one in {done["merge_s"]:.1f} s')
     _print_searches(done['search'])
-    _write(args, 'shards', dict(machine=machine('faiss-cpu'), result=done))
+    _write(args, 'shards', dict(machine=spec, result=done))
 
 
 def training(args: Namespace) -> None:
     """A training step by stage."""
     from benchmarks.training import measure
     from mbv1_backbone import training as engine
+    from mbv1_backbone.training.precision import precision_of, slow_precision
 
     work_dir = str(Path(args.out_dir) / 'training')
     cfg = engine.load_config(find_any_config(args.config), data_root=args.data_root, work_dir=work_dir)
@@ -131,9 +134,11 @@ def training(args: Namespace) -> None:
     if amp:
         engine.use_bfloat16(cfg)
     spec = _machine('torch', 'mmengine')
+    if warning := slow_precision(cfg):
+        print(warning)
     found = measure(cfg, args.rounds)
     count = found['batch_size']
-    print(f'\n{args.config}, {"bfloat16" if amp else "float32"}, batches of {count}: milliseconds an image')
+    print(f'\n{args.config}, {precision_of(cfg)}, batches of {count}: milliseconds an image')
     for name, time in found['data'].items():
         print(f'  data, {name:32}{time:8.2f}')
     for name, time in found['step'].items():

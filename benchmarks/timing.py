@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mbv1_backbone.common.cpu import bf16_is_fast, cpu_flags
+
 _REST = 0.1  # seconds between jobs, in which the threads of the last one stop spinning
 
 
@@ -34,10 +36,16 @@ def seconds(jobs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[s
 
 
 def machine(*packages: str) -> dict[str, str | int]:
-    """Processor, cores, Python and versions of packages: what figures are figures of."""
-    found: dict[str, str | int] = dict(processor=_processor(), cores=os.cpu_count() or 0)
+    """Processor, its precision, cores, Python and versions of packages: what figures are figures of."""
+    found: dict[str, str | int] = dict(processor=_processor(), precision=best_precision())
+    found['cores'] = os.cpu_count() or 0
     found['python'] = platform.python_version()
     return found | {name: version(name) for name in packages}
+
+
+def best_precision() -> str:
+    """The fastest precision of floats here: ``bf16`` where the processor multiplies in it, else ``fp32``."""
+    return 'bf16' if bf16_is_fast() else 'fp32'
 
 
 def _processor() -> str:
@@ -46,6 +54,5 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    flags = next((line.split() for line in lines if line.startswith('flags')), [])
-    kinds = [name for name in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16') if name in flags]
+    kinds = [name for name in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16') if name in cpu_flags()]
     return f'{names[0] if names else platform.machine()} ({", ".join(kinds)})'

@@ -109,7 +109,7 @@ def scale_learning_rate(cfg: Config) -> None:
 
 
 def _summary(runner: Runner) -> str:
-    """What is trained, how long, and where the log is: two lines."""
+    """What is trained, how long, and where the log is: a line each."""
     loop, loader = runner.train_loop, runner.train_dataloader
     images = f'{len(loader.dataset)} training images'
     if runner.val_loop is not None:
@@ -118,8 +118,9 @@ def _summary(runner: Runner) -> str:
     length = (
         f'{loop.max_epochs} epochs, ' * by_epoch + f'{loop.max_iters} steps of {loader.batch_size} images'
     )
+    start = f'goes on from {runner.cfg.load_from}\n' if runner.cfg.get('resume') else ''
     return (
-        f'{runner.experiment_name}: {images}; {length}; {precision_of(runner.cfg)}\n'
+        f'{start}{runner.experiment_name}: {images}; {length}; {precision_of(runner.cfg)}\n'
         f'log, with the whole config: {runner.logger.log_file}'
     )
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import charts
-from benchmarks.backbones import THEIRS, candidate, grid, mult_adds
+from benchmarks import backbones, charts
+from benchmarks.backbones import THEIRS, candidate, candidates, grid, mult_adds, precisions
 from benchmarks.detectors import CONFIGS, GOOGLES, OURS, _ours
+from benchmarks.timing import machine
 from benchmarks.training import Stopwatch
 
 
@@ -41,6 +42,15 @@ def test_the_plane_has_a_cell_for_every_width_and_resolution(tmp_path):
     json.dumps(found)
     with Image.open(charts.plane(found, 'Plane', tmp_path / 'plane.png')) as picture:
         assert min(picture.size) > 300
+
+
+@pytest.mark.parametrize(('fast', 'left_out'), [('1', set()), ('0', {'torch bf16', 'openvino bf16'})])
+def test_bfloat16_is_measured_only_where_the_processor_multiplies_in_it(fast, left_out, monkeypatch):
+    monkeypatch.setenv('MBV1_CPU_BF16', fast)
+    assert set(backbones.OURS) - set(candidates()) == {f'ours, {name}' for name in left_out}
+    assert set(THEIRS) < set(candidates())
+    assert precisions() == (('fp32', 'bf16') if fast == '1' else ('fp32',))
+    assert machine()['precision'] == precisions()[-1]
 
 
 def test_bars_are_drawn(tmp_path):

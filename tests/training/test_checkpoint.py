@@ -83,7 +83,7 @@ def train_command(config, demo_data, work_dir, epochs=4):
             '--cfg-options',
             'default_hooks.checkpoint.max_keep_ckpts=1',
         ),
-        f'train_cfg.max_epochs={epochs}',
+        *(f'train_cfg.max_epochs={epochs}', 'log_level=DEBUG'),  # all of the log on the terminal
     ]
 
 
