@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.outputs import check_output_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if not (ROOT / 'benchmarks' / 'commands.py').is_file():
         raise InputError('the benchmarks come with a clone of the project, not with the installed package')
+    check_output_folder(args.out_dir, name='--out-dir')
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     getattr(import_module('benchmarks.commands'), args.benchmark)(args)

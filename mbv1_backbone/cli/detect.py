@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.errors import InputError
     from mbv1_backbone.common.files import write_json
     from mbv1_backbone.common.images import find_images
+    from mbv1_backbone.common.outputs import check_output_folder
     from mbv1_backbone.common.prefetch import prefetch
     from mbv1_backbone.detection.drawing import draw_boxes, picture_names, save_png
     from mbv1_backbone.inference.detector import image_ids
@@ -60,10 +61,11 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f'{args.model}: give {"its checkpoint and " if follows else ""}images after it')
     checkpoint, patterns = (args.images[0] if follows else None), args.images[follows:]
     paths = find_images(patterns)
+    names = picture_names(paths)
+    check_output_folder(args.out_dir, () if args.no_pictures else names, name='--out-dir')
     detector = open_network(args, args.model, checkpoint, 'detector')
     print(detector.backend)
     out, results, unread = Path(args.out_dir), [], []
-    names = picture_names(paths)
 
     def seen() -> Iterator[tuple[str, np.ndarray, Detections]]:
         stream = detector.stream(paths, args.batch_size)

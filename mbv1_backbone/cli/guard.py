@@ -16,7 +16,8 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mbv1_backbone.common.errors import (
     InputError,
@@ -32,10 +33,15 @@ DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 _OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
-def guarded(work: Callable[[], None]) -> int:
+def guarded(work: Callable[[], None], given: Sequence[str] = ()) -> int:
     """Do the work of a command, and say in one line why it failed, where that is no defect of ours.
 
     With ``MBV1_DEBUG=1`` in the environment the traceback comes before the line.
+
+    Args:
+        work: What is done.
+        given: Arguments of the command: what the system says about a file that they name, or about one in a
+            folder that they name, is the user's to mend.
 
     Returns:
         The exit code.
@@ -50,7 +56,7 @@ def guarded(work: Callable[[], None]) -> int:
         if isinstance(error, BrokenPipeError) and _reader_has_gone():
             _discard_output()
             return PIPE_CLOSED
-        refusal = _refusal(error)
+        refusal = _refusal(error, given)
         if refusal is None:
             raise
         if os.environ.get('MBV1_DEBUG', '') not in ('', '0'):
@@ -60,13 +66,13 @@ def guarded(work: Callable[[], None]) -> int:
     return DONE
 
 
-def _refusal(error: Exception) -> Mbv1Error | None:
+def _refusal(error: Exception, given: Sequence[str]) -> Mbv1Error | None:
     """The error of our family that another one amounts to; None for a defect."""
     if isinstance(error, Mbv1Error):
         return error
     if is_full(error):
         return NoSpaceError(str(error))
-    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+    if isinstance(error, OSError) and (error.errno in _OF_THE_MACHINE or _is_given(error.filename, given)):
         return InputError(str(error))
     if (
         isinstance(error, ModuleNotFoundError)
@@ -74,6 +80,14 @@ def _refusal(error: Exception) -> Mbv1Error | None:
     ):
         return NotInstalledError(f'{error.name} is not installed: pip install "mbv1-backbone[all]"')
     return None
+
+
+def _is_given(file: object, given: Sequence[str]) -> bool:
+    """Whether a file is one that the arguments name, or lies in a folder of theirs."""
+    if not isinstance(file, (str, os.PathLike)):
+        return False
+    names = [name for word in given for name in (word, word.partition('=')[2]) if name]
+    return any(Path(file).absolute().is_relative_to(Path(name).absolute()) for name in names)
 
 
 def _say(line: str) -> None:

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, as ``guard`` lists them.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded(lambda: _run(given))
+    return guarded(lambda: _run(given), given)
 
 
 def _run(given: Sequence[str]) -> None:

@@ -33,10 +33,7 @@ def check_output_file(
     if suffixes and path.suffix not in suffixes:
         raise InputError(f'{name} must end in {" or ".join(suffixes)}, got {path}')
     with _system_errors(f'{name} {path}'):
-        if path.is_dir():
-            raise InputError(f'{name} {path}: is a folder, not a file')
-        if path.exists() and not path.is_file():
-            raise InputError(f'{name} {path}: is not a regular file')
+        _check_place(path, f'{name} {path}')
         _check_folder(path.parent, f'{name} {path}')
     return path
 
@@ -69,9 +66,9 @@ def check_output_folder(
         if empty and path.is_dir() and any(path.iterdir()):
             raise InputError(f'{name} {path}: is not an empty folder')
         for file in files:
-            check_output_file(path / file, name=name)
-            # what is written into folders of it
-            _check_folder((path / file).parent, f'{name} {path / file}')
+            _check_place(path / file, f'{name} {path / file}')
+        for folder in {(path / file).parent for file in files} - {path}:
+            _check_folder(folder, f'{name} {folder}')
     return path
 
 
@@ -84,6 +81,14 @@ def _system_errors(subject: str) -> Iterator[None]:
     except OSError as error:
         kind = NoSpaceError if is_full(error) else InputError
         raise kind(f'{subject}: {error.strerror or error}') from error
+
+
+def _check_place(path: Path, subject: str) -> None:
+    """A file is written to a place where there is nothing, or a file."""
+    if path.is_dir():
+        raise InputError(f'{subject}: is a folder, not a file')
+    if path.exists() and not path.is_file():
+        raise InputError(f'{subject}: is not a regular file')
 
 
 def _check_folder(folder: Path, subject: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Gallery, calibrate, maintenance
 
 
@@ -54,8 +55,11 @@ def compact(args: Namespace) -> None:
 
 def merge(args: Namespace) -> None:
     """Add other galleries' entries; a gallery that is not there is made."""
+    new = not Path(args.gallery).exists()
+    if new:
+        check_output_folder(args.gallery, name='gallery')
     sources = [Gallery(source) for source in args.sources]
-    if not Path(args.gallery).exists():
+    if new:
         pins = sources[0].pins
         Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
@@ -75,6 +79,7 @@ def export(args: Namespace) -> None:
 def import_file(args: Namespace) -> None:
     """Add the entries of an exported file; a gallery that is not there is made."""
     if not Path(args.gallery).exists():
+        check_output_folder(args.gallery, name='gallery')
         pins = maintenance.read_export(args.file)['about']
         Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
