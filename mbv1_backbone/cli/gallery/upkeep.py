@@ -55,11 +55,11 @@ def compact(args: Namespace) -> None:
 
 def merge(args: Namespace) -> None:
     """Add other galleries' entries; a gallery that is not there is made."""
-    new = not Path(args.gallery).exists()
-    if new:
+    missing = not Path(args.gallery).exists()
+    if missing:
         check_output_folder(args.gallery, name='gallery')
     sources = [Gallery(source) for source in args.sources]
-    if new:
+    if missing:
         pins = sources[0].pins
         Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
