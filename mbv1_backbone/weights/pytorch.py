@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -192,7 +193,14 @@ LAYOUTS: tuple[Layout, ...] = (
         recipe={},
     ),
 )
+_LEGACY = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 _WRAPPERS = re.compile(r'^(?:module\.|backbone\.|state_dict\.|base_net\.(?=model\.))+')
+
+
+def is_pth(path: str | os.PathLike[str]) -> bool:
+    """Whether PyTorch wrote the file: a zip archive, or a pickle of versions before 1.6."""
+    with open(path, 'rb') as file:
+        return _LEGACY in file.read(16) or zipfile.is_zipfile(path)
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:

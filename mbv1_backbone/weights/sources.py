@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.compat.hooks import SCHEMES
 from mbv1_backbone.weights.cache import fetch
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
-from mbv1_backbone.weights.pytorch import from_state_dict, read_state_dict
+from mbv1_backbone.weights.pytorch import from_state_dict, is_pth, read_state_dict
 from mbv1_backbone.weights.slim import is_checkpoint, read_slim
 from mbv1_backbone.weights.store import Weights, read_safetensors, read_weights
 from mbv1_backbone.weights.tflite import read_tflite
@@ -50,13 +49,12 @@ def import_weights(*sources: str | os.PathLike[str]) -> Weights:
         return read_tflite(paths)
     if is_hdf5(path):
         return read_keras(path)
-    if zipfile.is_zipfile(path):
+    if is_pth(path):
         return from_state_dict(read_state_dict(path), str(path))
     if path.suffix == '.safetensors':
         return read_weights(path) or from_state_dict(read_safetensors(path)[0], str(path))
     raise InputError(
-        f'{path}: not a known kind of weights: TFLite, Keras .h5, TensorFlow checkpoint, .safetensors, '
-        '.pth written by PyTorch 1.6 or newer'
+        f'{path}: not a known kind of weights: TFLite, Keras .h5, TensorFlow checkpoint, .safetensors, .pth'
     )
 
 

@@ -1,7 +1,8 @@
-"""The model zoo: what this project has trained, by name, in ``model_zoo/``."""
+"""The model zoo by name: what this project has trained, in ``model_zoo/``, and weights of other projects."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import yaml
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.resources import find_config, resource_folder
+from mbv1_backbone.weights.external import external_models, import_external
+
+__all__ = ['config_of', 'find_checkpoint', 'get', 'zoo_folder', 'zoo_models']
 
 
 def zoo_folder() -> Path:
@@ -23,8 +27,35 @@ def zoo_models() -> dict[str, dict[str, Any]]:
     return {model['Name']: model for model in yaml.safe_load(metafile.read_text())['Models']}
 
 
+def get(name: str) -> Path:
+    """The weights of a model of the zoo, as a file of this project's.
+
+    Another project's are fetched from where they were released, held to their hash, imported and kept in the
+    cache; the second call needs no network.
+
+    Args:
+        name: Of ``model_zoo/metafile.yml`` or ``model_zoo/external.yml``.
+
+    Raises:
+        InputError: If the zoo has no such model, or its files cannot be had or read.
+
+    Example:
+        >>> get('facenet_mbv1_1.0-160_distill').name
+        'facenet_mbv1_1.0-160_distill.safetensors'
+    """
+    models = zoo_models()
+    if name in models:
+        return zoo_folder() / models[name]['Weights']
+    others = external_models()
+    if name in others:
+        return import_external(others[name])
+    near = difflib.get_close_matches(name, [*models, *others], n=1)
+    guess = f'; did you mean {near[0]}?' if near else ''
+    raise InputError(f'{name}: no such model in the zoo ({", ".join([*models, *others])}){guess}')
+
+
 def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
-    """The file of a checkpoint, given by its path or by its name in the zoo.
+    """The file of a checkpoint, given by its path or by its name in the zoo; see ``get``.
 
     Raises:
         InputError: If it is neither; the message lists the zoo's names.
@@ -32,31 +63,20 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
     path = Path(checkpoint)
     if path.is_file():
         return path
-    models = zoo_models()
-    if os.fspath(checkpoint) in models:
-        return zoo_folder() / models[os.fspath(checkpoint)]['Weights']
-    raise InputError(
-        f'checkpoint {checkpoint}: no such file, and no such model in the zoo ({", ".join(models)})'
-    )
+    name = os.fspath(checkpoint)
+    models, others = zoo_models(), external_models()
+    if name in models or name in others:
+        return get(name)
+    names = ', '.join([*models, *others])
+    raise InputError(f'checkpoint {checkpoint}: no such file, and no such model in the zoo ({names})')
 
 
-def config_of(name: str) -> Path:
-    """The config that a model of the zoo was trained with.
+def config_of(name: str | os.PathLike[str]) -> Path | None:
+    """The config that a model of the zoo was trained with, or is built by; None where it has none.
 
-    Raises:
-        InputError: If the zoo has no such model.
+    Args:
+        name: Of the zoo; anything else has no config.
     """
-    models = zoo_models()
-    if name not in models:
-        raise InputError(f'{name}: no such model in the zoo ({", ".join(models)})')
-    return find_config(resource_folder('configs').parent / models[name]['Config'])
-
-
-def find_any_config(config: str | os.PathLike[str]) -> Path:
-    """The config of a model of the zoo, or any other that ``find_config`` finds.
-
-    Raises:
-        InputError: If there is none.
-    """
-    name = os.fspath(config)
-    return config_of(name) if name in zoo_models() else find_config(name)
+    key, others = os.fspath(name), external_models()
+    entry = others[key].entry if key in others else zoo_models().get(key, {})
+    return find_config(resource_folder('configs').parent / entry['Config']) if 'Config' in entry else None

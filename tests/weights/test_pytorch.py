@@ -116,3 +116,10 @@ def test_a_pickle_with_code_is_not_loaded(tmp_path):
     torch.save({'model': nn.Linear(1, 1)}, tmp_path / 'x.pth')
     with pytest.raises(InputError, match='cannot be loaded safely'):
         import_weights(tmp_path / 'x.pth')
+
+
+def test_files_of_torch_before_1_6_are_read(tmp_path):
+    state = timm.create_model('mobilenetv1_100', num_classes=2).state_dict()
+    torch.save(state, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    weights = import_weights(tmp_path / 'old.pth')
+    assert torch.equal(weights.state['rows.0.conv.weight'], state['conv_stem.weight'])

@@ -14,7 +14,7 @@ from mbv1_backbone.face.evaluation.protocols import Embeddings, evaluate_pairs, 
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.training import load_weights
 from mbv1_backbone.weights import import_weights, read_weights
-from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_folder, zoo_models
+from mbv1_backbone.weights.zoo import config_of, find_checkpoint, get, zoo_folder, zoo_models
 
 NAMES = list(zoo_models())
 
@@ -31,6 +31,7 @@ def test_the_zoo_is_where_the_index_says():
 def test_a_model_has_its_card_config_and_fingerprint(name):
     model = zoo_models()[name]
     path = find_checkpoint(name)
+    assert path == get(name)
     assert config_of(name) == ROOT / model['Config']
     weights = read_weights(path)
     card = (path.parent / 'README.md').read_text()

@@ -1,0 +1,69 @@
+"""Pre-trained weights of other projects by name: fetched, held to their hash, imported and cached."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mbv1_backbone.common.resources import resource_folder
+from mbv1_backbone.weights.cache import Released, cache_folder, fetch
+
+__all__ = ['External', 'external_models', 'import_external']
+
+
+@dataclass(frozen=True)
+class External:
+    """A model of ``model_zoo/external.yml``.
+
+    Attributes:
+        name: ``PUBLISHER/NAME``.
+        entry: What the file says, in the words of ``metafile.yml``: ``License``, ``Metadata``, ``Results``,
+            ``Source``, and ``Config`` of a detector.
+        files: To fetch; several follow each other in one network.
+    """
+
+    name: str
+    entry: dict[str, Any]
+    files: tuple[Released, ...]
+
+    @classmethod
+    def from_entry(cls, entry: dict[str, Any]) -> External:
+        """A model, as the file describes it."""
+        files = []
+        for file in entry['Files']:
+            source = entry['Source'] | file
+            url = file.get('URL') or 'https://raw.githubusercontent.com/{Repository}/{Commit}/{Path}'.format(
+                **source
+            )
+            base = url.partition('?')[0].rpartition('/')[2]
+            files.append(Released(url, f'{entry["Name"]}/{base}', file['SHA-256'], file.get('Size')))
+        return cls(entry['Name'], entry, tuple(files))
+
+
+def external_models() -> dict[str, External]:
+    """Other projects' models by name."""
+    text = (resource_folder('model_zoo') / 'external.yml').read_text()
+    return {entry['Name']: External.from_entry(entry) for entry in yaml.safe_load(text)['Models']}
+
+
+def import_external(model: External) -> Path:
+    """The weights as ours, in the cache; fetched and imported where they are not there yet.
+
+    Raises:
+        InputError: If a file cannot be had, is another than was released, or cannot be read; see ``fetch``.
+    """
+    from mbv1_backbone import __version__
+    from mbv1_backbone.weights.sources import import_weights
+    from mbv1_backbone.weights.store import write_weights
+
+    paths = [fetch(file.url, file.name, file.sha256, file.size) for file in model.files]
+    hashes = [path.with_name(f'{path.name}.sha256').read_text().strip() for path in paths]
+    key = hashlib.sha256(' '.join([__version__, *hashes]).encode()).hexdigest()[:12]
+    imported = cache_folder() / model.name / f'imported-{key}.safetensors'
+    if not imported.is_file():
+        write_weights(import_weights(*paths), imported)
+    return imported
