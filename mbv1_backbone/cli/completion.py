@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> None:
     import shtab
 
     from mbv1_backbone.cli.main import build_parser
-    from mbv1_backbone.weights.zoo import zoo_models
+    from mbv1_backbone.weights.zoo import zoo_names
 
-    names = ' '.join(shlex.quote(name) for name in zoo_models())
+    names = ' '.join(shlex.quote(name) for name in zoo_names())
     models = dict(
         bash='_mbv1_models', zsh=f'_alternative "models:model:({names})" "files:file:_files"', tcsh='f'
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.weights.zoo import find_any_config, zoo_models
+from mbv1_backbone.weights.zoo import config_of, find_any_config, zoo_names
 
 
 def cfg_options(args: Namespace) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def cfg_options(args: Namespace) -> dict[str, Any]:
 
 def is_config(model: str) -> bool:
     """Whether a checkpoint must follow: a config's file or name, and no name in the zoo."""
-    if model in zoo_models():
+    if model in zoo_names():
         return False
     if Path(model).suffix == '.py':
         return True
@@ -49,7 +49,7 @@ def config_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str]
         InputError: If the model is neither, or a config has no checkpoint.
     """
     config = str(find_any_config(model))
-    if model in zoo_models():
+    if model in zoo_names():
         return config, checkpoint or model
     if checkpoint is None:
         raise InputError(f'config {model}: needs a checkpoint after it')
@@ -58,7 +58,7 @@ def config_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str]
 
 def source_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str | None]:
     """The same for ``load`` and ``find_source``, which take files that need no config, too."""
-    if model in zoo_models() or is_config(model):
+    if config_of(model) is not None or is_config(model):
         return config_and_checkpoint(model, checkpoint)
     return model, checkpoint
 

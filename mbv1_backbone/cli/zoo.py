@@ -1,6 +1,7 @@
-"""The model zoo: models with their figures, and the configs.
+"""The model zoo: models with their figures, those of other projects too, and the configs.
 
 mbv1 zoo
+mbv1 zoo get timm/mobilenetv1_100
 mbv1 zoo configs
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 from mbv1_backbone.cli import options
 
-MODEL_COLUMNS = ('name', 'task', 'trained on', 'mult-adds', 'params', 'figures')
+MODEL_COLUMNS = ('name', 'task', 'trained on', 'mult-adds', 'params', 'figures', 'licence')
 CONFIG_COLUMNS = ('config', 'network', 'width', 'input', 'data', 'in the zoo')
 
 
@@ -21,6 +22,9 @@ def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""
     parser.set_defaults(run=run)
     _add_markdown(parser)
+    get = parser.add_verb('get', 'Fetch, check and import a model; print the file.', run_get)
+    get.add_argument('model', help='a name in the model zoo')
+    options.output_file(get, ('.safetensors',), 'copy the weights to this file')
     _add_markdown(parser.add_verb('configs', 'The configs that come with the project.', run_configs))
 
 
@@ -29,21 +33,40 @@ def run(args: argparse.Namespace) -> None:
     print(table(MODEL_COLUMNS, model_rows(), args.markdown))
 
 
+def run_get(args: argparse.Namespace) -> None:
+    """Fetch one."""
+    from mbv1_backbone.common.files import write_atomically
+    from mbv1_backbone.weights.external import external_models
+    from mbv1_backbone.weights.zoo import get
+
+    path = get(args.model)
+    model = external_models().get(args.model)
+    if model is not None:
+        source = model.entry['Source']
+        print(f'source:  {source["Repository"]} at {source["Commit"][:12]}, {source["Path"]}')
+        print(f'licence: {model.entry["Metadata"]["License"]}')
+    if args.out:
+        write_atomically(args.out, path.read_bytes())
+    print(args.out or path)
+
+
 def run_configs(args: argparse.Namespace) -> None:
     """List configs."""
     print(table(CONFIG_COLUMNS, config_rows(), args.markdown))
 
 
 def model_rows() -> list[tuple[str, ...]]:
-    """A row a model, as ``model_zoo/metafile.yml`` has it.
+    """A row a model, as ``model_zoo/metafile.yml`` and ``external.yml`` have it.
 
     Raises:
         InputError: If the installation lacks the zoo.
     """
+    from mbv1_backbone.weights.external import external_models
     from mbv1_backbone.weights.zoo import zoo_models
 
     rows: list[tuple[str, ...]] = []
-    for name, model in zoo_models().items():
+    others = {name: model.entry for name, model in external_models().items()}
+    for name, model in (zoo_models() | others).items():
         about, figures = model['Metadata'], []
         for result in model['Results']:
             values = ', '.join(f'{metric} {value:g}' for metric, value in result['Metrics'].items())
@@ -56,6 +79,7 @@ def model_rows() -> list[tuple[str, ...]]:
                 f'{about["FLOPs"] / 1e6:.3g} M',
                 f'{about["Parameters"] / 1e6:.3g} M',
                 '; '.join(figures),
+                about['License'],
             )
         )
     return rows
@@ -68,11 +92,12 @@ def config_rows() -> list[tuple[str, ...]]:
         InputError: If the installation lacks them.
     """
     from mbv1_backbone.common.resources import config_names, resource_folder
-    from mbv1_backbone.weights.zoo import config_of, zoo_models
+    from mbv1_backbone.weights.zoo import config_of, zoo_names
 
     trained: dict[Path, list[str]] = {}
-    for name in zoo_models():
-        trained.setdefault(config_of(name), []).append(name)
+    for name in zoo_names():
+        if (path := config_of(name)) is not None:
+            trained.setdefault(path, []).append(name)
     folder = resource_folder('configs')
     return [_config_row(folder / name, folder, trained.get(folder / name, [])) for name in config_names()]
 

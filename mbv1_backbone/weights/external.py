@@ -21,8 +21,7 @@ class External:
 
     Attributes:
         name: ``PUBLISHER/NAME``.
-        entry: What the file says, in the words of ``metafile.yml``: ``License``, ``Metadata``, ``Results``,
-            ``Source``, and ``Config`` of a detector.
+        entry: What the file says, in the words of ``metafile.yml``, and ``Source``.
         files: To fetch; several follow each other in one network.
     """
 

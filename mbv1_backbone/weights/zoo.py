@@ -13,7 +13,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.resources import find_config, resource_folder
 from mbv1_backbone.weights.external import external_models, import_external
 
-__all__ = ['config_of', 'find_checkpoint', 'get', 'zoo_folder', 'zoo_models']
+__all__ = ['config_of', 'find_any_config', 'find_checkpoint', 'get', 'zoo_folder', 'zoo_models', 'zoo_names']
 
 
 def zoo_folder() -> Path:
@@ -25,6 +25,11 @@ def zoo_models() -> dict[str, dict[str, Any]]:
     """Entries of ``model_zoo/metafile.yml`` by name."""
     metafile = zoo_folder() / 'metafile.yml'
     return {model['Name']: model for model in yaml.safe_load(metafile.read_text())['Models']}
+
+
+def zoo_names() -> list[str]:
+    """All names: this project's models, then those of other projects."""
+    return [*zoo_models(), *external_models()]
 
 
 def get(name: str) -> Path:
@@ -80,3 +85,18 @@ def config_of(name: str | os.PathLike[str]) -> Path | None:
     key, others = os.fspath(name), external_models()
     entry = others[key].entry if key in others else zoo_models().get(key, {})
     return find_config(resource_folder('configs').parent / entry['Config']) if 'Config' in entry else None
+
+
+def find_any_config(config: str | os.PathLike[str]) -> Path:
+    """The config of a model of the zoo, or any other that ``find_config`` finds.
+
+    Raises:
+        InputError: If there is none.
+    """
+    name = os.fspath(config)
+    if name not in zoo_names():
+        return find_config(name)
+    path = config_of(name)
+    if path is None:
+        raise InputError(f'{name}: weights that no config of the zoo belongs to')
+    return path

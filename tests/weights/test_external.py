@@ -56,7 +56,7 @@ def test_an_entry_says_where_from_what_and_under_which_licence(name):
     assert re.fullmatch(r'[\w.-]+/[\w.-]+', source['Repository'])
     assert re.fullmatch('[0-9a-f]{40}', source['Commit'])
     assert source['Path']
-    assert entry['License'] in ('Apache-2.0', 'MIT')
+    assert entry['Metadata']['License'] in ('Apache-2.0', 'MIT')
     assert entry['Checked']
     assert entry['Results'][0].keys() == {'Task', 'Dataset', 'Metrics'}
     assert all(0 < value <= 1 for value in entry['Results'][0]['Metrics'].values())

@@ -1,0 +1,44 @@
+"""``mbv1 zoo``: the list, and models of other projects from a mirror."""
+
+import shutil
+
+import pytest
+
+from mbv1_backbone.cli.main import main
+from mbv1_backbone.weights import import_weights, read_weights
+from mbv1_backbone.weights.external import external_models
+from mbv1_backbone.weights.zoo import find_any_config, zoo_names
+
+NAME = 'google/mobilenet_v1_0.25_128'
+
+
+def test_every_model_is_listed_with_its_licence(capsys):
+    assert main(['zoo']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == zoo_names()
+    row = next(line for line in lines if line.startswith(NAME))
+    assert row.endswith('Apache-2.0')
+    assert all(part in row for part in ('Image Classification', 'ImageNet', '13.6 M', 'top-1 0.45'))
+
+
+def test_a_model_is_fetched_from_a_mirror(capsys, shared, tmp_path, monkeypatch):
+    monkeypatch.setenv('MBV1_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setenv('MBV1_MIRROR', str(tmp_path / 'mirror'))
+    source = shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite'
+    place = tmp_path / 'mirror' / external_models()[NAME].files[0].name
+    assert main(['zoo', 'get', NAME]) == 2
+    assert f'{place} cannot be downloaded (no such file)' in capsys.readouterr().err
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(source, place)
+    assert main(['zoo', 'get', NAME, '--out', str(tmp_path / 'w.safetensors')]) == 0
+    printed = capsys.readouterr().out
+    assert 'google-coral/test_data' in printed
+    assert 'Apache-2.0' in printed
+    assert read_weights(tmp_path / 'w.safetensors').fingerprint == import_weights(source).fingerprint
+
+
+def test_a_name_without_a_config_says_so(capsys):
+    assert main(['zoo', 'get', 'google/nothing']) == 2
+    assert 'no such model in the zoo' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='weights that no config of the zoo belongs to'):
+        find_any_config(NAME)
