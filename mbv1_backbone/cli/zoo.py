@@ -30,7 +30,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """List models."""
-    print(table(MODEL_COLUMNS, model_rows(), args.markdown))
+    print(model_table(args.markdown))
 
 
 def run_get(args: argparse.Namespace) -> None:
@@ -53,6 +53,14 @@ def run_get(args: argparse.Namespace) -> None:
 def run_configs(args: argparse.Namespace) -> None:
     """List configs."""
     print(table(CONFIG_COLUMNS, config_rows(), args.markdown))
+
+
+def model_table(markdown: bool = False) -> str:
+    """The models of the zoo; in Markdown with links to their cards, as the README has it."""
+    rows = model_rows()
+    if markdown:
+        rows = [(f'[`{name}`](model_zoo/{name}/README.md)', *rest) for name, *rest in rows]
+    return table(MODEL_COLUMNS, rows, markdown)
 
 
 def model_rows() -> list[tuple[str, ...]]:

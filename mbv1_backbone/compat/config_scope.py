@@ -3,7 +3,8 @@
 mmengine knows OpenMMLab's own packages by a fixed table and refuses all others ("does not support to load
 .. config", https://github.com/open-mmlab/mmengine/issues/1410), finds files only where pip says that a
 package lies, which is not where an editable install has them, and builds what such a base holds in the
-package's own registry, which we do not have: ours is mmengine's root.
+package's own registry, which we do not have: ours is mmengine's root. To find another package's config it
+reads all of that package's metafiles (mmdet's take a second); here once a name.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ def extend(config: Any) -> None:
     if hasattr(original, '__wrapped__'):
         return
 
+    # the file does not matter for another package's; mmengine reads all of its metafiles for each base
+    external = functools.cache(lambda cfg_path: original(cfg_path, ''))
+
     @functools.wraps(original)
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
         if cfg_path.startswith(SCOPE):
             return str(find_config(cfg_path)), None
-        return original(cfg_path, filename)
+        return external(cfg_path) if '::' in cfg_path else original(cfg_path, filename)
 
     config._get_cfg_path = staticmethod(get_cfg_path)
