@@ -19,7 +19,7 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.inference.detector import Detections, Detector
 
@@ -49,7 +49,8 @@ def compare_detectors(
         The file's own runtime (at most 10 detections an image), ours capped at 10, and ours as it is.
 
     Raises:
-        InputError: If a file cannot be read, or TensorFlow Lite's interpreter is not installed.
+        InputError: If a file cannot be read.
+        NotInstalledError: If TensorFlow Lite's interpreter is not installed.
     """
     truth = _quietly(COCO, ann_file)
     theirs, ours = [], []
@@ -111,7 +112,9 @@ class TFLiteDetector:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise InputError("needs TensorFlow Lite's interpreter: pip install '.[weights]'") from error
+            raise NotInstalledError(
+                "needs TensorFlow Lite's interpreter: pip install 'mbv1-backbone[weights]'"
+            ) from error
         self._interpreter = Interpreter(os.fspath(path), num_threads=os.cpu_count())
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from torch import nn
 from typing_extensions import override
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
 from mbv1_backbone.weights.store import read_safetensors, read_weights
@@ -193,10 +193,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        reason = (
-            'it holds more than tensors and plain values'
-            if 'weights_only' in str(error).lower()
-            else 'it is damaged'
-        )
-        raise InputError(f'checkpoint {path}: cannot be loaded safely, {reason}') from error
+        if 'weights_only' in str(error).lower():
+            reason = 'it holds more than tensors and plain values'
+            raise InputError(f'checkpoint {path}: cannot be loaded safely, {reason}') from error
+        raise DamagedFileError(f'checkpoint {path}: cannot be loaded safely, it is damaged') from error
     return content.get('state_dict', content), content.get('meta', {})

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_hwcm, from_hwio
 from mbv1_backbone.weights.store import Weights
@@ -80,7 +80,9 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         import h5py
     except ImportError as error:
-        raise InputError("reading Keras files needs the package h5py: pip install '.[weights]'") from error
+        raise NotInstalledError(
+            "reading Keras files needs the package h5py: pip install 'mbv1-backbone[weights]'"
+        ) from error
     tensors: dict[str, np.ndarray] = {}
 
     def keep(name: str, item: object) -> None:
@@ -91,5 +93,5 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with h5py.File(path, 'r') as file:
             file.visititems(keep)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f'{path}: damaged HDF5 file: {error}') from error
+        raise DamagedFileError(f'{path}: damaged HDF5 file: {error}') from error
     return {name: values for name, values in tensors.items() if not name.startswith('top_level')}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.weights.recalibrate import build_network, normalise
 from mbv1_backbone.weights.store import Weights
 
@@ -55,12 +55,14 @@ def litert_runtime(paths: Sequence[str | os.PathLike[str]]) -> Runtime:
     Gives what goes into the softmax, dequantised.
 
     Raises:
-        InputError: If the interpreter is not installed.
+        NotInstalledError: If the interpreter is not installed.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
-        raise InputError("needs TensorFlow Lite's interpreter: pip install '.[weights]'") from error
+        raise NotInstalledError(
+            "needs TensorFlow Lite's interpreter: pip install 'mbv1-backbone[weights]'"
+        ) from error
     stages = []
     for path in paths:
         interpreter = Interpreter(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Rule, as_linear
 from mbv1_backbone.weights.store import Weights
@@ -212,8 +212,10 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        reason = 'more than tensors and plain values' if 'weights_only' in str(error).lower() else 'damage'
-        raise InputError(f'{path}: cannot be loaded safely, it holds {reason}') from error
+        if 'weights_only' in str(error).lower():
+            reason = 'more than tensors and plain values'
+            raise InputError(f'{path}: cannot be loaded safely, it holds {reason}') from error
+        raise DamagedFileError(f'{path}: cannot be loaded safely, it is damaged') from error
     for key in ('state_dict', 'model', 'model_state_dict'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

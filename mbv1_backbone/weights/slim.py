@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_hwcm, from_hwio
 from mbv1_backbone.weights.store import Weights
@@ -45,18 +45,21 @@ def read_slim(path: str | os.PathLike[str]) -> Weights:
     """Import a checkpoint.
 
     Raises:
-        InputError: If tensorflow is missing, or the tensors are not those of slim's MobileNetV1.
+        NotInstalledError: If tensorflow is missing.
+        InputError: If the file is damaged, or the tensors are not those of slim's MobileNetV1.
     """
     try:
         from tensorflow.train import load_checkpoint
     except ImportError as error:
-        raise InputError("reading TensorFlow checkpoints needs tensorflow: pip install '.[slim]'") from error
+        raise NotInstalledError(
+            "reading TensorFlow checkpoints needs tensorflow: pip install 'mbv1-backbone[slim]'"
+        ) from error
     prefix = str(path).removesuffix('.index')
     try:
         reader = load_checkpoint(prefix)
         tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     except Exception as error:  # tensorflow's errors share no base but this
-        raise InputError(f'{path}: damaged TensorFlow checkpoint: {error}') from error
+        raise DamagedFileError(f'{path}: damaged TensorFlow checkpoint: {error}') from error
     return from_slim(tensors, prefix)
 
 

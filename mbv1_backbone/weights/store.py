@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Move
@@ -74,7 +74,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights | None:
     """Read a file of ``write_weights``; None where it is a safetensors file of someone else's.
 
     Raises:
-        InputError: If the file is damaged, or its tensors are not those of its fingerprint.
+        DamagedFileError: If the file is damaged, or its tensors are not those of its fingerprint.
     """
     state, metadata = read_safetensors(path)
     if _KEY not in metadata:
@@ -85,10 +85,10 @@ def read_weights(path: str | os.PathLike[str]) -> Weights | None:
         expected = about['fingerprint']
         classes = about.get('classes') and tuple(map(str, about['classes']))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{path}: its description is damaged: {error}') from error
+        raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
     weights = Weights(state, recipe, classes=classes)
     if weights.fingerprint != expected:
-        raise InputError(f'{path}: its tensors are not those of its fingerprint {expected[:16]}')
+        raise DamagedFileError(f'{path}: its tensors are not those of its fingerprint {expected[:16]}')
     return weights
 
 
@@ -102,4 +102,4 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], d
         with safe_open(os.fspath(path), 'pt') as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(f'{path}: not a readable safetensors file: {error}') from error
+        raise DamagedFileError(f'{path}: not a readable safetensors file: {error}') from error

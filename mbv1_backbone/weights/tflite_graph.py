@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
 
 _TYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9: np.int8}
 _ACTIVATIONS = {0: None, 1: 'ReLU', 3: 'ReLU6'}  # ActivationFunctionType
@@ -83,7 +83,9 @@ def read_graph(path: str | os.PathLike[str]) -> TfliteGraph:
     try:
         import tflite
     except ImportError as error:
-        raise InputError("reading TFLite needs the package tflite: pip install '.[weights]'") from error
+        raise NotInstalledError(
+            "reading TFLite needs the package tflite: pip install 'mbv1-backbone[weights]'"
+        ) from error
     try:
         model = tflite.Model.GetRootAsModel(Path(path).read_bytes(), 0)
         graph = model.Subgraphs(0)
@@ -99,7 +101,7 @@ def read_graph(path: str | os.PathLike[str]) -> TfliteGraph:
     except (IndexError, TypeError, ValueError, AttributeError, KeyError, struct.error) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f'{path}: damaged TFLite file: {error}') from error
+        raise DamagedFileError(f'{path}: damaged TFLite file: {error}') from error
     plain = [(kind, inputs, operator.OutputsAsNumpy().tolist()) for kind, operator, inputs in operators]
     return TfliteGraph(layers, plain, tensors, image)
 

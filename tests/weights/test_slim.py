@@ -8,7 +8,7 @@ import torch
 from support.networks import Source, sequence
 from torch import nn
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.recalibrate import build_network
 from mbv1_backbone.weights.slim import from_slim
@@ -85,5 +85,5 @@ def test_without_tensorflow_the_message_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorflow', None)
     monkeypatch.setitem(sys.modules, 'tensorflow.train', None)
     (tmp_path / 'x.ckpt.index').write_bytes(b'')
-    with pytest.raises(InputError, match=r"pip install '\.\[slim\]'"):
+    with pytest.raises(NotInstalledError, match=r"pip install 'mbv1-backbone\[slim\]'"):
         import_weights(tmp_path / 'x.ckpt')
