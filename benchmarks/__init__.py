@@ -1,1 +1,1 @@
-"""Measurements of speed, side by side in one run: ``tools/benchmark.py``."""
+"""Measurements of speed, side by side in one run: ``mbv1 benchmark``."""

@@ -1,5 +1,5 @@
 # Blood cells with width .75, all of it built as TensorFlow's, for pre-trained weights of TensorFlow:
-#   tools/train.py configs/detection/ssd_mbv1_0.75_tf_bccd.py --pretrained mobilenet_v1_0.75_192_quant.tflite
+#   mbv1 train configs/detection/ssd_mbv1_0.75_tf_bccd.py --pretrained mobilenet_v1_0.75_192_quant.tflite
 _base_ = 'ssd_mbv1_bccd.py'
 model = dict(
     data_preprocessor=dict(mean=[128.0, 128.0, 128.0], std=[128.0, 128.0, 128.0]),

@@ -1,4 +1,4 @@
-# Blood cells: 292 photographs. First: tools/voc_to_coco.py BCCD_FOLDER data/bccd
+# Blood cells: 292 photographs. First: mbv1 convert voc BCCD_FOLDER --out-dir data/bccd
 _base_ = [
     '_base_/models/ssd300_mbv1.py',
     '_base_/datasets/bccd_300.py',

@@ -1,6 +1,6 @@
-# The five drawn shapes of tools/make_demo_data.py at half width and 160 pixels: minutes on two CPU cores.
+# The five drawn shapes of mbv1 demo-data at half width and 160 pixels: minutes on two CPU cores.
 _base_ = 'ssd_mbv1_coco.py'
-data_source = 'The demo data are made by: python tools/make_demo_data.py --out-dir data/demo'
+data_source = 'The demo data are made by: mbv1 demo-data --out-dir data/demo'
 
 classes = ('ball', 'car', 'flower', 'house', 'star')
 data_root = 'data/demo/'

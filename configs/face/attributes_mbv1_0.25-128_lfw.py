@@ -1,7 +1,7 @@
 # A stand-in for Table 12 where CelebA and a teacher of attributes are not to be had: LFW, and soft labels from the
-# main directions of a face teacher's embeddings, made by tools/soft_attributes.py.
+# main directions of a face teacher's embeddings, made by mbv1 faces soft-attributes.
 _base_ = 'attributes_mbv1_0.25-128.py'
-data_source = 'LFW as folders of people; attributes_*.npz from tools/soft_attributes.py: see "Faces" in the README.'
+data_source = 'LFW as folders of people; attributes_*.npz from mbv1 faces soft-attributes: see "Faces" in the README.'
 data_root = 'data/'
 lfw = dict(
     _delete_=True,

@@ -28,7 +28,7 @@ class FaceDataset(BaseDataset):
         ann_file: CSV with ``file`` (relative to the folder; of LFW the bare name will do) and ``identity``;
             without it, every folder in the folder of the images is a person.
         identities_file: Text with a name a line: only these people. All of them must be there.
-        teacher_file: ``.npz`` with ``files`` and ``embeddings``, from ``tools/embed_faces.py`` or another
+        teacher_file: ``.npz`` with ``files`` and ``embeddings``, from ``mbv1 faces embed`` or another
             network; every image must have its own.
         partners: Give each image the path of another, drawn anew every time, for ``BlendFaces``.
         min_images: Leave out people with fewer images.

@@ -76,8 +76,8 @@ class Detector:
 
     Attributes:
         classes: Names, by label.
-        category_ids: COCO's ids where the classes are COCO's, else label + 1, as ``tools/voc_to_coco.py``
-            and ``tools/make_demo_data.py`` number them.
+        category_ids: COCO's ids where the classes are COCO's, else label + 1, as ``mbv1 convert voc``
+            and ``mbv1 demo-data`` number them.
         backend: What runs the network, and in which precision.
         parallel: Batches that go through the network at once.
     """
@@ -210,7 +210,7 @@ class Detector:
 
 
 class ExportedDetector(Detector):
-    """The same of a file of ``tools/export.py``.
+    """The same of a file of ``mbv1 export``.
 
     Args:
         session: Of a detector.

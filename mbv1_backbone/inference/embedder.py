@@ -204,7 +204,7 @@ class FaceEmbedder:
 
 
 class ExportedEmbedder(FaceEmbedder):
-    """The same of a file of ``tools/export.py``: it has the fingerprint of the weights that it was made of.
+    """The same of a file of ``mbv1 export``: it has the fingerprint of the weights that it was made of.
 
     Args:
         session: Of an embedder.

@@ -57,7 +57,7 @@ class ModelSpec:
             values = json.loads(text or '')
             spec = cls(**{**values, 'size': tuple(values['size']), 'classes': tuple(values['classes'])})
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f'{path}: not a file of tools/export.py') from error
+            raise InputError(f'{path}: not a file of mbv1 export') from error
         if spec.format != 1:
             raise InputError(f'{path}: format {spec.format}, this version knows 1')
         return spec

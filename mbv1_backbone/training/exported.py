@@ -1,4 +1,4 @@
-"""An exported network in the place of a model that is tested: ``tools/test.py CONFIG file.onnx``."""
+"""An exported network in the place of a model that is tested: ``mbv1 test CONFIG file.onnx``."""
 
 from __future__ import annotations
 

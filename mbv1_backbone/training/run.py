@@ -59,7 +59,7 @@ def train(cfg: Config, launcher: str = 'none') -> None:
 
 
 def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, float]:
-    """Evaluate a checkpoint, or a file of ``tools/export.py``, on the test data of a config.
+    """Evaluate a checkpoint, or a file of ``mbv1 export``, on the test data of a config.
 
     Returns:
         The metrics, by name.

@@ -231,7 +231,7 @@ def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
     del model.metadata_props[:]
     onnx.save(model, tmp_path / 'e.onnx')
     for backend in ('onnxruntime', 'openvino'):
-        with pytest.raises(InputError, match=r'not a file of tools/export\.py'):
+        with pytest.raises(InputError, match=r'not a file of mbv1 export'):
             open_session(tmp_path / 'e.onnx', backend)
 
 

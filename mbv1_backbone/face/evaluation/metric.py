@@ -1,4 +1,4 @@
-"""Evaluation during training and by ``tools/test.py``, and the check that no one is in training and test."""
+"""Evaluation during training and by ``mbv1 test``, and the check that no one is in training and test."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def check_disjoint(training: set[str], tested: set[str]) -> None:
     if both := sorted(training & tested):
         raise InputError(
             f'{both[0]} and {len(both) - 1} more people are in the training set and in the test; '
-            'split the people, not the images: tools/split_people.py'
+            'split the people, not the images: mbv1 faces split'
         )
 
 

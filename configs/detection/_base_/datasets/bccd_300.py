@@ -1,7 +1,7 @@
 _base_ = 'coco_300.py'
 data_source = (
     'BCCD comes from https://github.com/Shenggan/BCCD_Dataset; then: '
-    'python tools/voc_to_coco.py BCCD_Dataset/BCCD data/bccd --splits trainval test')
+    'mbv1 convert voc BCCD_Dataset/BCCD --out-dir data/bccd --splits trainval test')
 
 classes = ('Platelets', 'RBC', 'WBC')
 data_root = 'data/bccd/'

@@ -1,4 +1,4 @@
-# Stated for a batch of 192 images (8 processes of 24); other batches: tools/train.py --auto-scale-lr. The rate
+# Stated for a batch of 192 images (8 processes of 24); other batches: mbv1 train --auto-scale-lr. The rate
 # is near the released momentum recipe's (.7 at 512), and ten times that of mmdet's SSDLite, which takes 600 epochs.
 max_epochs = 120
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)

@@ -1,4 +1,4 @@
-# Built and fed as Google's ImageNet weights were, to start from them: tools/train.py CONFIG --pretrained FILE
+# Built and fed as Google's ImageNet weights were, to start from them: mbv1 train CONFIG --pretrained FILE
 model = dict(
     type='FaceEmbeddingModel',
     data_preprocessor=dict(
