@@ -18,8 +18,8 @@ from tqdm import tqdm
 from benchmarks.timing import best_precision, seconds
 from mbv1_backbone.common.prefetch import map_concurrently
 from mbv1_backbone.export.writers import write
-from mbv1_backbone.inference.loading import in_torch
-from mbv1_backbone.inference.resolve import backbone_source
+from mbv1_backbone.inference.exportable import exportable_backbone
+from mbv1_backbone.inference.pytorch import in_torch
 from mbv1_backbone.models.complexity import count_layers
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe
@@ -144,7 +144,7 @@ def candidate(name: str, folder: Path, mode: str = 'latency') -> tuple[Run, int]
 
 
 def _source(width: float, precision: str = 'fp32') -> Any:
-    return backbone_source(MobileNetV1(width).eval(), Recipe('benchmark', width), (SIDE, SIDE), precision)
+    return exportable_backbone(MobileNetV1(width).eval(), Recipe('benchmark', width), (SIDE, SIDE), precision)
 
 
 def _export(path: Path, width: float, precision: str = 'fp32') -> None:

@@ -86,7 +86,7 @@ def faces(args: Namespace) -> None:
     embedders = {'torch fp32': FaceEmbedder.load(args.model)}
     for backend in _RUNTIMES:
         embedder = load(args.model, backend=backend, kind='embedder', mode='throughput')
-        embedders[f'{backend} {embedder.session.precision}'] = embedder
+        embedders[f'{backend} {embedder.network.precision}'] = embedder
     spec = _machine(*_RUNTIMES, 'pillow', 'opencv-python')
     rates = measure(embedders, files, args.batch_sizes, args.rounds)
     print(f'\n{args.model}, {len(files)} files of {args.faces}')

@@ -53,7 +53,7 @@ def measure(files: Sequence[Path], tflite: Path | None, rounds: int) -> dict[str
             if name == 'SSD300':
                 files_of = (CONFIGS / f'{config}.py', Path(folder) / f'{config}.pth')
                 for how, same in (
-                    ('in torch', load(*files_of, backend='torch')),
+                    ('in torch', load(*files_of, backend='torch', kind='detector')),
                     ("mmdet's prediction, fp32", Detector.load(*files_of)),
                 ):
                     jobs[f'ours, {name}, {how}'] = partial(same.detect, files, _BATCH)
@@ -62,7 +62,7 @@ def measure(files: Sequence[Path], tflite: Path | None, rounds: int) -> dict[str
         if tflite is not None:
             weights = Path(folder) / 'google.safetensors'
             write_weights(import_weights(tflite), weights)
-            same = load(CONFIGS / f'{GOOGLES}.py', weights, mode='throughput')
+            same = load(CONFIGS / f'{GOOGLES}.py', weights, mode='throughput', kind='detector', cache=False)
             jobs["ours, Google's SSD300 of width .75"] = partial(same.detect, files, _BATCH)
             jobs['TensorFlow Lite, the same file'] = _tensorflow_lite(files, tflite)
         times = seconds(jobs, rounds)
@@ -83,7 +83,7 @@ def _ours(config: Path, checkpoint: Path) -> Detector:
         for predictor in model.bbox_head.cls_convs:
             _quieten(predictor, model.bbox_head.num_logits, model.bbox_head.use_sigmoid_cls, -1)
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    return load(config, checkpoint, mode='throughput')
+    return load(config, checkpoint, mode='throughput', kind='detector', cache=False)
 
 
 def _quieten(predictor: nn.Module, logits: int, sigmoid: bool, background: int) -> None:

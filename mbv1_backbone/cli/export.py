@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.choices import EXPORT_FORMATS, EXPORT_PRECISIONS, PARTS
+
+if TYPE_CHECKING:
+    from mbv1_backbone.inference.exportable import Exportable
+    from mbv1_backbone.inference.parity import Truth
+    from mbv1_backbone.inference.resolve import Trained
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
 
@@ -48,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.images import find_images, read_image
     from mbv1_backbone.common.outputs import check_output_file
     from mbv1_backbone.export import writers
-    from mbv1_backbone.inference.resolve import find_source, input_of
+    from mbv1_backbone.inference.exportable import exportable, input_of
+    from mbv1_backbone.inference.parity import Truth
+    from mbv1_backbone.inference.resolve import resolve
     from mbv1_backbone.runtime.sessions import files_of
 
     out = Path(args.out)
@@ -58,26 +66,30 @@ def run(args: argparse.Namespace) -> None:
         check_output_file(path, name='--out')
     images = find_images(args.images)[: args.num]
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
-    found = find_source(*source_and_checkpoint(args.model, args.checkpoint), args.precision, args.part)
-    kind, told = found.spec.kind, dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
-    if any(file for of, file in told.items() if of != kind):
+    network = resolve(*source_and_checkpoint(args.model, args.checkpoint))
+    exported = exportable(network, args.precision, args.part)
+    kind, truths = exported.spec.kind, dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
+    if any(file for of, file in truths.items() if of != kind):
         raise InputError(f'{args.model} is a {kind}: --pairs, --ann-file and --labels are of other networks')
-    calibration = [input_of(read_image(p), found.spec) for p in calibrate if args.precision == 'int8']
-    writers.write(found.graph, found.spec, out, calibration)
+    calibration = [input_of(read_image(p), exported.spec) for p in calibrate if args.precision == 'int8']
+    writers.write(*exported, out, calibration)
     size = sum(path.stat().st_size for path in files_of(out))
     print(f'{out}: {kind}, {size / 1e6:.2f} MB')
-    _compare(found, out, images, told.get(kind), args.data_root)
+    truth = Truth(truths[kind], args.data_root) if truths.get(kind) else None
+    _compare(network, exported, out, images, truth)
 
 
-def _compare(found, out: Path, images: list[Path], truth: str | None, data_root: str | None) -> None:  # type: ignore[no-untyped-def]
+def _compare(
+    network: Trained, exported: Exportable, out: Path, images: list[Path], truth: Truth | None
+) -> None:
     """Print how far the file is from PyTorch, and remove it where that is too far."""
     from mbv1_backbone.common.errors import InputError
-    from mbv1_backbone.inference.parity import Truth, compare
+    from mbv1_backbone.inference.parity import compare
     from mbv1_backbone.runtime.sessions import files_of, open_session
 
     session = open_session(out)
     print(f'{session}, against PyTorch fp32:')
-    parity = compare(found, session, images, Truth(truth, data_root) if truth else None)
+    parity = compare(network, exported, session, images, truth)
     for name, value in parity.figures.items():
         print(f'  {name:20} {value:.6g}')
     if parity.failures:

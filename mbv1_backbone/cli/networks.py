@@ -57,7 +57,7 @@ def config_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str]
 
 
 def source_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str | None]:
-    """The same for ``load`` and ``find_source``, which take files that need no config, too."""
+    """The same for ``load`` and ``resolve``, which take files that need no config, too."""
     if config_of(model) is not None or is_config(model):
         return config_and_checkpoint(model, checkpoint)
     return model, checkpoint

@@ -22,7 +22,7 @@ def detector_graph_of(model: Any, size: Size) -> DetectorGraph:
     """The graph of an mmdet detector with anchors, of one stage or two.
 
     Images, uint8 (N, H, W, 3) in RGB, to the best boxes of each: float32 (N, K, 4), x1, y1, x2, y2 in pixels
-    of the input; scores float32 (N, K), falling, 0 where there are fewer than K; labels int64 (N, K). K,
+    of the input; scores float32 (N, K), descending, 0 where there are fewer than K; labels int64 (N, K). K,
     thresholds and the number of candidates are those of the model's ``test_cfg``; suppression is by class and
     by IoU, as ``type='nms'`` is.
 
@@ -60,13 +60,13 @@ class OneStage(DetectorGraph):
 
     def __init__(self, model: Any, size: Size) -> None:
         super().__init__(model)
-        self.places = Places(model.bbox_head, self._maps(size), size)
+        self.decoder = DenseDecoder(model.bbox_head, self._maps(size), size)
         self.cfg = model.bbox_head.test_cfg
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detect."""
-        boxes, scores = self.places(self.model.extract_feat(self.normalise(images)))
-        best, labels, which = suppressed(torch.cat(boxes, 1), torch.cat(scores, 1), *_limits(self.cfg))
+        boxes, scores = self.decoder(self.model.extract_feat(self.normalise(images)))
+        best, labels, which = multiclass_nms(torch.cat(boxes, 1), torch.cat(scores, 1), *_limits(self.cfg))
         return _chosen(torch.cat(boxes, 1), which), best, labels
 
 
@@ -76,7 +76,7 @@ class TwoStage(DetectorGraph):
     def __init__(self, model: Any, size: Size) -> None:
         super().__init__(model)
         self.size = size
-        self.places = Places(model.rpn_head, self._maps(size), size)
+        self.decoder = DenseDecoder(model.rpn_head, self._maps(size), size)
         self.rpn_cfg, self.cfg = model.rpn_head.test_cfg, model.roi_head.test_cfg
         self.coder = _coder(model.roi_head.bbox_head)
         _limits(self.cfg)
@@ -92,16 +92,18 @@ class TwoStage(DetectorGraph):
         boxes = decoded(self.coder, regions.unsqueeze(2), encoded, self.size).reshape(-1, count * classes, 4)
         labels = torch.arange(classes).repeat(count)
         apart = boxes + (labels * (max(self.size) + 1.0)).view(1, -1, 1)  # classes do not overlap there
-        best, _, which = suppressed(apart, scores.flatten(1).unsqueeze(-1), *_limits(self.cfg))
+        best, _, which = multiclass_nms(apart, scores.flatten(1).unsqueeze(-1), *_limits(self.cfg))
         return _chosen(boxes, which), best, which % classes
 
     def _regions(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The best regions (N, K, 4), suppressed level by level, and their scores (N, K)."""
-        boxes, scores = self.places(maps)
+        boxes, scores = self.decoder(maps)
         last = len(scores) - 1
         by_level = [F.pad(level, (place, last - place)) for place, level in enumerate(scores)]
-        _, iou_threshold, most = _limits(self.rpn_cfg)
-        best, _, which = suppressed(torch.cat(boxes, 1), torch.cat(by_level, 1), 0.0, iou_threshold, most)
+        _, iou_threshold, max_boxes = _limits(self.rpn_cfg)
+        best, _, which = multiclass_nms(
+            torch.cat(boxes, 1), torch.cat(by_level, 1), 0.0, iou_threshold, max_boxes
+        )
         return _chosen(torch.cat(boxes, 1), which), best
 
     def _classified(self, maps: Sequence[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +124,7 @@ class TwoStage(DetectorGraph):
         return found[0], found[1]
 
 
-class Places(nn.Module):
+class DenseDecoder(nn.Module):
     """Boxes and scores of every place where a head has anchors."""
 
     def __init__(self, head: Any, maps: Sequence[Tensor], size: Size) -> None:
@@ -150,34 +152,34 @@ class Places(nn.Module):
 
     def _candidates(self, scores: Tensor) -> Tensor:
         """The scores of a level's ``nms_pre`` best pairs of anchor and class; zeros for the others."""
-        most = int(self.head.test_cfg.get('nms_pre', -1))
+        count = int(self.head.test_cfg.get('nms_pre', -1))
         flat = scores.flatten(1)
-        if most <= 0 or most >= flat.shape[1]:
+        if count <= 0 or count >= flat.shape[1]:
             return scores
-        least = flat.topk(most, dim=1).values[:, -1:].unsqueeze(-1)
+        least = flat.topk(count, dim=1).values[:, -1:].unsqueeze(-1)
         return scores * (scores >= least)
 
 
-def suppressed(
-    boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, most: int
+def multiclass_nms(
+    boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, max_boxes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The ``most`` best of each image that are left after suppression by class.
+    """The ``max_boxes`` best of each image that are left after suppression by class.
 
     Args:
         boxes: (N, A, 4).
         scores: (N, A, classes).
         score_thr: Scores must be higher.
         iou_threshold: Overlap above which the lower score goes.
-        most: K.
+        max_boxes: K.
 
     Returns:
         Scores, labels and numbers of boxes, each (N, K).
     """
     by_class = scores.transpose(1, 2)
-    kept = NonMaxSuppression.apply(boxes, by_class, score_thr, iou_threshold, most)
+    kept = NonMaxSuppression.apply(boxes, by_class, score_thr, iou_threshold, max_boxes)
     image, label, box = kept.unbind(1)
     left = torch.zeros_like(by_class).index_put((image, label, box), by_class[image, label, box])
-    best, place = left.flatten(1).topk(min(most, left[0].numel()), dim=1)
+    best, place = left.flatten(1).topk(min(max_boxes, left[0].numel()), dim=1)
     return best, place // by_class.shape[2], place % by_class.shape[2]
 
 
@@ -186,24 +188,29 @@ class NonMaxSuppression(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, most: int
+        ctx: Any, boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, max_boxes: int
     ) -> Tensor:
-        """What PyTorch computes: the ``most`` best of each image, where ONNX gives so many of each class."""
+        """What PyTorch computes: the best of each image, where ONNX gives as many of each class."""
         kept = []
         for image in range(len(boxes)):
             label, box = (scores[image] > score_thr).nonzero(as_tuple=True)
             order = scores[image, label, box].argsort(descending=True)
             best = order[:0]
-            for count in (8 * most, len(order)):  # what is left of the best does not depend on the others
-                if len(best) < most:
+            for count in (
+                8 * max_boxes,
+                len(order),
+            ):  # what is left of the best does not depend on the others
+                if len(best) < max_boxes:
                     first = order[:count]
                     values = boxes[image, box[first]], scores[image, label[first], box[first]], label[first]
-                    best = first[batched_nms(*values, iou_threshold)][:most]
+                    best = first[batched_nms(*values, iou_threshold)][:max_boxes]
             kept.append(torch.stack([torch.full_like(best, image), label[best], box[best]], 1))
         return torch.cat(kept)
 
     @staticmethod
-    def symbolic(g: Any, boxes: Any, scores: Any, score_thr: float, iou_threshold: float, most: int) -> Any:
+    def symbolic(
+        g: Any, boxes: Any, scores: Any, score_thr: float, iou_threshold: float, max_boxes: int
+    ) -> Any:
         """What is written into the file."""
 
         def constant(value: Any, dtype: torch.dtype) -> Any:
@@ -213,7 +220,7 @@ class NonMaxSuppression(torch.autograd.Function):
             'NonMaxSuppression',
             boxes,
             scores,
-            constant(most, torch.int64),
+            constant(max_boxes, torch.int64),
             constant(iou_threshold, torch.float32),
             constant(score_thr, torch.float32),
         )

@@ -19,9 +19,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime.sessions import SUFFIXES
-from mbv1_backbone.runtime.spec import KEY, ModelSpec
+from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
 
-_OPSET = 17
 # In the names of layers that int8 leaves as they are: they place and score boxes, or lose most by rounding.
 _EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
 _PERCENTILE = 99.99  # of activations, beyond which int8 cuts off
@@ -84,7 +83,7 @@ def _onnx(graph: Graph, spec: ModelSpec) -> bytes:
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_axes={name: _free_axes(name, graph, spec) for name in names},
-            opset_version=_OPSET,
+            opset_version=OPSET,
             dynamo=False,  # whose graphs hold a suppression of a whole batch as one operator
         )
     model = onnx.load_from_string(written.getvalue())

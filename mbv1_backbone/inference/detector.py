@@ -6,33 +6,26 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
-import torch
-from mmdet.datasets import CocoDataset
-from mmengine.config import Config
-from mmengine.dataset import Compose
-from mmengine.registry import MODELS, init_default_scope
-from torch import nn
 
-from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.common.coco import COCO_CATEGORY_IDS, COCO_CLASSES
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import as_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
-from mbv1_backbone.models.layers import folded
-from mbv1_backbone.runtime.sessions import Session, top_left
+from mbv1_backbone.inference.inputs import ImageLike, as_images
+from mbv1_backbone.runtime.sessions import Network, top_left
 from mbv1_backbone.runtime.spec import ModelSpec
-from mbv1_backbone.training.checkpoint import load_weights
-from mbv1_backbone.training.config import load_config
 
-ImageLike = str | os.PathLike[str] | np.ndarray
+if TYPE_CHECKING:  # an exported detector needs neither mmengine nor mmdet
+    from mmengine.config import Config
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one image, by falling score.
+    """What was found in one image, by descending score.
 
     Attributes:
         boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the image as given.
@@ -54,104 +47,132 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageResult:
     """An image, RGB uint8 (H, W, 3), and what was found in it."""
 
     image: np.ndarray
     detections: Detections
 
 
-class Detector:
-    """Any mmdet detector, ready to detect.
+class DetectionNetwork(Protocol):
+    """What a ``Detector`` detects with: ``ExportedDetection``, or mmdet in PyTorch (``MMDetDetection``)."""
 
-    Args:
-        model: In evaluation mode afterwards; a copy with folded batch norms is what detects.
-        pipeline: The config's test pipeline.
-        classes: Names, by label.
-        bf16: Run the network in bfloat16: faster on processors that have it.
-
-    Example:
-        >>> detector = Detector.load('configs/detection/ssd_mbv1_coco.py', 'epoch_120.pth')  # doctest: +SKIP
-        >>> detector.detect(['street.jpg'])[0].above(0.5).boxes  # doctest: +SKIP
-
-    Attributes:
-        classes: Names, by label.
-        category_ids: COCO's ids where the classes are COCO's, else label + 1, as ``mbv1 convert voc``
-            and ``mbv1 demo-data`` number them.
-        backend: What runs the network, and in which precision.
-        parallel: Batches that go through the network at once.
-    """
-
-    parallel = 1
-
-    def __init__(
-        self,
-        model: nn.Module,
-        pipeline: list[dict[str, Any]],
-        classes: Sequence[str],
-        bf16: bool = False,
-    ) -> None:
-        self.model = model.eval()
-        self._network = folded(model)
-        self.bf16 = bf16
-        self._name(classes)
-        after_loading = [step for step in pipeline[1:] if step['type'] != 'LoadAnnotations']
-        self._pipeline = Compose(after_loading)
-
-    def _name(self, classes: Sequence[str]) -> None:
-        self.classes = tuple(classes)
-        is_coco = self.classes == tuple(CocoDataset.METAINFO['classes'])
-        self.category_ids = COCO_CATEGORY_IDS if is_coco else tuple(range(1, len(self.classes) + 1))
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names, by label."""
 
     @property
     def backend(self) -> str:
         """What runs the network, and in which precision."""
-        return f'torch {torch.__version__}, {"bf16" if self.bf16 else "fp32"}'
+
+    @property
+    def parallel(self) -> int:
+        """Batches that should go through the network at once."""
+
+    def prepare(self, image: np.ndarray, /) -> Any:
+        """What the network is fed of an image, RGB uint8 (H, W, 3)."""
+
+    def detect(self, batch: Sequence[tuple[np.ndarray, Any]], /) -> list[Detections]:
+        """Detections of images, each with what ``prepare`` made of it."""
+
+
+class Detector:
+    """A detector that is ready to detect.
+
+    Args:
+        network: What it detects with.
+
+    Example:
+        >>> from mbv1_backbone.inference.loading import load
+        >>> detector = load('ssd_mbv1_0.75_tf_bccd', kind='detector')  # doctest: +SKIP
+        >>> detector.detect('cells.jpg')[0].above(0.5).boxes  # doctest: +SKIP
+
+    Attributes:
+        network: What it detects with.
+        classes: Names, by label.
+        category_ids: COCO's ids where the classes are COCO's, else label + 1, as ``mbv1 convert voc``
+            and ``mbv1 demo-data`` number them.
+    """
+
+    def __init__(self, network: DetectionNetwork) -> None:
+        self.network = network
+        self.classes = network.classes
+        is_coco = self.classes == COCO_CLASSES
+        self.category_ids = COCO_CATEGORY_IDS if is_coco else tuple(range(1, len(self.classes) + 1))
+
+    @classmethod
+    def of_network(cls, network: Network) -> Detector:
+        """Of an exported detector.
+
+        Raises:
+            InputError: If the network is of another kind.
+        """
+        return cls(ExportedDetection(network))
 
     @classmethod
     def load(
         cls,
         config: str | os.PathLike[str] | Config,
-        checkpoint: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = 'cpu',
         bf16: bool = False,
     ) -> Detector:
-        """Build the model of a config and load its weights.
+        """Build the model of a config, load its weights, and detect in PyTorch as mmdet does.
+
+        Args:
+            config: Of any mmdet detector; or a name in the model zoo alone.
+            checkpoint: Of the config.
+            device: Torch's name of it.
+            bf16: Run the network in bfloat16: faster on processors that have it.
 
         Raises:
             InputError: If the config or the checkpoint is missing or wrong, or one is not the other's.
         """
-        cfg = config if isinstance(config, Config) else load_config(config)
-        with user_errors(f'config {cfg.filename}'):
-            init_default_scope(cfg.get('default_scope', 'mmdet'))
-            cfg.model.setdefault('train_cfg', None)
-            model = MODELS.build(_scoped(cfg.model))
-        meta = load_weights(model, checkpoint)
-        dataset = cfg.test_dataloader.dataset
-        trained_on = (meta.get('dataset_meta') or {}).get('classes')
-        classes = trained_on or dataset.get('metainfo', {}).get('classes') or CocoDataset.METAINFO['classes']
-        return cls(model.to(device), dataset.pipeline, classes, bf16)
+        from mbv1_backbone.inference.pytorch import MMDetDetection
+        from mbv1_backbone.inference.resolve import resolve
 
-    def detect(self, images: Sequence[ImageLike], batch_size: int = 8) -> list[Detections]:
-        """Detect in files, or RGB uint8 arrays (H, W, 3).
+        return cls(MMDetDetection(resolve(config, checkpoint).expect('detector'), device, bf16))
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, and in which precision."""
+        return self.network.backend
+
+    @property
+    def parallel(self) -> int:
+        """Batches that go through the network at once."""
+        return self.network.parallel
+
+    def detect(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 8) -> list[Detections]:
+        """Detect in images.
+
+        Args:
+            images: Files, or RGB uint8 arrays (H, W, 3); a single one is the same as a list of one.
+            batch_size: Images that go through the network at once.
+
+        Returns:
+            The detections of each image: of a single one, too, a list.
 
         Raises:
             InputError: If a file cannot be read.
+            ValueError: If the batch size is not positive, or an array is not an image.
         """
         found = []
-        for seen in self.stream(images, batch_size):
-            if isinstance(seen, InputError):
-                raise seen
-            found.append(seen.detections)
+        for result in self.stream(images, batch_size):
+            if isinstance(result, InputError):
+                raise result
+            found.append(result.detections)
         return found
 
-    def stream(self, images: Iterable[ImageLike], batch_size: int = 8) -> Iterator[Seen | InputError]:
+    def stream(
+        self, images: ImageLike | Iterable[ImageLike], batch_size: int = 8
+    ) -> Iterator[ImageResult | InputError]:
         """Detect in images one after the other, without end if need be.
 
         Files are decoded and resized by threads, ahead of the network.
 
         Args:
-            images: Files, or RGB uint8 arrays (H, W, 3).
+            images: Files, or RGB uint8 arrays (H, W, 3); a single one is the same as a list of one.
             batch_size: Images that go through the network at once.
 
         Yields:
@@ -160,7 +181,7 @@ class Detector:
         Raises:
             ValueError: If the batch size is not positive, or an array is not an image.
         """
-        prepared = prefetch(self._prepare, images, DECODERS, max_pending=2 * batch_size)
+        prepared = prefetch(self._prepare, as_images(images), DECODERS, max_pending=2 * batch_size)
         batches = batched(prepared, batch_size)
         for batch in map_concurrently(self._detect_batch, batches, self.parallel):
             yield from batch
@@ -171,26 +192,14 @@ class Detector:
             array = as_image(image)
         except InputError as error:
             return error
-        return array, self._fitted(array)
+        return array, self.network.prepare(array)
 
-    def _detect_batch(self, batch: Sequence[tuple[np.ndarray, Any] | InputError]) -> list[Seen | InputError]:
+    def _detect_batch(
+        self, batch: Sequence[tuple[np.ndarray, Any] | InputError]
+    ) -> list[ImageResult | InputError]:
         readable = [item for item in batch if not isinstance(item, InputError)]
-        found = iter(self._forward(readable) if readable else ())
-        return [item if isinstance(item, InputError) else Seen(item[0], next(found)) for item in batch]
-
-    def _fitted(self, array: np.ndarray) -> Any:
-        return self._pipeline(_as_loaded(array))
-
-    @torch.inference_mode()
-    def _forward(self, batch: Sequence[tuple[np.ndarray, Any]]) -> list[Detections]:
-        data = dict(
-            inputs=[sample['inputs'] for _, sample in batch],
-            data_samples=[sample['data_samples'] for _, sample in batch],
-        )
-        device = next(self._network.parameters()).device.type
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.bf16):
-            outputs = self._network.test_step(data)
-        return [_to_detections(output.pred_instances) for output in outputs]
+        found = iter(self.network.detect(readable) if readable else ())
+        return [item if isinstance(item, InputError) else ImageResult(item[0], next(found)) for item in batch]
 
     def to_coco(self, detections: Detections, image_id: int, file_name: str) -> list[dict[str, Any]]:
         """One image's detections in COCO's result form, with the file's name and the class's."""
@@ -209,33 +218,43 @@ class Detector:
         ]
 
 
-class ExportedDetector(Detector):
-    """The same of a file of ``mbv1 export``.
+class ExportedDetection:
+    """Detection with a network that decodes and suppresses boxes itself: an exported file, or our graph.
 
     Args:
-        session: Of a detector.
+        network: Of a detector.
+
+    Attributes:
+        network: The same.
+        classes: Names, by label.
 
     Raises:
-        InputError: If the session is of something else.
+        InputError: If the network is of another kind.
     """
 
-    def __init__(self, session: Session) -> None:
-        if session.spec.kind != 'detector':
-            raise InputError(f'{session.path}: not a detector, but an {session.spec.kind}')
-        self.session = session
-        self.parallel = session.parallel
-        self._name(session.spec.classes)
+    def __init__(self, network: Network) -> None:
+        if network.spec.kind != 'detector':
+            raise InputError(f'not a detector, but {network.spec.a_kind}')
+        self.network = network
+        self.classes = network.spec.classes
 
     @property
     def backend(self) -> str:
         """What runs the network, and in which precision."""
-        return str(self.session)
+        return str(self.network)
 
-    def _fitted(self, array: np.ndarray) -> Any:
-        return fit(array, self.session.spec)
+    @property
+    def parallel(self) -> int:
+        """Batches that should go through the network at once."""
+        return self.network.parallel
 
-    def _forward(self, batch: Sequence[tuple[np.ndarray, Any]]) -> list[Detections]:
-        found = self.session.run(np.stack([image for _, (image, _) in batch]))
+    def prepare(self, image: np.ndarray, /) -> tuple[np.ndarray, tuple[float, float]]:
+        """The image in the size of the input, and by how much its width and height were scaled."""
+        return fit(image, self.network.spec)
+
+    def detect(self, batch: Sequence[tuple[np.ndarray, Any]], /) -> list[Detections]:
+        """Detections in pixels of the images as given."""
+        found = self.network.run(np.stack([image for _, (image, _) in batch]))
         results = []
         for (array, (_, scale)), boxes, scores, labels in zip(batch, *found, strict=True):
             height, width = array.shape[:2]
@@ -266,26 +285,3 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
         stems
     )
     return [int(stem) for stem in stems] if numeric else list(range(1, len(stems) + 1))
-
-
-def _scoped(model: dict[str, Any]) -> dict[str, Any]:
-    """The same model config, looked up from mmdet's registry whatever the default scope."""
-    return dict(model, _scope_='mmdet')
-
-
-def _as_loaded(array: np.ndarray) -> dict[str, Any]:
-    return dict(
-        img=np.ascontiguousarray(array[..., ::-1]),
-        img_shape=array.shape[:2],
-        ori_shape=array.shape[:2],
-        img_id=0,
-        img_path=None,
-    )
-
-
-def _to_detections(instances: Any) -> Detections:
-    return Detections(
-        instances.bboxes.float().cpu().numpy(),
-        instances.scores.float().cpu().numpy(),
-        instances.labels.cpu().numpy(),
-    )

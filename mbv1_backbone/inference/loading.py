@@ -1,40 +1,125 @@
-"""One way to a network that is ready to answer, on the fastest backend there is."""
+"""One way to a network that is ready to answer, on the fastest backend there is.
+
+Nothing here imports torch until a network is exported, or run, by it: what is kept of an earlier start, and
+exported files, need a runtime alone.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from mbv1_backbone.common.choices import BACKENDS
-from mbv1_backbone.common.cpu import bf16_is_fast
-from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.export import writers
-from mbv1_backbone.export.graphs import Graph
-from mbv1_backbone.face.finder import FaceFinder
+from mbv1_backbone.common.errors import InputError, NotInstalledError
+from mbv1_backbone.inference import cache as exports
 from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
-from mbv1_backbone.inference.embedder import ExportedEmbedder
-from mbv1_backbone.inference.resolve import NotExportable, PathLike, find_source
-from mbv1_backbone.models.layers import folded
-from mbv1_backbone.runtime.sessions import (
-    SUFFIXES,
-    Outputs,
-    Session,
-    check_images,
-    check_options,
-    open_session,
-)
-from mbv1_backbone.runtime.spec import ModelSpec
+from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.inference.embedder import FaceEmbedder
+from mbv1_backbone.runtime.sessions import SUFFIXES, Network, Session, check_options, open_session
+from mbv1_backbone.runtime.spec import KINDS, with_article
 
-if TYPE_CHECKING:  # faces do without mmdet
-    pass
+if TYPE_CHECKING:
+    from mbv1_backbone.face.finder import FaceFinder
+    from mbv1_backbone.inference.detector import DetectionNetwork
+    from mbv1_backbone.inference.exportable import Exportable
 
-Network = Any  # Detector, FaceEmbedder, Classifier or FeatureExtractor
+PathLike = str | os.PathLike[str]
+Kind = Literal['embedder', 'detector', 'classifier', 'backbone']
+AnyNetwork = Detector | FaceEmbedder | Classifier | FeatureExtractor
+
+
+@overload
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = ...,
+    backend: str = ...,
+    *,
+    threads: int | None = ...,
+    mode: str = ...,
+    precision: str = ...,
+    kind: Literal['detector'],
+    finder: None = ...,
+    cache: bool = ...,
+) -> Detector: ...
+
+
+@overload
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = ...,
+    backend: str = ...,
+    *,
+    threads: int | None = ...,
+    mode: str = ...,
+    precision: str = ...,
+    kind: Literal['embedder'],
+    finder: FaceFinder | None = ...,
+    cache: bool = ...,
+) -> FaceEmbedder: ...
+
+
+@overload
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = ...,
+    backend: str = ...,
+    *,
+    threads: int | None = ...,
+    mode: str = ...,
+    precision: str = ...,
+    kind: Literal['classifier'],
+    finder: None = ...,
+    cache: bool = ...,
+) -> Classifier: ...
+
+
+@overload
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = ...,
+    backend: str = ...,
+    *,
+    threads: int | None = ...,
+    mode: str = ...,
+    precision: str = ...,
+    kind: Literal['backbone'],
+    finder: None = ...,
+    cache: bool = ...,
+) -> FeatureExtractor: ...
+
+
+@overload
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = ...,
+    backend: str = ...,
+    *,
+    threads: int | None = ...,
+    mode: str = ...,
+    precision: str = ...,
+    kind: None = ...,
+    finder: FaceFinder,
+    cache: bool = ...,
+) -> FaceEmbedder: ...
+
+
+@overload
+def load(
+    source: PathLike,
+    checkpoint: PathLike | None = ...,
+    backend: str = ...,
+    *,
+    threads: int | None = ...,
+    mode: str = ...,
+    precision: str = ...,
+    kind: Kind | None = ...,
+    finder: FaceFinder | None = ...,
+    cache: bool = ...,
+) -> AnyNetwork: ...
 
 
 def load(
@@ -45,19 +130,25 @@ def load(
     threads: int | None = None,
     mode: str = 'latency',
     precision: str = 'auto',
-    kind: str | None = None,
+    kind: Kind | None = None,
     finder: FaceFinder | None = None,
-) -> Network:
+    cache: bool = True,
+) -> AnyNetwork:
     """A network, ready to answer.
 
-    A file of ``tools/export.py`` is run as it is. Anything else is exported on the way, which takes a second
-    or three, where a runtime is installed and the network can be exported; else PyTorch runs it, with batch
-    norms folded, in channels_last, and in bfloat16 where the processor multiplies in it.
+    A file of ``mbv1 export`` is run as it is. Anything else is exported on the way, which takes a second
+    or three, where a runtime is installed and the network can be exported; the export is kept in the cache's
+    folder (``$MBV1_CACHE``, else beside torch.hub's), and the next start is quick. Without a runtime PyTorch
+    runs the network, with batch norms folded, in channels_last, and in bfloat16 where the processor
+    multiplies in it.
+
+    What is given back can be pickled: it is loaded again, from the same source, where it is unpickled. It
+    works in forked processes too, where PyTorch gets one thread.
 
     Args:
-        source: A file of ``tools/export.py``; weights of an embedder, a classifier or a backbone; a name in
-            the model zoo; or a config, with ``checkpoint``.
-        checkpoint: Of the config; a file of ``tools/export.py`` here needs none.
+        source: A name in the model zoo; a file of ``mbv1 export``; weights of an embedder, a classifier
+            or a backbone; or a config, with ``checkpoint``.
+        checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
         backend: ``'auto'``: the fastest that is there, OpenVINO before ONNX Runtime before PyTorch; or one of
             ``'openvino'``, ``'onnxruntime'``, ``'torch'``. The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
@@ -66,6 +157,7 @@ def load(
             Runtime has float32 only.
         kind: What it must be, one of ``KINDS``; None for any of them.
         finder: Of an embedder: finds faces in whole photographs.
+        cache: Keep what is exported, and take what is kept.
 
     Returns:
         ``Detector``, ``FaceEmbedder``, ``Classifier`` or ``FeatureExtractor``.
@@ -75,85 +167,112 @@ def load(
             run it.
 
     Example:
-        >>> load('facenet_mbv1_1.0-160_distill').embed(['a.jpg']).vectors.shape  # doctest: +SKIP
-        (1, 128)
+        >>> load('facenet_mbv1_1.0-160_distill', kind='embedder').embed('a.jpg').vectors  # doctest: +SKIP
     """
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
+    if kind is not None and kind not in KINDS:
+        raise InputError(f'kind must be one of {", ".join(KINDS)}, got {kind!r}')
+    if finder is not None and kind not in (None, 'embedder'):
+        raise InputError(f'finder is for an embedder, not for {with_article(kind or "")}')
     check_options(threads, mode, precision)
-    if kind is None and finder is not None:
-        kind = 'embedder'
+    wanted = 'embedder' if finder is not None else kind
+    options: dict[str, Any] = dict(backend=backend, threads=threads, mode=mode, precision=precision)
     exported = next((p for p in (source, checkpoint) if p and Path(p).suffix in SUFFIXES), None)
-    if exported is not None:
-        if backend == 'torch':
-            raise InputError(f'{exported}: torch runs checkpoints, not exported files')
-        return _object(open_session(exported, backend, threads, mode, precision), kind, finder)
-    runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
-    if backend not in ('auto', *runtimes, 'torch'):
-        raise InputError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")
-    try:
-        found = find_source(source, checkpoint)
-    except NotExportable as error:
-        if backend not in ('auto', 'torch') or kind not in (None, 'detector'):
-            raise
-        error.detector.bf16 = _in_bf16(precision)
-        _use_threads(threads)
-        return error.detector
-    if backend == 'auto':
-        backend = runtimes[0] if runtimes else 'torch'
-    if backend == 'torch':
-        return _object(in_torch(found.graph, found.spec, threads, precision), kind, finder)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'model.onnx'
-        writers.write(found.graph, found.spec, path)
-        session = open_session(path, backend, threads, mode, precision)
-        return _object(replace(session, path=Path(source)), kind, finder)
+    if exported is None:
+        network = _trained(source, checkpoint, wanted, cache, **options)
+    elif backend == 'torch':
+        raise InputError(f'{exported}: torch runs checkpoints, not exported files')
+    else:
+        network = open_session(exported, **options)
+    if isinstance(network, DetectorInPyTorch):
+        return Detector(network.detection)
+    return _object(network, os.fspath(exported or source), wanted, finder)
 
 
-def in_torch(graph: Graph, spec: ModelSpec, threads: int | None = None, precision: str = 'auto') -> Session:
-    """A graph that PyTorch runs, on the CPU.
+class DetectorInPyTorch(NamedTuple):
+    """A detector that cannot be exported: mmdet predicts with it."""
+
+    detection: DetectionNetwork
+
+
+def _trained(
+    source: PathLike, checkpoint: PathLike | None, kind: str | None, cache: bool, **options: Any
+) -> Network | DetectorInPyTorch:
+    """Whatever runs a trained network: a kept export, a new one, or PyTorch.
 
     Args:
-        graph: Copied, with batch norms folded.
-        spec: What it is.
-        threads: Of the whole process; None leaves them as they are.
-        precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it.
+        source: As ``load`` takes it.
+        checkpoint: Of a config.
+        kind: What it must be; None for any.
+        cache: Take what is kept, and keep what is exported.
+        options: ``backend``, ``threads``, ``mode`` and ``precision``.
     """
-    network, halves = folded(graph), _in_bf16(precision)
-    _use_threads(threads)
+    backend = options['backend']
+    runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
+    if backend not in ('auto', *runtimes, 'torch'):
+        raise NotInstalledError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")
+    if backend == 'auto':
+        options['backend'] = runtimes[0] if runtimes else 'torch'
+    key = None
+    if cache and options['backend'] != 'torch':
+        key = exports.export_key(source, checkpoint)
+        if key is not None and (path := exports.find(key)) is not None:
+            return _reopened(open_session(path, **options), source, checkpoint, cache, options)
+    from mbv1_backbone.inference.exportable import NotExportable, exportable
+    from mbv1_backbone.inference.pytorch import MMDetDetection, in_bf16, in_torch, use_threads
+    from mbv1_backbone.inference.resolve import resolve
 
-    @torch.inference_mode()
-    def run(images: np.ndarray) -> Outputs:
-        check_images(images, spec)
-        with torch.autocast('cpu', torch.bfloat16, halves):
-            outputs = network(torch.from_numpy(np.ascontiguousarray(images)))
-        return tuple((o.float() if o.is_floating_point() else o).numpy() for o in outputs)
+    found = resolve(source, checkpoint)
+    if kind is not None:
+        found.expect(kind)
+    try:
+        network = exportable(found)
+    except NotExportable:
+        if backend not in ('auto', 'torch'):
+            raise
+        use_threads(options['threads'])
+        return DetectorInPyTorch(MMDetDetection(found, bf16=in_bf16(options['precision'])))
+    if options['backend'] == 'torch':
+        return in_torch(*network, options['threads'], options['precision'])
+    if cache and key is None and found.config is None:  # of a URL; a config's key is told or not
+        key = exports.key_of(found.checkpoint.path, None)
+    return _reopened(_exported(network, key, options), source, checkpoint, cache, options)
 
-    name, computed_in = f'torch {torch.__version__}', 'bf16' if halves else 'fp32'
-    return Session(Path(spec.recipe['source']), spec, name, computed_in, run)
+
+def _exported(network: Exportable, key: str | None, options: dict[str, Any]) -> Session:
+    """A session of a new export: kept under ``key``, or of a file that is removed again."""
+    from mbv1_backbone.export import writers
+
+    def write(path: Path) -> None:
+        writers.write(network.graph, network.spec, path)
+
+    if key is not None and (path := exports.keep(key, write)) is not None:
+        return open_session(path, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'model.onnx'
+        write(path)
+        return open_session(path, **options)
 
 
-def _object(session: Session, wanted: str | None, finder: FaceFinder | None) -> Network:
-    kind = session.spec.kind
+def _reopened(
+    session: Session, source: PathLike, checkpoint: PathLike | None, cache: bool, options: dict[str, Any]
+) -> Session:
+    """The session, which names its source, and is loaded from it again where it is unpickled."""
+    names = tuple(name and _absolute(name) for name in (source, checkpoint))
+    return replace(session, path=Path(source), reopen=(_trained, (*names, None, cache), dict(options)))
+
+
+def _absolute(name: PathLike) -> str:
+    return os.path.abspath(name) if Path(name).is_file() else os.fspath(name)
+
+
+def _object(network: Network, name: str, wanted: str | None, finder: FaceFinder | None) -> AnyNetwork:
+    kind = network.spec.kind
     if wanted not in (None, kind):
-        raise InputError(f'{session.path}: not {_a(wanted)}, but {_a(kind)}')
+        raise InputError(f'{name}: not {with_article(wanted)}, but {with_article(kind)}')
     if kind == 'embedder':
-        return ExportedEmbedder(session, finder)
+        return FaceEmbedder(network, finder)
     if kind == 'detector':
-        from mbv1_backbone.inference.detector import ExportedDetector
-
-        return ExportedDetector(session)
-    return Classifier(session) if kind == 'classifier' else FeatureExtractor(session)
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def _in_bf16(precision: str) -> bool:
-    return precision == 'bf16' or (precision == 'auto' and bf16_is_fast())
-
-
-def _a(kind: str) -> str:
-    return f'{"an" if kind[0] in "aeiou" else "a"} {kind}'
+        return Detector.of_network(network)
+    return Classifier(network) if kind == 'classifier' else FeatureExtractor(network)

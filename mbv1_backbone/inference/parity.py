@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -14,34 +13,19 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.datasets import locate
 from mbv1_backbone.face.evaluation.protocols import Embeddings, evaluate_pairs, person_of, read_pairs
 from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
-from mbv1_backbone.inference.embedder import ExportedEmbedder, FaceEmbedder
-from mbv1_backbone.inference.loading import in_torch
-from mbv1_backbone.inference.resolve import Source
+from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.inference.embedder import FaceEmbedder
+from mbv1_backbone.inference.exportable import Exportable
+from mbv1_backbone.inference.pytorch import MMDetDetection, in_torch, model_embedder
+from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.runtime.sessions import Session
-from mbv1_backbone.weights.parity import read_labels
+from mbv1_backbone.weights.parity import Parity, read_labels
 
-if TYPE_CHECKING:  # faces do without mmdet
-    from mbv1_backbone.inference.detector import Detector
-
-LEAST_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
-LEAST_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
-MOST_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy
+MIN_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
+MIN_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
+MAX_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy
 _SCORE = 0.3  # of boxes that are compared
 _OVERLAP = 0.8
-
-
-@dataclass
-class Parity:
-    """A comparison: figures by name, and what is out of tolerance, one line each."""
-
-    figures: dict[str, float] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-
-    def require(self, name: str, value: float, least: float) -> None:
-        """Note a figure that must not be less than ``least``."""
-        self.figures[name] = value
-        if not value >= least:
-            self.failures.append(f'{name} is {value:.4f}, at least {least:g} is asked')
 
 
 @dataclass(frozen=True)
@@ -63,11 +47,17 @@ class Truth:
         return Path(self.root or Path(self.file).parent)
 
 
-def compare(found: Source, session: Session, images: Sequence[Path], truth: Truth | None = None) -> Parity:
+def compare(
+    found: Trained, exported: Exportable, session: Session, images: Sequence[Path], truth: Truth | None = None
+) -> Parity:
     """Run the same images through a network in PyTorch and through its exported file.
 
+    Embedders and detectors are run in PyTorch as they are trained and tested, with their own preprocessing
+    and prediction; classifiers and backbones by the graph that was exported.
+
     Args:
-        found: That was exported.
+        found: The network.
+        exported: What was exported of it.
         session: Of the file.
         images: Files.
         truth: For accuracy; a backbone has none.
@@ -75,16 +65,17 @@ def compare(found: Source, session: Session, images: Sequence[Path], truth: Trut
     Raises:
         InputError: If an image or the truth cannot be read.
     """
-    if found.spec.kind == 'embedder':
-        return compare_embedders(found.ours, ExportedEmbedder(session), session.precision, images, truth)
-    if found.spec.kind == 'detector':
-        from mbv1_backbone.inference.detector import ExportedDetector
-
-        return compare_detectors(found.ours, ExportedDetector(session), session.precision, images, truth)
-    ours = in_torch(found.graph, found.spec, precision='fp32')
-    if found.spec.kind == 'classifier':
-        return compare_classifiers(Classifier(ours), Classifier(session), session.precision, images, truth)
-    return compare_backbones(FeatureExtractor(ours), FeatureExtractor(session), session.precision, images)
+    kind, precision = exported.spec.kind, session.precision
+    if kind == 'embedder':
+        reference = FaceEmbedder(model_embedder(found.model, found.recipe))
+        return compare_embedders(reference, FaceEmbedder(session), precision, images, truth)
+    if kind == 'detector':
+        ours = Detector(MMDetDetection(found))
+        return compare_detectors(ours, Detector.of_network(session), precision, images, truth)
+    graph = in_torch(*exported, precision='fp32')
+    if kind == 'classifier':
+        return compare_classifiers(Classifier(graph), Classifier(session), precision, images, truth)
+    return compare_backbones(FeatureExtractor(graph), FeatureExtractor(session), precision, images)
 
 
 def compare_classifiers(
@@ -95,12 +86,12 @@ def compare_classifiers(
     before, after = (classifier.classify(images) for classifier in (ours, exported))
     difference = np.abs(before - after)
     parity.figures |= dict(largest_difference=difference.max(), mean_difference=difference.mean())
-    parity.require('same_top1', float((before.argmax(1) == after.argmax(1)).mean()), LEAST_SAME[precision])
+    parity.require('same_top1', float((before.argmax(1) == after.argmax(1)).mean()), MIN_SAME[precision])
     if truth is not None:
         files, labels = read_labels(truth.file, truth.folder)
         top1 = [float((c.classify(files).argmax(1) == labels).mean()) for c in (ours, exported)]
         parity.figures['top1_pytorch'] = top1[0]
-        parity.require('top1', top1[1], top1[0] - MOST_LOST)
+        parity.require('top1', top1[1], top1[0] - MAX_LOST)
     return parity
 
 
@@ -118,7 +109,7 @@ def compare_backbones(
         parity.figures[f'mean_difference_{tap}'] = difference.mean()
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosines = (a * b).sum(1) / np.maximum(lengths, 1e-12)
-        parity.require(f'mean_cosine_{tap}', float(cosines.mean()), LEAST_COSINE[precision])
+        parity.require(f'mean_cosine_{tap}', float(cosines.mean()), MIN_COSINE[precision])
     return parity
 
 
@@ -138,19 +129,19 @@ def compare_embedders(
     parity.figures |= dict(largest_difference=difference.max(), mean_difference=difference.mean())
     cosines = (before * after).sum(1)
     parity.figures['least_cosine'] = cosines.min()
-    parity.require('mean_cosine', float(cosines.mean()), LEAST_COSINE[precision])
+    parity.require('mean_cosine', float(cosines.mean()), MIN_COSINE[precision])
     if truth is not None:
-        told = read_pairs(truth.file)
-        files = sorted(set(told.files.ravel().tolist()))
+        pairs = read_pairs(truth.file)
+        files = sorted(set(pairs.files.ravel().tolist()))
         paths = [locate(truth.folder, file, person_of(file)) for file in files]
         accuracy = [
-            evaluate_pairs(Embeddings(files, embedder.embed(paths, progress=True).vectors), told)[0][
+            evaluate_pairs(Embeddings(files, embedder.embed(paths, progress=True).vectors), pairs)[0][
                 'accuracy'
             ]
             for embedder in (ours, exported)
         ]
         parity.figures['accuracy_pytorch'] = accuracy[0]
-        parity.require('accuracy', accuracy[1], accuracy[0] - MOST_LOST)
+        parity.require('accuracy', accuracy[1], accuracy[0] - MAX_LOST)
     return parity
 
 
@@ -172,9 +163,9 @@ def compare_detectors(
     if not both:
         parity.failures.append(f'neither finds anything in these images that scores {_SCORE} or more')
     parity.figures['boxes'] = both
-    parity.require('same_boxes', same / max(1, both), LEAST_SAME[precision])
+    parity.require('same_boxes', same / max(1, both), MIN_SAME[precision])
     if truth is not None:
         before, after = evaluate_detectors(dict(pytorch=ours, exported=exported), truth.folder, truth.file)
         parity.figures['ap_pytorch'] = before.ap
-        parity.require('ap', after.ap, before.ap - MOST_LOST)
+        parity.require('ap', after.ap, before.ap - MAX_LOST)
     return parity

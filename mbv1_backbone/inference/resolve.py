@@ -1,229 +1,205 @@
-"""What there is to export or to run: the graphs of checkpoints, configs and names in the model zoo."""
+"""What a name stands for: one read of a source, one decision of what it is."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+import zipfile
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor, nn
+from torch import nn
 
-from mbv1_backbone.common.choices import PARTS
+from mbv1_backbone.common.coco import COCO_CLASSES
 from mbv1_backbone.common.errors import InputError, user_errors
-from mbv1_backbone.common.images import middle_square
-from mbv1_backbone.export.graphs import (
-    BackboneGraph,
-    ClassifierGraph,
-    EmbedderGraph,
-    Graph,
-    Normalise,
-    multiple_of,
-)
-from mbv1_backbone.face.geometry import fit_square
-from mbv1_backbone.inference.embedder import FaceEmbedder, is_embedder
-from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, recipe_of
-from mbv1_backbone.runtime.spec import ModelSpec
-from mbv1_backbone.training.checkpoint import load_weights
+from mbv1_backbone.runtime.sessions import SUFFIXES
+from mbv1_backbone.runtime.spec import with_article
+from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint, weights_fingerprint
 from mbv1_backbone.training.config import load_config
-from mbv1_backbone.weights import import_weights
+from mbv1_backbone.weights.pytorch import from_state_dict
 from mbv1_backbone.weights.recalibrate import build_network
-from mbv1_backbone.weights.store import fingerprint
-
-if TYPE_CHECKING:  # faces do without mmdet
-    from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.weights.sources import import_weights, local_file
+from mbv1_backbone.weights.store import Weights
+from mbv1_backbone.weights.zoo import config_of
 
 PathLike = str | os.PathLike[str]
+_CHECKPOINT = 'backbone.rows.0.conv.weight'  # is there where weights have more than a backbone
+_EMBEDDER = 'FaceEmbeddingModel'
 
 
-class Source(NamedTuple):
-    """A network to export or to run.
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network: weights that have been read, and how the network around them is built.
 
     Attributes:
-        graph: From bytes of images to answers.
-        spec: What its file says.
-        ours: ``Detector`` or ``FaceEmbedder``, which answers in PyTorch; of the others nothing.
+        name: As the user gave it.
+        kind: One of ``KINDS``.
+        checkpoint: The weights, in memory.
+        config: Where one builds the network.
     """
 
-    graph: Graph
-    spec: ModelSpec
-    ours: Any = None
+    name: str
+    kind: str
+    checkpoint: Checkpoint
+    config: Config | None = None
+
+    def expect(self, *kinds: str) -> Trained:
+        """The same, if it is of one of these kinds.
+
+        Raises:
+            InputError: If it is of another.
+        """
+        if self.kind not in kinds:
+            wanted = ' or '.join(map(with_article, kinds))
+            raise InputError(f'{self.name}: not {wanted}, but {with_article(self.kind)}')
+        return self
+
+    @cached_property
+    def model(self) -> Any:
+        """The network with its weights, in evaluation mode, built at the first use.
+
+        Raises:
+            InputError: If the config is wrong, or the weights are not the network's.
+        """
+        if self.config is not None:
+            model = _build(self.config, self.kind)
+        elif self.kind == 'embedder':
+            model = _build_embedder(_embedder_config(self.checkpoint), self.name)
+        else:
+            assert self.checkpoint.recipe is not None  # resolve() gives one
+            return build_network(Weights(self.checkpoint.state, self.checkpoint.recipe)).eval()
+        fill(model, self.checkpoint)
+        return model.eval()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How the backbone is built and fed.
+
+        Raises:
+            InputError: If the backbone is not MobileNetV1.
+        """
+        if self.config is None and self.kind != 'embedder':
+            assert self.checkpoint.recipe is not None
+            return self.checkpoint.recipe
+        source = self.name if self.config is None else f'config {Path(self.config.filename).stem}'
+        recipe = recipe_of(self.model, source)
+        if recipe is None:
+            raise InputError(f'{source}: its backbone is not MobileNetV1')
+        return recipe
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights as the network holds them."""
+        return weights_fingerprint(self.model)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of a detector's classes: those it was trained on, else the config's, else COCO's."""
+        trained = (self.checkpoint.meta.get('dataset_meta') or {}).get('classes')
+        config = self.config or Config()
+        dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+        return tuple(trained or (dataset.get('metainfo') or {}).get('classes') or COCO_CLASSES)
 
 
-def input_of(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """An RGB image, uint8 (H, W, 3), as a network is fed it: cut or resized to its input's size."""
-    if spec.kind == 'embedder':
-        return fit_square(image, spec.size[0])
-    if spec.kind == 'detector':
-        from mbv1_backbone.inference.detector import fit
-
-        return fit(image, spec)[0]
-    return middle_square(image, spec.size[0])
-
-
-class NotExportable(InputError):
-    """A detector of a kind that cannot be exported; ``detector`` detects in PyTorch."""
-
-    def __init__(self, message: str, detector: Detector) -> None:
-        super().__init__(message)
-        self.detector = detector
-
-
-def find_source(
-    source: PathLike, checkpoint: PathLike | None = None, precision: str = 'fp32', part: str = 'whole'
-) -> Source:
-    """What a user names.
+def resolve(source: PathLike | Config, checkpoint: PathLike | None = None) -> Trained:
+    """Read what a user names, once, and say what it is.
 
     Args:
         source: A config, with ``checkpoint``; weights of an embedder or a classifier, or of a backbone alone;
-            a name in the model zoo.
+            or a name in the model zoo, whose config is the zoo's.
         checkpoint: Of the config.
-        precision: Of the file that is to be.
-        part: ``'whole'``, or ``'backbone'``: the maps at its taps.
+
+    Returns:
+        Weights in memory, and what they are of; the network itself is built when it is asked for.
 
     Raises:
         InputError: If something is missing or wrong.
-        NotExportable: If a detector is of a kind that cannot be exported.
     """
-    if part not in PARTS:
-        raise InputError(f'part must be one of {", ".join(PARTS)}, got {part!r}')
-    if Path(source).suffix != '.py':
-        if checkpoint is not None:
-            raise InputError(f'{source}: a second checkpoint {checkpoint} goes with a config only')
-        if is_embedder(source):
-            return embedder_source(FaceEmbedder.load(source), precision, part)
-        return _of_weights(source, precision, part)
-    if checkpoint is None:
-        raise InputError(f'config {source}: needs a checkpoint')
-    cfg = load_config(source)
-    if cfg.model.type == 'FaceEmbeddingModel':
-        return embedder_source(FaceEmbedder.load(source, checkpoint), precision, part)
-    if cfg.model.type.endswith('ImageClassifier'):
-        return _classifier(cfg, checkpoint, precision, part)
-    from mbv1_backbone.inference.detector import Detector
-
-    return detector_source(Detector.load(cfg, checkpoint), cfg, precision, part)
-
-
-def embedder_source(embedder: FaceEmbedder, precision: str = 'fp32', part: str = 'whole') -> Source:
-    """Of a face embedder."""
-    if part == 'backbone':
-        return backbone_source(
-            embedder.model.backbone, embedder.recipe, (embedder.input_size,) * 2, precision
-        )
-    spec = ModelSpec(
-        kind='embedder',
-        size=(embedder.input_size,) * 2,
-        precision=precision,
-        fingerprint=embedder.fingerprint,
-        recipe=asdict(embedder.recipe),
-        dims=embedder.dims,
-    )
-    return Source(EmbedderGraph(embedder.model), spec, embedder)
+    if isinstance(source, Config) or Path(source).suffix == '.py':
+        config = source if isinstance(source, Config) else load_config(source)
+        name = str(config.filename)
+        if checkpoint is None:
+            raise InputError(f'config {name}: needs a checkpoint')
+        return Trained(name, _kind_of(config), read_checkpoint(local_file(checkpoint)), config)
+    name = os.fspath(source)
+    if checkpoint is not None:
+        raise InputError(f'{name}: a second checkpoint {checkpoint} goes with a config only')
+    if Path(name).suffix in SUFFIXES:
+        raise InputError(f'{name}: an exported file has no weights to read; give what it was exported from')
+    found = _read(name)
+    if _CHECKPOINT not in found.state:
+        kind = 'classifier' if 'head.fc.weight' in found.state else 'backbone'
+        return Trained(name, kind, found)
+    if _is_embedder(found):
+        return Trained(name, 'embedder', found)
+    path = config_of(name)
+    if path is None:
+        raise InputError(f'{name}: a detector needs its config before it')
+    config = load_config(path)
+    return Trained(name, _kind_of(config), found, config)
 
 
-def detector_source(detector: Detector, cfg: Config, precision: str = 'fp32', part: str = 'whole') -> Source:
-    """Of a detector that a config built.
+def _read(name: str) -> Checkpoint:
+    """Weights by our names, of any source."""
+    path = local_file(name)
+    if path.suffix == '.safetensors' or (path.is_file() and zipfile.is_zipfile(path)):
+        found = read_checkpoint(path)
+        if found.recipe is not None and (_CHECKPOINT in found.state or 'rows.0.conv.weight' in found.state):
+            return found
+        weights = from_state_dict(found.state, str(path))
+    else:
+        weights = import_weights(path)
+    return Checkpoint(path, weights.state, dict(recipe=asdict(weights.recipe)))
 
-    Raises:
-        NotExportable: If it is of a kind that cannot be exported, or the config does not say the size.
-    """
-    from mbv1_backbone.export.detectors import detector_graph_of
 
-    name = f'config {cfg.filename}'
-    resize = next((s for s in cfg.test_dataloader.dataset.pipeline if s.type.endswith('Resize')), None)
-    recipe = recipe_of(detector.model, f'config {Path(cfg.filename).stem}')
-    if resize is None:
-        raise NotExportable(f'{name}: its test pipeline has no Resize, which says the size', detector)
+def _is_embedder(found: Checkpoint) -> bool:
+    """By the run's config, where the file holds it; else by the names of its tensors."""
+    config = found.meta.get('cfg')
+    return 'head.fc.weight' in found.state and (not isinstance(config, str) or _EMBEDDER in config)
+
+
+def _kind_of(config: Config) -> str:
+    model = config.get('model') or {}
+    kind = str(model.get('type')).rpartition('.')[2]
+    if kind == _EMBEDDER:
+        return 'embedder'
+    if kind.endswith('ImageClassifier'):
+        return 'classifier'
+    if config.get('default_scope') == 'mmdet' or {'bbox_head', 'roi_head', 'rpn_head'} & set(model):
+        return 'detector'
+    raise InputError(f'config {config.filename}: not a detector, classifier or embedder, but {kind}')
+
+
+def _build(config: Config, kind: str) -> nn.Module:
+    name = f'config {config.filename}'
+    if kind == 'embedder':
+        return _build_embedder(config.model, name)
+    scope = 'mmdet' if kind == 'detector' else 'mmpretrain'
+    with user_errors(name):
+        init_default_scope(config.get('default_scope', scope))
+        if kind == 'detector':
+            config.model.setdefault('train_cfg', None)
+        return MODELS.build(dict(config.model, _scope_=scope))
+
+
+def _embedder_config(found: Checkpoint) -> dict[str, Any]:
+    """By what a checkpoint says of itself."""
+    recipe, state = found.recipe, found.state
     if recipe is None:
-        raise NotExportable(f'{name}: its backbone is not MobileNetV1', detector)
-    width, height = (resize.scale,) * 2 if isinstance(resize.scale, int) else resize.scale
-    if part == 'backbone':
-        return backbone_source(detector.model.backbone, recipe, (height, width), precision)
-    spec = ModelSpec(
-        kind='detector',
-        size=(height, width),
-        precision=precision,
-        fingerprint=fingerprint(detector.model.state_dict()),
-        recipe=asdict(recipe),
-        classes=detector.classes,
-        keep_ratio=resize.get('keep_ratio', False),
+        raise InputError(f'{found.path}: does not say how its network is built')
+    return dict(
+        type=_EMBEDDER,
+        backbone=dict(type='MobileNetV1', **recipe.backbone()),
+        head=dict(embedding_dims=len(state['head.fc.weight']), norm='head.norm.weight' in state),
+        data_preprocessor=dict(**recipe.preprocessor(), input_size=recipe.input_size, gray=recipe.gray),
     )
-    try:
-        return Source(detector_graph_of(detector.model, spec.size), spec, detector)
-    except ValueError as error:
-        raise NotExportable(f'{name}: {error}', detector) from error
 
 
-def _classifier(cfg: Config, checkpoint: PathLike, precision: str, part: str) -> Source:
-    """A classifier of mmpretrain's."""
-    with user_errors(f'config {cfg.filename}'):
-        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-        model = MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
-    load_weights(model, checkpoint)
-    recipe = recipe_of(model, f'config {Path(cfg.filename).stem}')
-    if recipe is None:
-        raise InputError(f'config {cfg.filename}: its backbone is not MobileNetV1')
-    steps = (cfg.get('test_dataloader') or {}).get('dataset', {}).get('pipeline', [])
-    crop = next((s.crop_size for s in steps if s.type.endswith('CenterCrop')), recipe.input_size)
-    size = (crop, crop) if isinstance(crop, int) else tuple(crop)
-    if part == 'backbone':
-        return backbone_source(model.backbone, recipe, size, precision)
-    return _classifying(_Logits(model), Normalise.of(model), recipe, size, precision)
-
-
-class _Logits(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images, mode='tensor')
-
-
-def _of_weights(source: PathLike, precision: str, part: str) -> Source:
-    """A classifier, or a backbone, that is not built by a config."""
-    weights = import_weights(source)
-    if 'rows.0.conv.weight' not in weights.state:
-        raise InputError(f'{source}: a detector needs its config before it')
-    network, recipe = build_network(weights), weights.recipe
-    size = (recipe.input_size,) * 2
-    if part == 'backbone' or len(network) == 1:
-        return backbone_source(network[0].backbone, recipe, size, precision)
-    normalise = Normalise(recipe.mean, recipe.std, recipe.gray)
-    return _classifying(network, normalise, recipe, size, precision)
-
-
-def _classifying(
-    network: nn.Module, normalise: Normalise, recipe: Recipe, size: tuple[int, ...], precision: str
-) -> Source:
-    spec = _of_any_size('classifier', network, recipe, size, precision)
-    return Source(ClassifierGraph(network, normalise, recipe.background), spec)
-
-
-def backbone_source(
-    backbone: MobileNetV1, recipe: Recipe, size: tuple[int, ...], precision: str = 'fp32'
-) -> Source:
-    """Of a backbone, for images of ``size`` (height and width) and others."""
-    spec = _of_any_size('backbone', backbone, recipe, size, precision)
-    return Source(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), spec)
-
-
-def _of_any_size(
-    kind: str, network: nn.Module, recipe: Recipe, size: tuple[int, ...], precision: str
-) -> ModelSpec:
-    multiple = multiple_of(recipe)
-    height, width = (-(-side // multiple) * multiple for side in size)
-    return ModelSpec(
-        kind=kind,
-        size=(height, width),
-        precision=precision,
-        fingerprint=fingerprint(network.state_dict()),
-        recipe=asdict(recipe),
-        any_size=True,
-        multiple=multiple,
-    )
+def _build_embedder(config: dict[str, Any], source: str) -> nn.Module:
+    with user_errors(source):
+        backbone = {**config['backbone'], 'type': 'MobileNetV1', 'init_cfg': None}
+        return MODELS.build({**config, 'backbone': backbone, 'losses': (), '_scope_': 'mmengine'})

@@ -7,9 +7,9 @@ import importlib.util
 import os
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,19 +22,40 @@ from mbv1_backbone.runtime.spec import KEY, ModelSpec
 SUFFIXES = ('.onnx', '.xml')
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 Outputs = tuple[np.ndarray, ...]
+Reopen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # function, arguments, named arguments
+
+
+class Network(Protocol):
+    """What runs a network, whichever library does: a ``Session``, or PyTorch."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the network is."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: ``fp32``, ``bf16`` or ``int8``."""
+
+    @property
+    def parallel(self) -> int:
+        """How many threads should run it to keep the processor busy."""
+
+    def run(self, images: np.ndarray, /) -> Outputs:
+        """Outputs of images uint8 (N, H, W, 3) in RGB."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """An exported network.
+    """An exported network. Unpickled, it is opened again from the same source.
 
     Attributes:
-        path: Its file.
+        path: Its file, or what it was exported from.
         spec: What it says of itself.
         backend: What runs it, and which version.
         precision: What it computes in: ``fp32``, ``bf16`` or ``int8``.
         run: From images uint8 (N, H, W, 3) in RGB to its outputs; from several threads at once.
         parallel: How many threads should run it to keep the processor busy.
+        reopen: A function and its arguments that open it again.
     """
 
     path: Path
@@ -43,9 +64,24 @@ class Session:
     precision: str
     run: Callable[[np.ndarray], Outputs]
     parallel: int = 1
+    reopen: Reopen | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f'{self.backend}, {self.precision}'
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reopen is None:
+            raise TypeError(f'{self.path}: cannot be pickled: nothing says how to open it again')
+        return _opened_again, (*self.reopen, self.spec.fingerprint)
+
+
+def _opened_again(
+    function: Callable[..., Session], args: tuple[Any, ...], options: dict[str, Any], fingerprint: str
+) -> Session:
+    session = function(*args, **options)
+    if session.spec.fingerprint != fingerprint:
+        raise InputError(f'{session.path}: has changed since the network was pickled')
+    return session
 
 
 def open_session(
@@ -55,7 +91,7 @@ def open_session(
     mode: str = 'latency',
     precision: str = 'auto',
 ) -> Session:
-    """Open a file of ``tools/export.py``.
+    """Open a file of ``mbv1 export``.
 
     Args:
         path: ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it.
@@ -87,11 +123,18 @@ def open_session(
     there = [name for name in wanted if _installed(name)]
     if not there:
         raise InputError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
-    if there[0] == 'openvino':
+    session = _open(path, there, threads, mode, precision)
+    options = dict(backend=backend, threads=threads, mode=mode, precision=precision)
+    return replace(session, reopen=(open_session, (path.absolute(),), options))
+
+
+def _open(path: Path, backends: list[str], threads: int | None, mode: str, precision: str) -> Session:
+    """By the first of the backends, or the second where the first computes the file wrongly."""
+    if backends[0] == 'openvino':
         try:
             return _openvino(path, threads, mode, precision)
         except Int8Error:
-            if 'onnxruntime' not in there:
+            if 'onnxruntime' not in backends:
                 raise
     return _onnxruntime(path, threads)
 
@@ -173,7 +216,7 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise InputError(f'{path}: OpenVINO cannot read it: {str(error).splitlines()[-1][:200]}') from error
+        raise InputError(f'{path}: OpenVINO cannot read it: {_reason(error)}') from error
     spec = ModelSpec.from_text(_said(model), path)
     if spec.precision == 'int8':
         raise Int8Error(f'{path}: int8 is for onnxruntime; pip install onnxruntime')
@@ -204,6 +247,12 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
     run(np.zeros((1, *spec.size, 3), np.uint8))
     version = f'openvino {runtime.__version__.split("-")[0]}'
     return Session(path, spec, version, _computes(spec, bf16), run, parallel)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last of OpenVINO's lines that says something: the first ones name its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
 
 
 def _computes(spec: ModelSpec, bf16: bool) -> str:

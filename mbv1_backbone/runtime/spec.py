@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from mbv1_backbone.common.errors import InputError
 
 KINDS = ('embedder', 'detector', 'classifier', 'backbone')
 KEY = 'mbv1'  # under which a file says what it is
+FORMAT = 1  # of what it says
+OPSET = 17  # of the ONNX files that are written
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class ModelSpec:
     dims: int = 0
     any_size: bool = False
     multiple: int = 1
-    format: int = field(default=1)
+    format: int = FORMAT
+
+    @property
+    def a_kind(self) -> str:
+        """The kind with its article, for messages."""
+        return with_article(self.kind)
 
     def as_text(self) -> str:
         """As JSON."""
@@ -58,6 +65,11 @@ class ModelSpec:
             spec = cls(**{**values, 'size': tuple(values['size']), 'classes': tuple(values['classes'])})
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f'{path}: not a file of mbv1 export') from error
-        if spec.format != 1:
-            raise InputError(f'{path}: format {spec.format}, this version knows 1')
+        if spec.format != FORMAT:
+            raise InputError(f'{path}: format {spec.format}, this version knows {FORMAT}')
         return spec
+
+
+def with_article(kind: str) -> str:
+    """``'an embedder'``, ``'a detector'``."""
+    return f'{"an" if kind[0] in "aeiou" else "a"} {kind}'

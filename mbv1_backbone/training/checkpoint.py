@@ -6,7 +6,8 @@ import json
 import os
 import re
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,52 @@ from mmengine.runner import Runner
 from torch import nn
 from typing_extensions import override
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
-from mbv1_backbone.weights.store import read_safetensors, read_weights
-from mbv1_backbone.weights.zoo import find_checkpoint
+from mbv1_backbone.weights.pytorch import read_pth
+from mbv1_backbone.weights.sources import local_file
+from mbv1_backbone.weights.store import described, fingerprint, read_safetensors
 
 _COUNTER = 'num_batches_tracked'  # of batch norm; imported weights have none
 _NAME = re.compile(r'(epoch|iter)_\d+\.pth')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights holds.
+
+    Attributes:
+        path: The file.
+        state: Its tensors.
+        meta: What a run, or ``write_weights``, says of them: ``recipe``, ``dataset_meta`` and others.
+    """
+
+    path: Path
+    state: dict[str, torch.Tensor]
+    meta: dict[str, Any]
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """What the weights ask of network and input, where the file says it.
+
+        Raises:
+            InputError: If what it says is no recipe.
+        """
+        if (values := self.meta.get('recipe')) is None:
+            return None
+        try:
+            return Recipe.from_dict(values)
+        except (TypeError, AttributeError) as error:
+            raise InputError(f'{self.path}: its recipe is damaged: {error}') from error
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a model's weights, without counters and what only training needs."""
+    spare = tuple(getattr(model, 'training_only', ()))
+    state = model.state_dict()
+    kept = {n: w for n, w in state.items() if not n.endswith(_COUNTER) and not n.startswith(spare)}
+    return fingerprint(kept)
 
 
 def latest_checkpoint(work_dir: str | os.PathLike[str]) -> Path | None:
@@ -141,8 +180,18 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, An
         InputError: If the file cannot be read safely, its tensors are not the model's, or the model is built
             or fed in another way than the one they were trained in.
     """
-    state, meta = read_checkpoint(find_checkpoint(path))
-    target = model.state_dict()
+    checkpoint = read_checkpoint(local_file(path))
+    fill(model, checkpoint)
+    return checkpoint.meta
+
+
+def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Fill a model from a checkpoint that has been read; see ``load_weights``.
+
+    Raises:
+        InputError: If the tensors are not the model's, or it is built or fed in another way than in training.
+    """
+    state, path, target = checkpoint.state, checkpoint.path, model.state_dict()
     spare = tuple(getattr(model, 'training_only', ()))
     optional = [name for name in target if name.endswith(_COUNTER) or name.startswith(spare)]
     wrong = [f'{name} missing' for name in target if name not in state and name not in optional]
@@ -155,17 +204,15 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, An
     if wrong:
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise InputError(f'checkpoint {path} is not of this config: {"; ".join(wrong[:3])}{more}')
-    _check_recipe(model, meta.get('recipe'), path)
+    _check_recipe(model, checkpoint.recipe, path)
     model.load_state_dict(state, strict=False)
-    return meta
 
 
-def _check_recipe(model: nn.Module, trained: dict[str, Any] | None, path: str | os.PathLike[str]) -> None:
+def _check_recipe(model: nn.Module, recipe: Recipe | None, path: str | os.PathLike[str]) -> None:
     """Raise where the tensors fit, but are used with another padding or preprocessing than in training."""
     here = recipe_of(model, '')
-    if trained is None or here is None:
+    if recipe is None or here is None:
         return
-    recipe = Recipe.from_dict(trained)
     found = dict(padding=here.padding, act_cfg=here.act_cfg, norm_eps=here.norm_eps)
     wrong = layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std)
     if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):  # made for one size only
@@ -178,23 +225,18 @@ def _check_recipe(model: nn.Module, trained: dict[str, Any] | None, path: str | 
         )
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Tensors and ``meta`` of a file, without unpickling code.
 
     Raises:
-        InputError: If the file cannot be read safely.
+        InputError: If the file cannot be read safely, or is no checkpoint.
     """
-    if Path(path).suffix == '.safetensors':
-        weights = read_weights(path)
-        if weights is None:
-            return read_safetensors(path)[0], {}
-        spec = dict(classes=weights.classes) if weights.classes else {}
-        return weights.state, dict(recipe=asdict(weights.recipe), dataset_meta=spec)
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        if 'weights_only' in str(error).lower():
-            reason = 'it holds more than tensors and plain values'
-            raise InputError(f'checkpoint {path}: cannot be loaded safely, {reason}') from error
-        raise DamagedFileError(f'checkpoint {path}: cannot be loaded safely, it is damaged') from error
-    return content.get('state_dict', content), content.get('meta', {})
+    path = Path(path)
+    if path.suffix != '.safetensors':
+        return Checkpoint(path, *read_pth(path))
+    state, metadata = read_safetensors(path)
+    weights = described(state, metadata, path)
+    if weights is None:
+        return Checkpoint(path, state, {})
+    classes = dict(classes=weights.classes) if weights.classes else {}
+    return Checkpoint(path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes))

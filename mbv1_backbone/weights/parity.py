@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,25 @@ from mbv1_backbone.weights.store import Weights
 
 Runtime = Callable[[Tensor], np.ndarray]
 """RGB images (N, 3, H, W), uint8, to logits (N, classes)."""
+
+
+@dataclass
+class Parity:
+    """How two ways of running one network compare on the same images.
+
+    Attributes:
+        figures: By name.
+        failures: What is out of tolerance, one line each.
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def require(self, name: str, value: float, minimum: float) -> None:
+        """Note a figure that must not be less than ``minimum``."""
+        self.figures[name] = value
+        if not value >= minimum:
+            self.failures.append(f'{name} is {value:.4f}, at least {minimum:g} is required')
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -209,19 +209,34 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Raises:
         InputError: If it cannot be read safely, or holds no tensors.
     """
+    return read_pth(path)[0]
+
+
+def read_pth(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state dict of a ``.pth``, and mmengine's ``meta`` where there is one, without unpickling code.
+
+    Raises:
+        InputError: If it cannot be read safely, holds no state dict, or its ``meta`` is no dict.
+    """
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         if 'weights_only' in str(error).lower():
-            reason = 'more than tensors and plain values'
-            raise InputError(f'{path}: cannot be loaded safely, it holds {reason}') from error
+            reason = 'it holds more than tensors and plain values'
+            raise InputError(f'{path}: cannot be loaded safely, {reason}') from error
         raise DamagedFileError(f'{path}: cannot be loaded safely, it is damaged') from error
+    meta = content.get('meta', {}) if isinstance(content, dict) else {}
     for key in ('state_dict', 'model', 'model_state_dict'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
+        if isinstance(content, dict) and key in content and not isinstance(content[key], Tensor):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f'{path}: not a state dict')
-    return content
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: not a state dict, but a {type(content).__name__}')
+    wrong = [k for k, v in content.items() if not isinstance(k, str) or not isinstance(v, Tensor)]
+    if wrong:
+        raise InputError(f'{path}: not a state dict: {wrong[0]!r} is no name of a tensor')
+    if not isinstance(meta, dict) or not isinstance(meta.get('dataset_meta') or {}, dict):
+        raise InputError(f'{path}: its meta is not the one of a run')
+    return content, meta
 
 
 def from_state_dict(state: Mapping[str, Tensor], subject: str) -> Weights:

@@ -13,7 +13,7 @@ from mbv1_backbone.weights.cache import fetch
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
 from mbv1_backbone.weights.pytorch import from_state_dict, is_pth, read_state_dict
 from mbv1_backbone.weights.slim import is_checkpoint, read_slim
-from mbv1_backbone.weights.store import Weights, read_safetensors, read_weights
+from mbv1_backbone.weights.store import Weights, described, read_safetensors
 from mbv1_backbone.weights.tflite import read_tflite
 from mbv1_backbone.weights.tflite_graph import is_tflite
 from mbv1_backbone.weights.zoo import find_checkpoint
@@ -39,7 +39,7 @@ def import_weights(*sources: str | os.PathLike[str]) -> Weights:
         >>> import_weights('timm://mobilenetv1_100.ra4_e3600_r224_in1k').recipe.mean  # doctest: +SKIP
         (127.5, 127.5, 127.5)
     """
-    paths = [_local(os.fspath(source)) for source in sources]
+    paths = [local_file(source) for source in sources]
     if len(paths) > 1 and not all(path.is_file() and is_tflite(path) for path in paths):
         raise InputError('several sources at once must be TFLite files, the parts of one network')
     path = paths[0]
@@ -52,14 +52,27 @@ def import_weights(*sources: str | os.PathLike[str]) -> Weights:
     if is_pth(path):
         return from_state_dict(read_state_dict(path), str(path))
     if path.suffix == '.safetensors':
-        return read_weights(path) or from_state_dict(read_safetensors(path)[0], str(path))
+        state, metadata = read_safetensors(path)
+        return described(state, metadata, path) or from_state_dict(state, str(path))
     raise InputError(
         f'{path}: not a known kind of weights: TFLite, Keras .h5, TensorFlow checkpoint, .safetensors, .pth'
     )
 
 
-def _local(source: str) -> Path:
-    """A source's path on this machine, downloaded where it names a released file."""
+def local_file(source: str | os.PathLike[str]) -> Path:
+    """The file that a name stands for: here, and nowhere else, a name becomes a file.
+
+    Args:
+        source: As ``import_weights`` takes it.
+
+    Returns:
+        A path on this machine, downloaded where the source names a released file; of a TensorFlow checkpoint
+        its prefix.
+
+    Raises:
+        InputError: If there is no such file, no such name, or it cannot be downloaded.
+    """
+    source = os.fspath(source)
     scheme, separator, name = source.partition('://')
     if separator and scheme not in SCHEMES:
         raise InputError(f'{source}: the schemes are {", ".join(f"{s}://" for s in SCHEMES)}')
@@ -96,9 +109,11 @@ def load_checkpoint(filename: str) -> dict[str, Any]:
         ``state_dict``, and ``meta`` with the ``recipe`` where the weights have one.
     """
     if '://' not in filename:
-        weights = read_weights(filename)
-        if weights is None:
-            return dict(state_dict=read_safetensors(filename)[0], meta={})
+        state, metadata = read_safetensors(filename)
+        found = described(state, metadata, filename)
+        if found is None:
+            return dict(state_dict=state, meta={})
+        weights = found
     else:
         weights = import_weights(filename)
     return dict(state_dict=weights.state, meta=dict(recipe=weights.recipe))

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -39,9 +40,9 @@ class Weights:
     moves: Sequence[Move] = ()
     classes: tuple[str, ...] | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the tensors: the same however they are stored."""
+        """SHA-256 of the tensors: the same however they are stored; computed once."""
         return fingerprint(self.state)
 
 
@@ -76,15 +77,30 @@ def read_weights(path: str | os.PathLike[str]) -> Weights | None:
     Raises:
         DamagedFileError: If the file is damaged, or its tensors are not those of its fingerprint.
     """
-    state, metadata = read_safetensors(path)
+    return described(*read_safetensors(path), path)
+
+
+def described(
+    state: dict[str, Tensor], metadata: Mapping[str, str], path: str | os.PathLike[str]
+) -> Weights | None:
+    """What has been read of a file of ``write_weights``; None where the file is someone else's.
+
+    Args:
+        state: Its tensors.
+        metadata: Its metadata.
+        path: For messages.
+
+    Raises:
+        DamagedFileError: If the description is damaged, or the tensors are not those of its fingerprint.
+    """
     if _KEY not in metadata:
         return None
     try:
         about = json.loads(metadata[_KEY])
         recipe = Recipe.from_dict(about['recipe'])
-        expected = about['fingerprint']
+        expected = str(about['fingerprint'])
         classes = about.get('classes') and tuple(map(str, about['classes']))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
     weights = Weights(state, recipe, classes=classes)
     if weights.fingerprint != expected:

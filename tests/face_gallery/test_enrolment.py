@@ -20,9 +20,13 @@ from mbv1_backbone.weights.store import Weights
 
 
 @pytest.fixture(scope='module')
-def embedder():
-    model = build()
-    return FaceEmbedder(model, recipe_of(model, 'test'))
+def model():
+    return build()
+
+
+@pytest.fixture(scope='module')
+def embedder(model):
+    return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
 @pytest.fixture
@@ -123,7 +127,7 @@ def test_answers_name_people_or_say_unknown(people, embedder, tmp_path):
 def test_another_model_is_refused(people, embedder, tmp_path):
     gallery = create(tmp_path / 'g', embedder)
     model = build(norm=False)
-    other = FaceEmbedder(model, recipe_of(model, 'other'))
+    other = FaceEmbedder.of_model(model, recipe_of(model, 'other'))
     for call in (lambda: enrol(gallery, other, read_sources(people)), lambda: ask(gallery, other, [], 1)):
         with pytest.raises(InputError, match=r'was made with model .* this is'):
             call()
@@ -186,9 +190,9 @@ def test_people_are_matched_once_each(people, embedder, tmp_path, by):
     assert [m.score for m in answer.matches] == [person.score for person in found]
 
 
-def test_parts_built_apart_merge_into_the_whole(people, embedder, tmp_path, capsys):
-    state = {k: v for k, v in embedder.model.state_dict().items() if 'tracked' not in k}
-    write_weights(Weights(state, embedder.recipe), tmp_path / 'w.safetensors')
+def test_parts_built_apart_merge_into_the_whole(people, embedder, model, tmp_path, capsys):
+    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
+    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
     model = ('--model', tmp_path / 'w.safetensors')
     for part in range(3):
         code, out, _ = call(capsys, 'build', tmp_path / str(part), people, *model, '--part', f'{part}/3')
@@ -209,9 +213,9 @@ def call(capsys, *args):
     return code, said.out, said.err
 
 
-def test_the_quieter_verbs(people, embedder, tmp_path, capsys):
-    state = {k: v for k, v in embedder.model.state_dict().items() if 'tracked' not in k}
-    write_weights(Weights(state, embedder.recipe), tmp_path / 'w.safetensors')
+def test_the_quieter_verbs(people, embedder, model, tmp_path, capsys):
+    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
+    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
     folder = tmp_path / 'g'
     gallery = create(folder, embedder)
     enrol(gallery, embedder, read_sources(people))

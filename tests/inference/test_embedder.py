@@ -17,9 +17,13 @@ from mbv1_backbone.weights.store import Weights
 
 
 @pytest.fixture(scope='module')
-def embedder():
-    model = build()
-    return FaceEmbedder(model, recipe_of(model, 'test'))
+def model():
+    return build()
+
+
+@pytest.fixture(scope='module')
+def embedder(model):
+    return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
 @pytest.fixture(scope='module')
@@ -43,18 +47,18 @@ def test_files_arrays_and_tensors_give_the_same(embedder, people):
         assert np.allclose(other.vectors, by_file.vectors, atol=1e-3)
 
 
-def test_the_network_sees_what_it_says(embedder, people):
+def test_the_network_sees_what_it_says(embedder, model, people):
     path = files(people)[0]
     image = np.array(Image.open(path)).astype(np.float32)
     prepared = torch.from_numpy(((image - (120, 110, 100)) / 60).transpose(2, 0, 1)[None]).float()
     with torch.no_grad():
-        wanted = embedder.model(prepared)[0].numpy()
+        wanted = model(prepared)[0].numpy()
     assert np.allclose(embedder.embed([path]).vectors[0], wanted, atol=1e-3)
 
 
 def test_colours_are_made_grey_where_the_network_wants_it(people):
     model = build(gray=True)
-    grey = FaceEmbedder(model, recipe_of(model, 'test'))
+    grey = FaceEmbedder.of_model(model, recipe_of(model, 'test'))
     colour = np.array(Image.open(files(people)[0]))
     colour[..., 0] = 255 - colour[..., 0]
     luma = np.round(colour.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))
@@ -98,7 +102,7 @@ def test_a_photograph_of_several_people_has_several_embeddings(people):
     def detector(image):
         return Faces(boxes, np.ones(2)) if image.mean() > 1 else Faces(boxes[:0], np.ones(0))
 
-    embedder = FaceEmbedder(model, recipe_of(model, 'test'), FaceFinder(detector, 'all'))
+    embedder = FaceEmbedder.of_model(model, recipe_of(model, 'test'), FaceFinder(detector, 'all'))
     found = embedder.embed([files(people)[0], np.zeros((64, 64, 3), np.uint8), files(people)[1]])
     assert found.sources.tolist() == [0, 0, 2, 2]
     assert found.failures == {1: 'no face found'}
@@ -115,7 +119,7 @@ def test_published_weights_say_how_the_network_is_built(tmp_path, people, norm):
     }
     write_weights(Weights(state, recipe), tmp_path / 'w.safetensors')
     loaded = FaceEmbedder.load(tmp_path / 'w.safetensors')
-    original = FaceEmbedder(model, recipe)
+    original = FaceEmbedder.of_model(model, recipe)
     assert loaded.fingerprint == original.fingerprint
     assert loaded.preprocessing == original.preprocessing
     assert loaded.preprocessing == dict(face='middle square', size=64, colours='grey')
@@ -141,20 +145,20 @@ def test_weights_are_not_used_at_another_size_or_in_other_colours(tmp_path):
 
 def test_another_weight_is_another_fingerprint(embedder):
     model = build()
-    before = FaceEmbedder(model, recipe_of(model, 'test')).fingerprint
+    before = FaceEmbedder.of_model(model, recipe_of(model, 'test')).fingerprint
     model.head.fc.weight.data[0, 0] += 1e-6
     assert before == embedder.fingerprint
-    assert FaceEmbedder(model, recipe_of(model, 'test')).fingerprint != before
+    assert FaceEmbedder.of_model(model, recipe_of(model, 'test')).fingerprint != before
 
 
 @pytest.mark.parametrize(
     ('source', 'checkpoint', 'message'),
     [
         ('nothing', None, 'nothing: no such file, and no such model in the zoo'),
-        ('ssd_mbv1_0.75_tf_bccd', None, 'not the weights of an embedding network'),
+        ('ssd_mbv1_0.75_tf_bccd', None, 'not an embedder, but a detector'),
         ('configs/face/arcface_mbv1_0.25-112.py', None, 'needs a checkpoint'),
         ('ssd_mbv1_0.75_tf_bccd', 'x.pth', 'x.pth goes with a config only'),
-        ('configs/face/attributes_mbv1_0.25-128.py', 'x.pth', 'not an embedding network'),
+        ('configs/face/attributes_mbv1_0.25-128.py', 'x.pth', 'not a detector, classifier or embedder, but'),
     ],
 )
 def test_what_is_no_embedder(source, checkpoint, message):

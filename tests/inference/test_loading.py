@@ -12,12 +12,14 @@ from support.project import CLASSIFIER, ROOT
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, middle_square, read_image
 from mbv1_backbone.export.writers import write
-from mbv1_backbone.inference import loading, parity
-from mbv1_backbone.inference.detector import Detector, ExportedDetector
+from mbv1_backbone.inference import loading, parity, pytorch
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.detector_parity import share_of_same
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.inference.loading import in_torch, load
-from mbv1_backbone.inference.resolve import find_source
+from mbv1_backbone.inference.exportable import exportable
+from mbv1_backbone.inference.loading import load
+from mbv1_backbone.inference.pytorch import MMDetDetection, in_torch
+from mbv1_backbone.inference.resolve import resolve
 from mbv1_backbone.runtime.sessions import open_session
 from mbv1_backbone.training import load_config
 from mbv1_backbone.weights import Weights, write_weights
@@ -67,9 +69,9 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
 
 
 def test_bf16_is_for_processors_that_multiply_in_it(monkeypatch):
-    monkeypatch.setattr(loading, 'bf16_is_fast', lambda: False)
+    monkeypatch.setattr(pytorch, 'bf16_is_fast', lambda: False)
     assert load(FACES, backend='torch').backend.endswith('fp32')
-    monkeypatch.setattr(loading, 'bf16_is_fast', lambda: True)
+    monkeypatch.setattr(pytorch, 'bf16_is_fast', lambda: True)
     assert load(FACES, backend='torch').backend.endswith('bf16')
     for backend in ('torch', 'openvino'):
         assert load(FACES, backend=backend, precision='fp32').backend.endswith('fp32')
@@ -79,7 +81,7 @@ def test_what_cannot_be_exported_is_run_by_pytorch(tmp_path, shared):
     config = tmp_path / 'soft.py'
     config.write_text(f"_base_ = '{CONFIG}'\nmodel = dict(test_cfg=dict(nms=dict(type='soft_nms')))\n")
     loaded = load(config, SSD)
-    assert not isinstance(loaded, ExportedDetector)
+    assert isinstance(loaded.network, MMDetDetection)
     assert loaded.backend.startswith('torch')
     assert len(loaded.detect(find_images([str(shared / 'bccd' / 'JPEGImages')])[:1])[0].above(0.3)) > 3
     with pytest.raises(InputError, match="must be of type 'nms', got 'soft_nms'"):
@@ -101,7 +103,6 @@ def test_what_cannot_be_exported_is_run_by_pytorch(tmp_path, shared):
         ((FACES,), dict(threads=0, backend='torch'), 'threads must be at least 1, got 0'),
         ((FACES,), dict(threads=0), 'threads must be at least 1, got 0'),
         ((CONFIG,), {}, 'needs a checkpoint'),
-        ((SSD,), {}, 'a detector needs its config before it'),
         (('no.onnx',), {}, 'no such file'),
         (('no.onnx',), dict(backend='torch'), 'torch runs checkpoints, not exported files'),
         (('nothing',), {}, 'nothing'),
@@ -137,7 +138,7 @@ def test_a_classifier_numbers_its_classes_as_imagenet_does(classifier, shared, b
 
 @pytest.mark.parametrize('name', ['b.onnx', 'b.xml'])
 def test_a_backbone_gives_its_taps_at_any_size(tmp_path, name):
-    found = find_source(CONFIG, SSD, part='backbone')
+    found = exportable(resolve(CONFIG, SSD), part='backbone')
     write(found.graph, found.spec, tmp_path / name)
     session = open_session(tmp_path / name, precision='fp32')
     ours = in_torch(found.graph, found.spec, precision='fp32')
@@ -156,7 +157,7 @@ def test_a_backbone_gives_its_taps_at_any_size(tmp_path, name):
 
 def test_features_are_the_backbones(classifier, shared):
     images = find_images([str(shared / 'imagenet' / 'images')])[:3]
-    found = find_source(classifier, part='backbone')
+    found = exportable(resolve(classifier), part='backbone')
     [maps] = load_backbone(found).features(images, 2)
     squares = np.stack([middle_square(read_image(path), 128) for path in images])
     with torch.inference_mode():
@@ -187,8 +188,8 @@ def test_the_tool_exports_a_classifier_and_measures_what_it_loses(classifier, sh
 
 def test_a_failed_export_leaves_other_files_alone(tmp_path, shared, tool, monkeypatch):
     (tmp_path / 'e.bin').write_text('of another export')
-    monkeypatch.setitem(parity.LEAST_COSINE, 'fp32', 1.1)
-    monkeypatch.setitem(parity.LEAST_COSINE, 'bf16', 1.1)
+    monkeypatch.setitem(parity.MIN_COSINE, 'fp32', 1.1)
+    monkeypatch.setitem(parity.MIN_COSINE, 'bf16', 1.1)
     images = ['--images', str(shared / 'lfw' / 'images'), '--num', '2']
     assert tool('export', FACES, '--to', 'onnx', '--out', str(tmp_path / 'e.onnx'), *images) == 2
     assert [path.name for path in tmp_path.iterdir()] == ['e.bin']
@@ -231,7 +232,7 @@ for thread in threads:
 @pytest.mark.slow
 def test_the_first_calls_may_come_from_two_threads_at_once(tmp_path):
     """OpenVINO 2026.4 alone hangs here in most tries."""
-    found = find_source(FACES)
+    found = exportable(resolve(FACES))
     write(found.graph, found.spec, tmp_path / 'e.onnx')
     for _ in range(2):
         command = [sys.executable, '-c', FIRST_CALLS, str(tmp_path / 'e.onnx')]
@@ -256,7 +257,7 @@ def test_a_classifier_of_mmpretrain_is_one_too(tmp_path, backend):
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'c.pth')
     images = [np.random.default_rng(i).integers(0, 256, (96, 96, 3), dtype=np.uint8) for i in range(3)]
     classifier = load(tmp_path / 'c.py', tmp_path / 'c.pth', backend=backend, precision='fp32')
-    assert classifier.session.spec.size == (96, 96)
+    assert classifier.network.spec.size == (96, 96)
     bgr = torch.stack([torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) for image in images])
     with torch.inference_mode():
         right = model(model.data_preprocessor(dict(inputs=bgr))['inputs'], mode='tensor').softmax(1)

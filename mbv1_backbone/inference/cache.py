@@ -1,0 +1,137 @@
+"""What ``load`` has exported, kept for the next start.
+
+A file is found by all that it was made of: the bytes of weights and config, the format, and the versions of
+this package, its code and the libraries that build and write the graph. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.resources import find_config
+from mbv1_backbone.inference.config_files import config_files
+from mbv1_backbone.runtime.spec import FORMAT, OPSET
+from mbv1_backbone.weights.cache import cache_folder
+from mbv1_backbone.weights.zoo import config_of, find_checkpoint
+
+_LIBRARIES = ('mbv1-backbone', 'torch', 'torchvision', 'onnx', 'mmengine', 'mmdet', 'mmpretrain')
+_PACKAGE = Path(__file__).resolve().parents[1]
+_ROOMS = ('models', 'detection', 'face', 'export', 'weights', 'inference')  # what an export depends on
+_MAX_FILES = 32
+PathLike = str | os.PathLike[str]
+
+
+def export_key(source: PathLike, checkpoint: PathLike | None = None) -> str | None:
+    """Under which the export of a source is kept, told without reading more than bytes.
+
+    Args:
+        source: As ``load`` takes it.
+        checkpoint: Of a config.
+
+    Returns:
+        None where that cannot be told: of a URL, or of a config with code of a user's own.
+
+    Raises:
+        InputError: If there is no such file or name.
+    """
+    by_config = Path(source).suffix == '.py'
+    weights = checkpoint if by_config else source
+    if weights is None or '://' in os.fspath(weights):
+        return None
+    return key_of(find_checkpoint(weights), find_config(source) if by_config else config_of(source))
+
+
+def key_of(weights: Path, config: Path | None) -> str | None:
+    """Of files; None where they do not tell all that the export depends on."""
+    files = [] if config is None else config_files(config)
+    if files is None or not weights.is_file():
+        return None
+    made_of = dict(
+        weights=_sha256(weights),
+        config=[(path.name, _sha256(path)) for path in files],
+        format=FORMAT,
+        opset=OPSET,
+        precision='fp32',
+        libraries={name: _version(name) for name in _LIBRARIES},
+        code=_code(),
+    )
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:40]
+
+
+def find(key: str) -> Path | None:
+    """The file that is kept under a key; None where there is none, or it is damaged."""
+    path = _file(key)
+    try:
+        if _sha256(path) != path.with_suffix('.sha256').read_text():
+            return None
+        os.utime(path)
+    except OSError:
+        return None
+    return path
+
+
+def keep(key: str, write: Callable[[Path], None]) -> Path | None:
+    """Write a file under a key, atomically; of those not used for longest, some make room.
+
+    Args:
+        key: Of ``export_key``.
+        write: Writes the file to the path that it is given.
+
+    Returns:
+        The file; None, with a line in the log, where the cache's folder cannot be written to.
+    """
+    path = _file(key)
+    try:
+        write(path)
+        write_atomically(path.with_suffix('.sha256'), _sha256(path).encode())
+        _make_room(path.parent)
+    except (OSError, InputError) as error:
+        logging.getLogger('mbv1_backbone').warning(
+            '%s: cannot be written (%s): what load() exports is not kept for the next start',
+            path.parent,
+            getattr(error, 'strerror', None) or error,
+        )
+        return None
+    return path
+
+
+def _file(key: str) -> Path:
+    return cache_folder() / 'exported' / f'{key}.onnx'
+
+
+def _make_room(folder: Path) -> None:
+    files = sorted(folder.glob('*.onnx'), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in files[_MAX_FILES:]:
+        path.unlink(missing_ok=True)
+        path.with_suffix('.sha256').unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Of the modules that an export depends on: a version's number does not change with every edit."""
+    digest = hashlib.sha256()
+    for room in _ROOMS:
+        for path in sorted((_PACKAGE / room).rglob('*.py')):
+            digest.update(path.relative_to(_PACKAGE).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

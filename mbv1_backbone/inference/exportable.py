@@ -1,0 +1,179 @@
+"""What is exported of a trained network: a graph, and what its file says of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from mbv1_backbone.common.choices import PARTS
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.images import middle_square
+from mbv1_backbone.export.graphs import (
+    BackboneGraph,
+    ClassifierGraph,
+    EmbedderGraph,
+    Graph,
+    Normalise,
+    multiple_of,
+)
+from mbv1_backbone.face.geometry import fit_square
+from mbv1_backbone.face.model import FaceEmbeddingModel
+from mbv1_backbone.inference.detector import fit
+from mbv1_backbone.inference.resolve import Trained
+from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
+from mbv1_backbone.models.recipe import Recipe
+from mbv1_backbone.runtime.spec import ModelSpec
+from mbv1_backbone.training.checkpoint import weights_fingerprint
+
+
+class NotExportable(InputError):
+    """A detector of a kind that cannot be exported; PyTorch runs it."""
+
+
+class Exportable(NamedTuple):
+    """A network as it is exported.
+
+    Attributes:
+        graph: From bytes of images to answers.
+        spec: What its file says.
+    """
+
+    graph: Graph
+    spec: ModelSpec
+
+
+def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> Exportable:
+    """What is exported of a network.
+
+    Args:
+        found: The network.
+        precision: Of the file that is to be.
+        part: ``'whole'``, or ``'backbone'``: the maps at its taps.
+
+    Raises:
+        InputError: If there is no such part, or something is wrong with the network.
+        NotExportable: If it is a detector of a kind that cannot be exported.
+    """
+    if part not in PARTS:
+        raise InputError(f'part must be one of {", ".join(PARTS)}, got {part!r}')
+    if part == 'backbone' or found.kind == 'backbone':
+        return exportable_backbone(_backbone(found), found.recipe, _size(found), precision)
+    if found.kind == 'embedder':
+        model: FaceEmbeddingModel = found.model
+        return Exportable(EmbedderGraph(model), embedder_spec(model, found.recipe, precision))
+    if found.kind == 'detector':
+        return _detector(found, precision)
+    network, normalise = found.model, Normalise(found.recipe.mean, found.recipe.std, found.recipe.gray)
+    if found.config is not None:
+        network, normalise = _Logits(network), Normalise.of(network)
+    spec = _of_any_size(found.kind, network, found.recipe, _size(found), precision)
+    return Exportable(ClassifierGraph(network, normalise, found.recipe.background), spec)
+
+
+def exportable_backbone(
+    backbone: MobileNetV1, recipe: Recipe, size: tuple[int, ...], precision: str = 'fp32'
+) -> Exportable:
+    """Of a backbone, for images of ``size`` (height and width) and others."""
+    spec = _of_any_size('backbone', backbone, recipe, size, precision)
+    return Exportable(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), spec)
+
+
+def embedder_spec(model: FaceEmbeddingModel, recipe: Recipe, precision: str = 'fp32') -> ModelSpec:
+    """What an embedding model is."""
+    return ModelSpec(
+        kind='embedder',
+        size=(recipe.input_size,) * 2,
+        precision=precision,
+        fingerprint=weights_fingerprint(model),
+        recipe=asdict(recipe),
+        dims=int(model.head.embedding_dims),
+    )
+
+
+def input_of(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """An RGB image, uint8 (H, W, 3), as a network is fed it: cut or resized to its input's size."""
+    if spec.kind == 'embedder':
+        return fit_square(image, spec.size[0])
+    return fit(image, spec)[0] if spec.kind == 'detector' else middle_square(image, spec.size[0])
+
+
+def _detector(found: Trained, precision: str) -> Exportable:
+    from mbv1_backbone.export.detectors import detector_graph_of  # faces do without mmdet
+
+    try:
+        recipe = found.recipe
+    except InputError as error:
+        raise NotExportable(str(error)) from error
+    spec = ModelSpec(
+        kind='detector',
+        size=_size(found),
+        precision=precision,
+        fingerprint=found.fingerprint,
+        recipe=asdict(recipe),
+        classes=found.classes,
+        keep_ratio=_resize(found).get('keep_ratio', False),
+    )
+    try:
+        return Exportable(detector_graph_of(found.model, spec.size), spec)
+    except ValueError as error:
+        raise NotExportable(f'{found.name}: {error}') from error
+
+
+def _backbone(found: Trained) -> MobileNetV1:
+    by_config = found.config is not None or found.kind == 'embedder'
+    return found.model.backbone if by_config else found.model[0].backbone
+
+
+def _size(found: Trained) -> tuple[int, int]:
+    """Height and width of the input."""
+    if found.kind == 'detector':
+        scale = _resize(found).scale
+        width, height = (scale,) * 2 if isinstance(scale, int) else scale
+        return height, width
+    side = found.recipe.input_size
+    if found.kind != 'classifier' or found.config is None:
+        return side, side
+    steps = (found.config.get('test_dataloader') or {}).get('dataset', {}).get('pipeline', [])
+    crop = next((step.crop_size for step in steps if step.type.endswith('CenterCrop')), side)
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    return height, width
+
+
+def _resize(found: Trained) -> Any:
+    """The step of a detector's test pipeline that says the size."""
+    assert found.config is not None  # a detector has one
+    steps = found.config.test_dataloader.dataset.pipeline
+    resize = next((step for step in steps if step.type.endswith('Resize')), None)
+    if resize is None:
+        raise NotExportable(f'{found.name}: its test pipeline has no Resize, which says the size')
+    return resize
+
+
+class _Logits(nn.Module):
+    """A classifier of mmpretrain's, from normalised images to logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images, mode='tensor')
+
+
+def _of_any_size(
+    kind: str, network: nn.Module, recipe: Recipe, size: tuple[int, ...], precision: str
+) -> ModelSpec:
+    multiple = multiple_of(recipe)
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return ModelSpec(
+        kind=kind,
+        size=(height, width),
+        precision=precision,
+        fingerprint=weights_fingerprint(network),
+        recipe=asdict(recipe),
+        any_size=True,
+        multiple=multiple,
+    )
