@@ -68,7 +68,10 @@ def run(args: argparse.Namespace) -> None:
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
     network = resolve(*source_and_checkpoint(args.model, args.checkpoint))
     exported = exportable(network, args.precision, args.part)
-    kind, truths = exported.spec.kind, dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
+    kind, truths = (
+        exported.spec.kind,
+        dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels),
+    )
     if any(file for of, file in truths.items() if of != kind):
         raise InputError(f'{args.model} is a {kind}: --pairs, --ann-file and --labels are of other networks')
     calibration = [input_of(read_image(p), exported.spec) for p in calibrate if args.precision == 'int8']

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights.zoo import config_of, find_any_config, zoo_names
+
+if TYPE_CHECKING:
+    from mbv1_backbone.inference.loading import Kind
 
 
 def cfg_options(args: Namespace) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def source_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str 
     return model, checkpoint
 
 
-def open_network(args: Namespace, model: str, checkpoint: str | None, kind: str, finder: Any = None) -> Any:
+def open_network(args: Namespace, model: str, checkpoint: str | None, kind: Kind, finder: Any = None) -> Any:
     """A ``Detector`` or ``FaceEmbedder``, as the options of ``add_backend`` ask for it.
 
     Args:
@@ -80,7 +83,9 @@ def open_network(args: Namespace, model: str, checkpoint: str | None, kind: str,
 
     if args.device == 'cpu':
         source = (model, checkpoint) if kind == 'embedder' else source_and_checkpoint(model, checkpoint)
-        options = dict(backend=args.backend, threads=args.threads, mode=args.mode, precision=args.precision)
+        options: dict[str, Any] = dict(
+            backend=args.backend, threads=args.threads, mode=args.mode, precision=args.precision
+        )
         return load(*source, kind=kind, finder=finder, **options)
     if args.backend not in ('auto', 'torch'):
         raise InputError(f'--device {args.device} is of PyTorch, --backend {args.backend} runs on the CPU')
