@@ -165,6 +165,7 @@ def load(
     Raises:
         InputError: If something is missing or wrong, the network is of another kind, or the backend cannot
             run it.
+        NotInstalledError: If the backend is not installed.
 
     Example:
         >>> load('facenet_mbv1_1.0-160_distill', kind='embedder').embed('a.jpg').vectors  # doctest: +SKIP

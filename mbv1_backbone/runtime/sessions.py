@@ -16,7 +16,7 @@ import numpy as np
 from mbv1_backbone.common import choices
 from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 SUFFIXES = ('.onnx', '.xml')
@@ -106,7 +106,8 @@ def open_session(
 
     Raises:
         InputError: If a value is out of its range, the file is missing, damaged or not of this project, or
-            the backend is not installed or cannot read it.
+            the backend cannot read it.
+        NotInstalledError: If the backend is not installed.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -122,7 +123,7 @@ def open_session(
     wanted = usable if backend == 'auto' else (backend,)
     there = [name for name in wanted if _installed(name)]
     if not there:
-        raise InputError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
+        raise NotInstalledError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
     session = _open(path, there, threads, mode, precision)
     options = dict(backend=backend, threads=threads, mode=mode, precision=precision)
     return replace(session, reopen=(open_session, (path.absolute(),), options))

@@ -1,7 +1,6 @@
 """Exported files against the PyTorch models that they were made of."""
 
 import hashlib
-import sys
 
 import numpy as np
 import onnx
@@ -11,6 +10,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 from support.project import ROOT
 
+from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.export.detectors import detector_graph_of, multiclass_nms
@@ -289,23 +289,16 @@ def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):
 
 
 def test_the_tool_compares_and_removes_what_is_out_of_tolerance(tmp_path, shared, monkeypatch, capsys):
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location('export_tool', ROOT / 'tools' / 'export.py')
-    tool = module_from_spec(spec)
-    spec.loader.exec_module(tool)
     config = str(ROOT / 'configs' / 'detection' / f'{SSD}.py')
     out = tmp_path / 's.xml'
     images = str(shared / 'bccd' / 'JPEGImages')
     args = ['--to', 'openvino', '--out', str(out), '--images', images, '--num', '3']
-    monkeypatch.setattr(sys, 'argv', ['export.py', config, SSD, *args])
-    assert tool.main() == 0
+    assert main(['export', config, SSD, *args]) == 0
     assert 'same_boxes           1' in capsys.readouterr().out
     assert out.exists()
     monkeypatch.setitem(parity.MIN_SAME, 'fp32', 1.1)
-    assert tool.main() == 2
+    assert main(['export', config, SSD, *args]) == 2
     assert 'is out of tolerance and was removed: same_boxes is' in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(sys, 'argv', ['export.py', config, SSD, *args[:3], 'x.onnx', *args[4:]])
-    assert tool.main() == 2
+    assert main(['export', config, SSD, *args[:3], 'x.onnx', *args[4:]]) == 2
     assert '--out must end in .xml for openvino' in capsys.readouterr().err

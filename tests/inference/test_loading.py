@@ -9,7 +9,8 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from support.project import CLASSIFIER, ROOT
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import find_images, middle_square, read_image
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference import loading, parity, pytorch
@@ -60,7 +61,7 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch):
     monkeypatch.setattr(loading, 'find_spec', lambda name: None if name in hidden else find_spec(name))
     assert load(FACES).backend.startswith('openvino')
     hidden.add('openvino')
-    with pytest.raises(InputError, match='openvino: not installed; pip install'):
+    with pytest.raises(NotInstalledError, match='openvino: not installed; pip install'):
         load(FACES, backend='openvino')
     monkeypatch.setattr('mbv1_backbone.runtime.sessions._installed', lambda name: name not in hidden)
     assert load(FACES).backend.startswith('onnxruntime')
@@ -196,17 +197,8 @@ def test_a_failed_export_leaves_other_files_alone(tmp_path, shared, tool, monkey
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    def run(name, *args):
-        spec = spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *args])
-        return module.main()
-
-    return run
+def tool():
+    return lambda *args: main(list(args))
 
 
 FIRST_CALLS = """
