@@ -39,34 +39,38 @@ def config_files(config: Path) -> list[Path] | None:
 
 
 def _bases(path: Path) -> list[Path] | None:
+    """The files that a config names as its bases; None where the text does not tell."""
     try:
         text = path.read_text()
-        tree = ast.parse(text)
+        statements = ast.parse(text).body
     except (OSError, ValueError, SyntaxError):
         return None
-    if _VARIABLE.search(text):
+    if _VARIABLE.search(text) or any(
+        isinstance(s, ast.With | ast.Import | ast.ImportFrom) for s in statements
+    ):
         return None
-    names: list[str] = []
-    for statement in tree.body:
-        if isinstance(statement, ast.With | ast.Import | ast.ImportFrom):
-            return None
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-            continue
-        constants = [n.value for n in ast.walk(statement.value) if isinstance(n, ast.Constant)]
-        strings = [value for value in constants if isinstance(value, str)]
-        if statement.targets[0].id == '_base_':
-            if not isinstance(statement.value, ast.Constant | ast.List | ast.Tuple):
-                return None
-            names += strings
-        if statement.targets[0].id == 'custom_imports':
-            modules = [s for s in strings if s not in ('imports', 'allow_failed_imports')]
-            if any(module.partition('.')[0] not in _TRUSTED for module in modules):
-                return None
+    values = {
+        target.id: statement.value
+        for statement in statements
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    modules = set(_strings(values.get('custom_imports'))) - {'imports', 'allow_failed_imports'}
+    named = values.get('_base_')
+    literal = named is None or isinstance(named, ast.Constant | ast.List | ast.Tuple)
+    if not literal or any(module.partition('.')[0] not in _TRUSTED for module in modules):
+        return None
     try:
-        bases = [_base(path, name) for name in names]
+        bases = [_base(path, name) for name in _strings(named)]
     except InputError:
         return None
     return None if None in bases else [base for base in bases if base is not None]
+
+
+def _strings(value: ast.expr | None) -> list[str]:
+    constants = [node.value for node in ast.walk(value) if isinstance(node, ast.Constant)] if value else []
+    return [constant for constant in constants if isinstance(constant, str)]
 
 
 def _base(path: Path, name: str) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import with_article
 from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint, weights_fingerprint
 from mbv1_backbone.training.config import load_config
-from mbv1_backbone.weights.pytorch import from_state_dict
+from mbv1_backbone.weights.pytorch import from_state_dict, is_pth
 from mbv1_backbone.weights.recalibrate import build_network
 from mbv1_backbone.weights.sources import import_weights, local_file
 from mbv1_backbone.weights.store import Weights
@@ -146,7 +145,7 @@ def resolve(source: PathLike | Config, checkpoint: PathLike | None = None) -> Tr
 def _read(name: str) -> Checkpoint:
     """Weights by our names, of any source."""
     path = local_file(name)
-    if path.suffix == '.safetensors' or (path.is_file() and zipfile.is_zipfile(path)):
+    if path.suffix == '.safetensors' or (path.is_file() and is_pth(path)):
         found = read_checkpoint(path)
         if found.recipe is not None and (_CHECKPOINT in found.state or 'rows.0.conv.weight' in found.state):
             return found
