@@ -1,8 +1,12 @@
 """What pyproject.toml cannot say: configs, tools and model zoo go into the package as mbv1_backbone/.mim.
 
 That is where OpenMMLab's mim and mmengine look for them. An editable install keeps using the clone's folders.
+
+MBV1_WEIGHTS_URL: where the folder model_zoo is published. It goes before every `Weights:` of the wheel's
+metafile, for `mim download`, which fetches URLs only.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -26,6 +30,10 @@ class BuildWithMim(build_py):
         for name in FOLDERS:
             shutil.copytree(CLONE / name, mim / name, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
         shutil.copy2(CLONE / 'model-index.yml', mim)
+        if url := os.environ.get('MBV1_WEIGHTS_URL'):
+            metafile = mim / 'model_zoo' / 'metafile.yml'
+            text = metafile.read_text().replace('\n  Weights: ', f'\n  Weights: {url.rstrip("/")}/')
+            metafile.write_text(text)
 
 
 setup(cmdclass={'build_py': BuildWithMim})

@@ -50,7 +50,7 @@ def get(name: str) -> Path:
     """
     models = zoo_models()
     if name in models:
-        return zoo_folder() / models[name]['Weights']
+        return zoo_folder().joinpath(*models[name]['Weights'].split('/')[-2:])  # of a URL, its end
     others = external_models()
     if name in others:
         return import_external(others[name])
