@@ -129,6 +129,7 @@ def training(args: Namespace) -> None:
 
     work_dir = str(Path(args.out_dir) / 'training')
     cfg = engine.load_config(find_any_config(args.config), data_root=args.data_root, work_dir=work_dir)
+    engine.require_keys(cfg, 'train_dataloader', 'optim_wrapper')
     engine.require_data(cfg, 'train_dataloader')
     amp = engine.bfloat16_is_default() if args.amp is None else args.amp
     if amp:

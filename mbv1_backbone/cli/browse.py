@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.weights.zoo import find_any_config
 
     cfg = training.load_config(find_any_config(args.config), cfg_options(args), args.data_root)
+    training.require_keys(cfg, 'train_dataloader')
     training.require_data(cfg, 'train_dataloader')
     boxes = anchors = 0
     for index, view in enumerate(tqdm(browse(cfg, args.num), total=args.num, unit='image')):

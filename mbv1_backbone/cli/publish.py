@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.weights import write_weights
 
     config, checkpoint = config_and_checkpoint(args.model, args.checkpoint)
-    weights = training.published(training.load_config(config), checkpoint, args.half)
+    cfg = training.load_config(config)
+    weights = training.published(cfg, checkpoint, args.half)
     write_weights(weights, args.out)
     print(f'{args.out}: {Path(args.out).stat().st_size / 1e6:.2f} MB, fingerprint {weights.fingerprint}')

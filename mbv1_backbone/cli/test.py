@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mbv1_backbone.cli import options
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -35,25 +39,14 @@ def run(args: argparse.Namespace) -> None:
 
     from mbv1_backbone import training
     from mbv1_backbone.cli.networks import cfg_options, config_and_checkpoint
-    from mbv1_backbone.common.errors import InputError
-    from mbv1_backbone.common.outputs import check_output_file, check_output_folder
+    from mbv1_backbone.common.outputs import check_output_folder
 
     config, checkpoint = config_and_checkpoint(args.model, args.checkpoint)
     cfg = training.load_config(config, cfg_options(args), args.data_root, args.work_dir)
-    faces = cfg.test_evaluator.get('type') == 'FaceMetric'
-    if args.out:
-        check_output_file(args.out, ['.npz' if faces else '.json'], '--out')
-    if args.out_dir and faces:
-        raise InputError('--out-dir draws detections; for faces there is mbv1 faces evaluate --out-dir')
+    training.require_keys(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
+    faces = _set_outputs(cfg, args)
     check_output_folder(cfg.work_dir, name='--work-dir')
     training.require_data(cfg, 'test_dataloader')
-    if args.out_dir:
-        hook = dict(type='DrawDetectionsHook', out_dir=args.out_dir, score_thr=args.score_thr)
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
-    if args.out and faces:
-        cfg.test_evaluator.out_file = args.out
-    elif args.out:
-        cfg.test_evaluator.outfile_prefix = args.out.removesuffix('.json')
     training.evaluate(cfg, checkpoint, args.launcher)
     if not is_main_process():
         return
@@ -62,3 +55,34 @@ def run(args: argparse.Namespace) -> None:
     for name, path in (('embeddings' if faces else 'detections', args.out), ('pictures', args.out_dir)):
         if path:
             print(f'{name}: {path}')
+
+
+def _set_outputs(cfg: Config, args: argparse.Namespace) -> bool:
+    """Have the evaluator and a hook write what is asked for.
+
+    Returns:
+        Whether embeddings of faces are evaluated.
+
+    Raises:
+        InputError: If the config's evaluator does not write that, or the file cannot be written.
+    """
+    from mbv1_backbone.common.errors import InputError
+    from mbv1_backbone.common.outputs import check_output_file
+
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    writers = {e.type: e for e in evaluators if e.get('type') in ('FaceMetric', 'CocoMetric')}
+    faces = 'FaceMetric' in writers
+    if args.out_dir and faces:
+        raise InputError('--out-dir draws detections; for faces there is mbv1 faces evaluate --out-dir')
+    if args.out_dir:
+        hook = dict(type='DrawDetectionsHook', out_dir=args.out_dir, score_thr=args.score_thr)
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    if args.out and not writers:
+        raise InputError(f'--out is what CocoMetric and FaceMetric write; {cfg.filename} has neither')
+    if args.out and faces:
+        writers['FaceMetric'].out_file = str(check_output_file(args.out, ['.npz'], '--out'))
+    elif args.out:
+        writers['CocoMetric'].outfile_prefix = args.out.removesuffix('.json')
+        check_output_file(args.out, ['.json'], '--out')
+        check_output_file(f'{args.out.removesuffix(".json")}.bbox.json', name='--out')  # mmdet's name for it
+    return faces

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.weights.zoo import find_any_config
 
     cfg = training.load_config(find_any_config(args.config), cfg_options(args), args.data_root, args.work_dir)
+    training.require_keys(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_output_folder(cfg.work_dir, name='--work-dir')
     if args.pretrained:
         training.use_pretrained(cfg, args.pretrained)

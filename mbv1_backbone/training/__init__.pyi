@@ -4,7 +4,12 @@ from .checkpoint import (
     load_weights as load_weights,
     read_checkpoint as read_checkpoint,
 )
-from .config import load_config as load_config, require_data as require_data, use_pretrained as use_pretrained
+from .config import (
+    load_config as load_config,
+    require_data as require_data,
+    require_keys as require_keys,
+    use_pretrained as use_pretrained,
+)
 from .curves import CurvesHook as CurvesHook
 from .precision import (
     BFloat16OptimWrapper as BFloat16OptimWrapper,

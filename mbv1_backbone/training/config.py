@@ -41,7 +41,9 @@ def load_config(
         cfg.merge_from_dict(options or {})
         if data_root is not None:
             set_data_root(cfg, data_root)
-        check_taps(cfg.get('model', {}))
+    require_keys(cfg, 'model')
+    with user_errors(f'config {path}'):
+        check_taps(cfg.model)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
 
@@ -88,6 +90,21 @@ def use_pretrained(cfg: Config, checkpoint: str) -> None:
                 padding=asked['padding'], act_cfg=asked['act_cfg'], norm_cfg=norm_cfg, init_cfg=init_cfg
             )
     cfg.model.data_preprocessor.update(weights.recipe.preprocessor())
+
+
+def require_keys(cfg: Config, *names: str) -> None:
+    """Check that a config says what a piece of work needs.
+
+    Args:
+        cfg: From ``load_config``.
+        names: Of its keys, such as ``train_dataloader``.
+
+    Raises:
+        InputError: If one is missing.
+    """
+    missing = [name for name in names if cfg.get(name) is None]
+    if missing:
+        raise InputError(f'config {cfg.filename}: has no {", no ".join(missing)}')
 
 
 def require_data(cfg: Config, *loaders: str) -> None:

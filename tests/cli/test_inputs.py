@@ -1,0 +1,57 @@
+"""Verbs with input of a wrong kind: one line, exit code 2, nothing written."""
+
+import pytest
+from support.project import DEMO_CONFIG
+
+from mbv1_backbone.cli.main import main
+
+
+def refused(capsys, *words):
+    """The one line of a verb that refuses."""
+    assert main([str(word) for word in words]) == 2
+    said = capsys.readouterr()
+    [line] = [line for line in said.err.splitlines() if line.startswith('error: ')]
+    assert said.err.endswith(line + '\n')
+    return line
+
+
+@pytest.mark.parametrize(
+    ('words', 'key'),
+    [
+        (('train', '{config}', '--work-dir', '{out}'), 'train_dataloader'),
+        (('test', '{config}', 'x.pth', '--work-dir', '{out}'), 'test_evaluator'),
+        (('train', '{config}', '--work-dir', '{out}'), 'model'),
+        (('browse', '{config}', '--out-dir', '{out}'), 'train_dataloader'),
+        (('complexity', '{config}'), 'model'),
+        (('publish', '{config}', 'x.pth', '--out', '{out}/x.safetensors'), 'model'),
+        (
+            ('export', '{config}', 'x.pth', '--to', 'onnx', '--out', '{out}/x.onnx', '--images', '{image}'),
+            'model',
+        ),
+        (('detect', '{config}', 'x.pth', '{image}', '--out-dir', '{out}', '--backend', 'torch'), 'model'),
+    ],
+)
+def test_a_config_that_lacks_what_is_needed(words, key, demo_data, tmp_path, capsys):
+    config = tmp_path / 'empty.py'
+    config.write_text('seed = 1\n' if key == 'model' else "model = dict(type='SingleStageDetector')\n")
+    names = dict(config=config, out=tmp_path / 'out', image=next((demo_data / 'images').iterdir()))
+    line = refused(capsys, *(word.format(**names) for word in words))
+    assert str(config) in line
+    assert key in line
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'complaint'),
+    [
+        ("dict(type='DumpResults', out_file_path='x.pkl')", 'has neither'),
+        ("[dict(type='CocoMetric')]", '.json'),
+    ],
+)
+def test_what_an_evaluator_does_not_write(evaluator, complaint, tmp_path, capsys):
+    """Evaluators may be a list."""
+    config = tmp_path / 'own.py'
+    config.write_text(
+        f'_base_ = {str(DEMO_CONFIG)!r}\ntest_evaluator = dict(_delete_=True, value={evaluator})["value"]\n'
+    )
+    assert complaint in refused(capsys, 'test', config, 'x.pth', '--out', tmp_path / 'x.npz')
