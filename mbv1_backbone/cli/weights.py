@@ -103,8 +103,6 @@ def run_compare_detector(args: argparse.Namespace) -> None:
     from mbv1_backbone.weights import import_weights, write_weights
     from mbv1_backbone.weights.zoo import find_any_config
 
-    if not Path(args.ann_file).is_file():
-        raise InputError(f'--ann-file {args.ann_file}: no such file')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'ssd.safetensors'
         write_weights(import_weights(args.source), path)

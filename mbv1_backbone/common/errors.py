@@ -51,7 +51,7 @@ def is_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def user_errors(subject: str) -> Iterator[None]:
+def user_errors(subject: str, parsing: bool = False) -> Iterator[None]:
     """Turn what libraries raise while reading or building a user's input into an error about ``subject``.
 
     What is raised by this project's own code, and is of a kind that a defect raises (``TypeError``,
@@ -59,6 +59,8 @@ def user_errors(subject: str) -> Iterator[None]:
 
     Args:
         subject: File or value, as the message is to name it.
+        parsing: Whether our own code takes a file's content apart in it, and nothing else is done: whatever
+            is raised then is about the content.
 
     Raises:
         InputError: In place of an error of a library.
@@ -69,7 +71,7 @@ def user_errors(subject: str) -> Iterator[None]:
     except (Mbv1Error, BrokenPipeError):
         raise
     except (*_OF_INPUT, *_OF_CODE) as error:
-        if isinstance(error, _OF_CODE) and _is_defect(error):
+        if isinstance(error, _OF_CODE) and not parsing and _is_defect(error):
             raise
         reason = one_line(error) or type(error).__name__
         kind = NoSpaceError if is_full(error) else InputError
@@ -98,6 +100,8 @@ def _is_defect(error: BaseException) -> bool:
     while traceback is not None:
         files.append(traceback.tb_frame.f_code.co_filename)
         traceback = traceback.tb_next
+    if isinstance(error, AssertionError):  # a library's are about what it was given
+        return Path(files[-1]).is_relative_to(_PACKAGE)
     for file in reversed(files):
         if file.startswith('<frozen'):  # the import system
             continue

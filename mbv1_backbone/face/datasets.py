@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.common.folders import walk_images
 
 _MISPLACED = ('loose, in no folder of a person', 'too deep in a folder of a person')
@@ -213,11 +214,17 @@ def read_archive(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray
     Raises:
         InputError: If it cannot be read, or lacks one of these.
     """
+    if not Path(path).is_file():
+        raise InputError(f'{path}: no such file')
     try:
+        if not zipfile.is_zipfile(path):
+            raise InputError(f'{path}: not an .npz file with {", ".join(names)}')
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name] for name in names}
+    except InputError:
+        raise
     except Exception as error:  # OSError, ValueError, KeyError, BadZipFile, zlib.error: they share no base
-        reason = error.args[0] if error.args else type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise InputError(f'{path}: not an .npz file with {", ".join(names)}: {reason}') from error
 
 

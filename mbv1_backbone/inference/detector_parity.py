@@ -19,7 +19,7 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.common.errors import InputError, NotInstalledError
+from mbv1_backbone.common.errors import InputError, NotInstalledError, user_errors
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.inference.detector import Detections, Detector
 
@@ -52,7 +52,7 @@ def compare_detectors(
         InputError: If a file cannot be read.
         NotInstalledError: If TensorFlow Lite's interpreter is not installed.
     """
-    truth = _quietly(COCO, ann_file)
+    truth = _read_coco(ann_file)
     theirs, ours = [], []
     runtime = TFLiteDetector(tflite)
     for entry in tqdm(truth.dataset['images'], unit='image'):
@@ -74,9 +74,7 @@ def evaluate_detectors(
     Raises:
         InputError: If a file cannot be read.
     """
-    if not Path(ann_file).is_file():
-        raise InputError(f'{ann_file}: no such file')
-    truth = _quietly(COCO, ann_file)
+    truth = _read_coco(ann_file)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in detectors}
     for entry in tqdm(truth.dataset['images'], unit='image', leave=False):
         image = read_image(Path(images) / entry['file_name'])
@@ -146,6 +144,22 @@ def _evaluate(name: str, truth: COCO, results: Sequence[dict[str, Any]]) -> Figu
     for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
         _quietly(step)
     return Figures(name, float(evaluation.stats[0]), float(evaluation.stats[1]))
+
+
+def _read_coco(ann_file: str | os.PathLike[str]) -> COCO:
+    """Annotations, with images that have an id and a file.
+
+    Raises:
+        InputError: If it is not a file of COCO's format, or names no image.
+    """
+    if not Path(ann_file).is_file():
+        raise InputError(f'annotations {ann_file}: no such file')
+    with user_errors(f'annotations {ann_file}', parsing=True):
+        truth = _quietly(COCO, ann_file)
+        named = [(entry['id'], entry['file_name']) for entry in truth.dataset['images']]
+    if not named:
+        raise InputError(f'annotations {ann_file}: name no image')
+    return truth
 
 
 def _quietly(call: Any, *args: Any) -> Any:

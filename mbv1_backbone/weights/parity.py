@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbv1_backbone.common.errors import InputError, NotInstalledError
+from mbv1_backbone.common.errors import InputError, NotInstalledError, user_errors
 from mbv1_backbone.weights.recalibrate import build_network, normalise
 from mbv1_backbone.weights.store import Weights
 
@@ -150,16 +150,20 @@ def read_labels(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
     """Images and their classes from a text file: a name and a number a line.
 
     Raises:
-        InputError: If the file is missing, or a line has another form.
+        InputError: If the file is missing or names no image, or a line has another form.
     """
     if not Path(path).is_file():
         raise InputError(f'labels {path}: no such file')
     files, labels = [], []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    with user_errors(f'labels {path}'):
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    for number, line in enumerate(lines, 1):
         name, _, label = line.strip().rpartition(' ')
         if name and label.isdigit():
             files.append(Path(folder) / name.strip())
             labels.append(int(label))
         elif line.strip():
             raise InputError(f'{path}:{number}: a line is an image name and a class number, got {line!r}')
+    if not files:
+        raise InputError(f'labels {path}: names no image')
     return files, labels

@@ -4,6 +4,9 @@ import pytest
 from support.project import DEMO_CONFIG
 
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.inference.detector_parity import evaluate_detectors
+from mbv1_backbone.weights.parity import read_labels
 
 
 def refused(capsys, *words):
@@ -55,3 +58,46 @@ def test_what_an_evaluator_does_not_write(evaluator, complaint, tmp_path, capsys
         f'_base_ = {str(DEMO_CONFIG)!r}\ntest_evaluator = dict(_delete_=True, value={evaluator})["value"]\n'
     )
     assert complaint in refused(capsys, 'test', config, 'x.pth', '--out', tmp_path / 'x.npz')
+
+
+@pytest.mark.parametrize(
+    ('content', 'complaint'),
+    [
+        ('', 'Expecting value'),
+        ('[1]', 'not supported'),
+        ('{"images": [], "annotations": []}', 'name no image'),
+        ('{"images": [1], "annotations": []}', ''),
+        ('{"annotations": []}', 'images'),
+    ],
+)
+def test_annotations_that_are_none(content, complaint, demo_data, tmp_path, capsys):
+    path = tmp_path / 'coco.json'
+    path.write_text(content)
+    with pytest.raises(InputError, match=f'annotations {path}: .*{complaint}'):
+        evaluate_detectors({}, demo_data / 'images', str(path))
+
+
+@pytest.mark.parametrize(
+    ('content', 'complaint'),
+    [(b'', 'names no image'), (b'a.jpg\n', 'an image name and a class'), (b'\x82\xff', 'utf-8')],
+)
+def test_labels_that_are_none(content, complaint, tmp_path):
+    (tmp_path / 'labels.txt').write_bytes(content)
+    with pytest.raises(InputError, match=complaint):
+        read_labels(tmp_path / 'labels.txt', tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'complaint'),
+    [
+        (None, 'no such file'),
+        (b'', 'not an .npz file with files, embeddings'),
+        (b'text', 'not an .npz file with files, embeddings'),
+    ],
+)
+def test_embeddings_that_are_none(content, complaint, tmp_path, capsys):
+    path = tmp_path / 'e.npz'
+    if content is not None:
+        path.write_bytes(content)
+    line = refused(capsys, 'faces', 'soft-attributes', path, '--out', tmp_path / 'out.npz')
+    assert line == f'error: {path}: {complaint}'

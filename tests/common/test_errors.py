@@ -83,6 +83,21 @@ def test_a_defect_in_our_own_code_keeps_its_traceback(mistake, monkeypatch):
         assert not isinstance(raised.value, Mbv1Error)
 
 
+def test_what_our_own_code_meets_in_a_file_is_about_the_file():
+    code = compile('x = [1]; x["images"]', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec')
+    with pytest.raises(TypeError), user_errors('data x'):
+        exec(code)
+    with pytest.raises(InputError, match='data x: list indices'), user_errors('data x', parsing=True):
+        exec(code)
+
+
+def test_an_assertion_of_a_library_is_about_its_input():
+    with pytest.raises(InputError, match='config: not so'), user_errors('config'):
+        exec(compile('assert 0, "not so"', 'library.py', 'exec'))
+    with pytest.raises(AssertionError), user_errors('config'):
+        exec(compile('assert 0, "not so"', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec'))
+
+
 def test_a_full_disk_is_told_from_a_mistake():
     with pytest.raises(NoSpaceError, match=r'weights x: .*No space left'), user_errors('weights x'):
         raise OSError(errno.ENOSPC, 'No space left on device')

@@ -72,6 +72,8 @@ def search(args: Namespace) -> None:
         for answer in found:
             print('\n'.join(_lines(answer)))
         _list_failures(failures)
+    if failures and not found:
+        raise InputError(f'none of {len(probes)} images could be read, or has a face')
 
 
 def reembed(args: Namespace) -> None:
