@@ -3,9 +3,10 @@
 import ast
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 import pytest
+from packaging.requirements import Requirement
 from support.project import ROOT
 
 tomllib = pytest.importorskip('tomllib', reason='tomllib is in Python 3.11 and newer')
@@ -83,3 +84,75 @@ def test_the_whole_package_and_its_tools_import_nothing_else():
             if distribution(name) not in required(*extras)
         }
         assert undeclared == {}
+
+
+def closure(*extras):
+    """All distributions that come with the project and some extras, in this environment."""
+    pending, found = list(required(*extras)), set()
+    while pending:
+        name = pending.pop()
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            lines = requires(name) or []
+        except PackageNotFoundError:
+            continue
+        needed = [Requirement(line) for line in lines]
+        pending += [canonical(r.name) for r in needed if r.marker is None or r.marker.evaluate({'extra': ''})]
+    return found
+
+
+WITHOUT = """
+import importlib.abc, importlib.util, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition('.')[0] in {absent!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Absent())
+original = importlib.util.find_spec
+
+def find_spec(name, *args):
+    return None if name.partition('.')[0] in {absent!r} else original(name, *args)
+importlib.util.find_spec = find_spec
+import numpy as np
+photo = np.zeros((200, 200, 3), np.uint8)
+"""
+EMBED = """
+from mbv1_backbone import load
+print(load('facenet_mbv1_0.25-112_distill').embed([photo]).vectors.shape)
+"""
+DETECT = """
+from mbv1_backbone import load
+print(len(load('ssd_mbv1_0.75_tf_bccd').detect([photo])))
+"""
+SEARCH = """
+from mbv1_backbone.retrieval import Gallery
+gallery = Gallery.create(sys.argv[1] + '/g', 2, 'f' * 64, dict(size=112))
+gallery.add(np.eye(2, dtype=np.float32), ['ada', 'bob'], ['a', 'b'], ['1' * 64, '2' * 64])
+print(gallery.search(np.eye(2, dtype=np.float32)[:1])[0][0].identity)
+"""
+IMPORT = """
+from mbv1_backbone import import_weights
+print(import_weights('facenet_mbv1_0.25-112_distill').recipe.widen_factor)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('extras', 'code', 'printed'),
+    [
+        (['deploy'], EMBED, '(1, 128)'),
+        (['faces'], EMBED, '(1, 128)'),
+        (['faces'], SEARCH, 'ada'),
+        (['detection'], DETECT, '1'),
+        (['deploy'], IMPORT, '0.25'),
+    ],
+    ids=['deploy embeds', 'faces embed', 'faces search', 'detection detects', 'deploy imports'],
+)
+def test_an_extra_is_enough_for_what_it_is_for(extras, code, printed, run, tmp_path):
+    allowed = closure(*extras)
+    absent = sorted(top for top in imported('mbv1_backbone') if distribution(top) not in allowed)
+    assert 'faiss' in absent or 'faces' in extras
+    done = run('-c', WITHOUT.format(absent=absent) + code, tmp_path)
+    assert done.stdout.splitlines()[-1] == printed

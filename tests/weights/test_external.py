@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.inference.loading import load
 from mbv1_backbone.weights import import_weights, read_weights
 from mbv1_backbone.weights.cache import sha256_of
 from mbv1_backbone.weights.external import external_models
@@ -103,11 +104,17 @@ def test_import_weights_and_configs_take_the_name(mirror):
 
 
 def test_load_does_it_on_the_way(mirror, shared):
-    from mbv1_backbone.inference.loading import load
-
     classifier = load(SMALLEST)
     photo = next((shared / 'imagenet').rglob('*.jp*g'))
     assert len(classifier.classify([photo])) == 1
+
+
+def test_load_builds_a_detector_by_its_config(mirror, shared):
+    detector = load(SSD, kind='detector', backend='torch')
+    assert len(detector.classes) == 80
+    photos = sorted((shared / 'coco' / 'val2017').glob('*.jpg'))[:6]
+    found = detector.detect(photos)
+    assert sum((image.scores > 0.5).sum() for image in found) >= 3
 
 
 def test_another_network_under_that_name_is_refused(mirror, tmp_path):
