@@ -69,8 +69,7 @@ def measure(count: int, folder: Path, rounds: int, rivals: bool = True) -> dict[
     options: dict[str, Any] = tune(gallery, RECALL, K)
     row_of: np.ndarray = np.zeros(max(ids) + 1, np.int64)
     row_of[ids] = np.arange(count)
-    plain = _plain(folder, options.get('nprobe'))
-    ways['plain FAISS, same index'] = lambda some: row_of[plain(some)]
+    ways['plain FAISS, same index'] = _plain(folder, options)
     ways['gallery'] = lambda some: [found.ids for found in gallery.search(some, K, **options)]  # type: ignore
     ways['gallery, every record read'] = lambda some: [list(m) for m in gallery.search(some, K, **options)]  # type: ignore
     graphs: dict[str, float] = {}
@@ -192,11 +191,11 @@ def _build(folder: Path, vectors: np.ndarray, number: int = 0) -> tuple[dict[str
     ids: list[int] = []
     start = time.perf_counter()
     with Gallery.create(folder, DIM, 'benchmark') as gallery:
-        with tqdm(total=len(vectors), unit='entry', unit_scale=True, desc='add', leave=False) as bar:
+        bar = tqdm(total=len(vectors), unit='entry', unit_scale=True, desc='add', leave=False)
+        with bar, gallery.bulk():
             for first, part in _parts(vectors):
                 ids += [i for i in gallery.add(part, *_named(number + first, len(part))).ids if i is not None]
                 bar.update(len(part))
-        gallery.settle()
         return dict(build_s=time.perf_counter() - start, index=gallery.stats()['factory']), ids
 
 
@@ -270,9 +269,16 @@ def _exact(vectors: np.ndarray, probes: np.ndarray) -> np.ndarray:
     return index.search(probes, K)[1]
 
 
-def _plain(folder: Path, nprobe: int | None) -> Search:
-    index = faiss.read_index(str(folder / Manifest.read(folder).index))
-    parameters = None if nprobe is None else faiss.SearchParametersIVF(nprobe=nprobe)
+def _plain(folder: Path, width: dict[str, int]) -> Search:
+    """FAISS's own search of a gallery's index file, whose labels are rows."""
+    manifest = Manifest.read(folder)
+    assert manifest is not None
+    index = faiss.read_index(str(folder / manifest.index))
+    parameters = None
+    if width:
+        lists = faiss.SearchParametersIVF(nprobe=width['nprobe'])
+        factor = max(1.0, width['candidates'] / K)
+        parameters = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=lists)
     return lambda some: index.search(some, K, params=parameters)[1]
 
 

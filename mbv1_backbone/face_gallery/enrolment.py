@@ -130,7 +130,7 @@ def enrol(
             done.known += len(hashed) - len(new)
             _enrol_batch(gallery, embedder, new, done)
             bar.update(len(batch))
-    gallery.settle()
+    gallery.optimize()
     return done
 
 

@@ -1,12 +1,15 @@
 from .calibration import Calibration as Calibration, calibrate as calibrate
-from .gallery import Added as Added, Gallery as Gallery
-from .index import choose_factory as choose_factory
+from .conditions import Condition as Condition
+from .factories import choose_factory as choose_factory
+from .gallery import Gallery as Gallery
 from .records import (
+    Correction as Correction,
     Entry as Entry,
-    Found as Found,
     IdentityMatch as IdentityMatch,
     Match as Match,
     Matches as Matches,
+    SearchResults as SearchResults,
 )
 from .shards import ShardMatch as ShardMatch, Shards as Shards
 from .tuning import tune as tune
+from .writing import Added as Added

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.checks import check_vectors
 from mbv1_backbone.retrieval.gallery import Gallery
-from mbv1_backbone.retrieval.records import check_vectors
 
 _SEED = 1234
 _DRAWS = 500  # of the bootstrap

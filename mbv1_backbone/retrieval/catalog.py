@@ -1,10 +1,9 @@
-"""Who and which file an id stands for, in memory: a match says so without asking the disk."""
+"""Who and which file a row of the index stands for, in memory: a match says so without asking the disk."""
 
 from __future__ import annotations
 
 import io
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,31 +12,61 @@ from mbv1_backbone.common.errors import InputError
 
 
 class Catalog:
-    """Identity and file of every id, some 24 bytes an entry beside the text itself.
+    """Id, identity and file of every row of the index, some 24 bytes a row beside the text itself.
 
-    It only grows: an id is given once and what it stands for never changes, so what was found may be
-    looked up later, whatever was added or removed meanwhile. Threads may read while one adds.
+    Rows are only appended, in the order of their ids. Where a name changes, a new catalog takes this one's
+    place and shares its rows, so that what was found before stays as it was found. Threads may read while
+    one appends.
     """
 
     def __init__(self) -> None:
         self._text = bytearray()  # identity, file, identity, file ...
         self._ends = array('q', [0])  # where each of them ends
-        self._ids = array('q')  # ascending
+        self._ids: np.ndarray = np.zeros(0, np.int64)  # ascending, with room at its end
+        self._count = 0
+        self._changed: dict[int, tuple[str, str]] = {}  # by row
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._count
+
+    @property
+    def ids(self) -> np.ndarray:
+        """int64 (rows,), ascending."""
+        return self._ids[: self._count]
 
     def add(self, entries: Iterable[tuple[int, str, str]]) -> None:
-        """Add ids, ascending and higher than those that are there, each with its identity and file."""
+        """Append rows: ids, ascending and higher than those that are there, with identity and file."""
+        fresh = []
         for entry_id, identity, file in entries:
             for text in (identity, file):
                 self._text += text.encode()
                 self._ends.append(len(self._text))
-            self._ids.append(entry_id)
+            fresh.append(entry_id)
+        needed = self._count + len(fresh)
+        if needed > len(self._ids):
+            larger: np.ndarray = np.zeros(max(needed, self._count * 5 // 4), np.int64)
+            larger[: self._count] = self.ids
+            self._ids = larger
+        self._ids[self._count : needed] = fresh
+        self._count = needed
+
+    def renamed(self, names: dict[int, tuple[str, str]]) -> Catalog:
+        """A catalog with other identities and files of some rows; this one stays as it is."""
+        other = Catalog()
+        other._text, other._ends, other._ids, other._count = self._text, self._ends, self._ids, self._count
+        other._changed = self._changed | names
+        return other
+
+    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Rows of some ids, -1 for those that are not there."""
+        wanted = np.asarray(ids, np.int64)
+        if not self._count:
+            return np.full(len(wanted), -1, np.int64)
+        places = np.minimum(np.searchsorted(self.ids, wanted), self._count - 1)
+        return np.where(self.ids[places] == wanted, places, -1).astype(np.int64)
 
     def __contains__(self, entry_id: int) -> bool:
-        place = bisect_left(self._ids, entry_id)
-        return place < len(self._ids) and self._ids[place] == entry_id
+        return bool(self.rows_of(np.array([entry_id]))[0] >= 0)
 
     def __getitem__(self, entry_id: int) -> tuple[str, str]:
         """Identity and file of an id.
@@ -45,29 +74,38 @@ class Catalog:
         Raises:
             InputError: If it is not there.
         """
-        place = bisect_left(self._ids, entry_id)
-        if place == len(self._ids) or self._ids[place] != entry_id:
+        row = int(np.searchsorted(self.ids, entry_id))
+        if row == self._count or self._ids[row] != entry_id:
             raise InputError(f'the index holds entry {entry_id}, which is not there; rebuild makes it anew')
-        start, middle, end = self._ends[2 * place : 2 * place + 3]
+        if row in self._changed:
+            return self._changed[row]
+        start, middle, end = self._ends[2 * row : 2 * row + 3]
         return self._text[start:middle].decode(), self._text[middle:end].decode()
 
-    def to_bytes(self) -> bytes:
-        """Itself as numpy writes arrays, in ``.npz``."""
+    def to_bytes(self, removed: np.ndarray) -> bytes:
+        """Itself as numpy writes arrays, in ``.npz``, with the rows (bool) that the index has lost."""
+        plain = self
+        if self._changed:
+            plain = Catalog()
+            plain.add((entry_id, *self[entry_id]) for entry_id in self.ids.tolist())
         content = io.BytesIO()
         np.savez(
             content,
-            ids=np.frombuffer(self._ids, np.int64),
-            ends=np.frombuffer(self._ends, np.int64),
-            text=np.frombuffer(self._text, np.uint8),
+            ids=plain.ids,
+            ends=np.frombuffer(plain._ends, np.int64),
+            text=np.frombuffer(plain._text, np.uint8),
+            removed=np.packbits(removed),
         )
         return content.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Catalog:
+    def from_bytes(cls, content: bytes) -> tuple[Catalog, np.ndarray]:
         """Read what ``to_bytes`` gave; its checksum must have been checked before."""
         catalog = cls()
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            catalog._ids = array('q', file['ids'].tobytes())
+            catalog._ids = file['ids']
+            catalog._count = len(catalog._ids)
             catalog._ends = array('q', file['ends'].tobytes())
             catalog._text = bytearray(file['text'].tobytes())
-        return catalog
+            removed: np.ndarray = np.unpackbits(file['removed'], count=catalog._count).astype(bool)
+        return catalog, removed

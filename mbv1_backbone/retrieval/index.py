@@ -1,86 +1,54 @@
-"""The search index: which kind for how many vectors, training it, searching it, and its file.
+"""The search index: rows of vectors that FAISS searches, and that are compared exactly where that is right.
 
-Kinds follow https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index.
+Rows are numbered in the order in which they were added. FAISS's own index (Flat, IVF, HNSW ...) gives
+candidates; where it is refined, the vectors themselves put them in order. Rows that were removed are taken
+out of lists; of other kinds they are passed over, by a bitmap, until the index is built anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import faiss
 import numpy as np
-from faiss.contrib.clustering import two_level_clustering
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
+from mbv1_backbone.retrieval.training import train
 
-FLAT_LIMIT = 50_000  # vectors up to which comparing with all is best
-OUTGROWN = 2  # times the vectors it was trained for: then an index is trained anew
-_GONE = 0.1  # share of removed vectors that an index passes over before it is built anew
-_GONE_LEAST = 100
-_LEAST_TRAINING = 39  # vectors a centre that FAISS asks for
-_TRAINING = 64  # vectors a centre that an index is trained on
-_TWO_LEVELS = 256  # lists from which centres are found in two steps
-_SEED = 1234
+_REMOVED = {'graph': 0.3, 'other': 0.1}  # share of removed rows after which an index is built anew
+_REMOVED_LEAST = 100
+_GROWN = 0.1  # share of new vectors after which an index is trained anew
+_GROWN_LEAST = 1000
+_CANDIDATES = 150  # that are compared exactly, by default
+_QUANTIZER_BREADTH = 64  # least breadth of the search among centres that are a graph
 _PIECE = 1 << 20  # bytes written at once
+_HALF = faiss.ScalarQuantizer.QT_fp16
+_MISSING = object()
 
 
-def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None) -> str:
-    """FAISS's factory string for a number of vectors.
+@dataclass(frozen=True)
+class Width:
+    """How widely to search: more finds more of the truly nearest, and takes longer.
 
-    Args:
-        count: Vectors that the index will hold.
-        dim: Values in a vector.
-        bytes_per_vector: Memory that may be spent on a vector; None for all that the full values need.
-
-    Raises:
-        InputError: If not even the smallest code fits.
-
-    Example:
-        >>> choose_factory(10_000, 128), choose_factory(1_000_000, 128)
-        ('Flat', 'IVF8192,Flat')
-        >>> choose_factory(1_000_000, 128, bytes_per_vector=140)
-        'IVF8192,SQ8'
+    Attributes:
+        nprobe: Lists of an IVF index to look through.
+        ef_search: Breadth of the search of an HNSW graph.
+        candidates: Entries of short codes that are compared exactly.
     """
-    code = _code(dim, bytes_per_vector)
-    if count <= FLAT_LIMIT:
-        return code
-    for lists in (262144, 65536):
-        if count >= _LEAST_TRAINING * lists:
-            return f'IVF{lists}_HNSW32,{code}'
-    lists = 2 ** round(math.log2(8 * math.sqrt(count)))
-    while _LEAST_TRAINING * lists > count:
-        lists //= 2
-    return f'IVF{lists},{code}'
+
+    nprobe: int | None = None
+    ef_search: int | None = None
+    candidates: int | None = None
 
 
-def _code(dim: int, bytes_per_vector: int | None) -> str:
-    if bytes_per_vector is None or bytes_per_vector >= 4 * dim:
-        return 'Flat'
-    if bytes_per_vector >= dim:
-        return 'SQ8'
-    if bytes_per_vector >= dim // 4 and dim % 2 == 0:
-        return f'PQ{dim // 2}x4fs'
-    raise InputError(f'{bytes_per_vector} bytes a vector are too few for {dim} values: at least {dim // 4}')
-
-
-def usable_factory(factory: str, dim: int, count: int) -> str:
-    """``factory``, or ``'Flat'`` while there are too few vectors to train it: 39 a centre.
-
-    Raises:
-        InputError: If FAISS does not know the string for vectors of this many values.
-    """
-    try:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    except (RuntimeError, TypeError) as error:
-        reason = _reason(error)
-        raise InputError(f'index {factory!r} is not one of FAISS for {dim} values: {reason}') from error
-    return factory if index.is_trained or count >= _LEAST_TRAINING * _centres(index) else 'Flat'
+OWN_WIDTH = Width()  # of the index itself
 
 
 class SearchIndex:
-    """A FAISS index with ids, for cosines of normalised vectors.
+    """A FAISS index of rows, for cosines of vectors of length 1.
 
     Searches may run at the same time; changes may not run beside anything.
 
@@ -88,20 +56,40 @@ class SearchIndex:
         faiss: FAISS's index.
         factory: Its string.
         trained_for: Vectors that it was trained for.
-        removable: Whether FAISS can take vectors out of it; of graphs (HNSW) it cannot.
+        width: How widely it is searched where nobody says.
+        removed: bool (rows,), True for each that was removed.
+        matrix: FAISS's matrix of all rows in single or half precision; None where codes only are kept.
     """
 
-    def __init__(self, index: Any, factory: str, trained_for: int) -> None:
+    def __init__(self, index: Any, factory: str, trained_for: int, width: Width | None = None) -> None:
         self.faiss = index
         self.factory = factory
         self.trained_for = trained_for
-        self.removable = _can_remove(index)
-        self._lists = _lists(index)  # looked for once: a search is short
-        self._graph = self._lists is None and isinstance(faiss.downcast_index(index.index), faiss.IndexHNSW)
-        self._gone: np.ndarray = np.zeros(0, np.int64)
+        self.removed: np.ndarray = np.zeros(int(index.ntotal), bool)
+        self._gone = 0  # how many of them
+        self._candidates = candidates_of(index)
+        self._refine = (
+            faiss.downcast_index(index.refine_index) if isinstance(index, faiss.IndexRefine) else None
+        )
+        inner = inner_of(self._candidates)
+        self._lists = inner if isinstance(inner, faiss.IndexIVF) else None
+        self._graph = isinstance(inner, faiss.IndexHNSW)
+        self.matrix = self._full_vectors(inner)
+        self._parameters: dict[tuple[Width, int], Any] = {}
+        self._alive: tuple[np.ndarray, Any] | None = None
+        self._width = width or Width()
+
+    def _full_vectors(self, inner: Any) -> Any:
+        """FAISS's matrix of all rows in single or half precision, where there is one."""
+        if self._refine is not None:
+            found = self._refine
+        else:
+            found = faiss.downcast_index(inner.storage) if self._graph else inner
+        half = isinstance(found, faiss.IndexScalarQuantizer) and found.sq.qtype == _HALF
+        return found if half or isinstance(found, faiss.IndexFlat) else None
 
     @classmethod
-    def build(cls, factory: str, ids: np.ndarray, vectors: np.ndarray) -> SearchIndex:
+    def build(cls, factory: str, vectors: np.ndarray) -> SearchIndex:
         """Train an index on a sample of vectors (N, dimension) and add them all.
 
         With too few vectors to train the wanted index (see ``usable_factory``) it is a flat one for now.
@@ -110,99 +98,223 @@ class SearchIndex:
             InputError: If FAISS does not know the factory string, or cannot train it.
         """
         factory = usable_factory(factory, vectors.shape[1], len(vectors))
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        if _lists(index) is None:
-            index = faiss.IndexIDMap2(index)
+        index = make_index(factory, vectors.shape[1])
         if not index.is_trained:
             try:
-                _train(index, _sample(vectors, _centres(index)))
+                train(index, vectors)
             except RuntimeError as error:
                 raise InputError(
-                    f'index {factory!r} cannot be trained on {len(vectors)} vectors: {_reason(error)}'
+                    f'index {factory!r} cannot be trained on {len(vectors)} vectors: {reason(error)}'
                 ) from error
         built = cls(index, factory, len(vectors))
-        built.add(ids, vectors)
+        built.add(vectors)
         return built
+
+    # --- what it holds
+
+    @property
+    def rows(self) -> int:
+        """Rows that were added, removed ones among them."""
+        return len(self.removed)
 
     @property
     def count(self) -> int:
-        """Vectors that can be found."""
-        return int(self.faiss.ntotal) - len(self._gone)
+        """Rows that can be found."""
+        return self.rows - self._gone
 
-    def outgrown(self) -> bool:
-        """Whether it was trained for far fewer vectors than it holds, or holds too many removed ones."""
-        passed_over = len(self._gone) > max(_GONE_LEAST, _GONE * self.count)
-        return passed_over or self.count > OUTGROWN * max(self.trained_for, 1)
+    @property
+    def exact(self) -> bool:
+        """Whether every search compares with all."""
+        return isinstance(self._candidates, faiss.IndexFlat)
 
-    def add(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        """Add vectors (N, dimension) under new ids."""
-        if len(ids):
-            self.faiss.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(ids, np.int64))
+    def needs_retraining(self) -> bool:
+        """Whether a tenth of what it holds came after its training, or much was removed."""
+        share = _REMOVED['graph' if self._graph else 'other'] if self._lists is None else _REMOVED['graph']
+        if self._gone > max(_REMOVED_LEAST, share * self.rows):
+            return True
+        trained = not (self.exact or self._graph)
+        return trained and self.count - self.trained_for > max(_GROWN_LEAST, _GROWN * self.count)
 
-    def remove(self, ids: np.ndarray) -> None:
-        """Remove ids; where FAISS cannot, they are passed over until the index is built anew."""
-        if not len(ids):
+    def add(self, vectors: np.ndarray) -> None:
+        """Add vectors (N, dimension) as the next rows."""
+        if not len(vectors):
             return
-        if self.removable:
-            self.faiss.remove_ids(np.asarray(ids, np.int64))
+        array = np.ascontiguousarray(vectors, np.float32)
+        if self._lists is not None:
+            self._candidates.add_with_ids(array, np.arange(self.rows, self.rows + len(array)))
         else:
-            self._gone = np.union1d(self._gone, ids)
+            self._candidates.add(array)
+        if self._refine is not None:
+            self._refine.add(array)
+            self.faiss.ntotal = self._refine.ntotal
+        self.removed = np.concatenate([self.removed, np.zeros(len(array), bool)])
+        self._forget()
 
-    def search(
-        self,
-        vectors: np.ndarray,
-        k: int,
-        among: np.ndarray | None = None,
-        nprobe: int | None = None,
-        ef_search: int | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The ``k`` most alike of each vector.
+    def remove(self, rows: np.ndarray) -> None:
+        """Remove rows, if they are not removed already."""
+        fresh = np.unique(rows[~self.removed[rows]])
+        if not len(fresh):
+            return
+        if self._lists is not None:
+            self._candidates.remove_ids(np.asarray(fresh, np.int64))
+        self.removed[fresh] = True
+        self._gone += len(fresh)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was made for the rows as they were."""
+        self._alive = None
+        self._parameters.clear()
+
+    # --- how widely it is searched
+
+    @property
+    def width(self) -> Width:
+        """How widely it is searched where nobody says."""
+        return self._width
+
+    @width.setter
+    def width(self, width: Width) -> None:
+        self._width = width
+        self._parameters.clear()
+
+    def limits(self) -> Width:
+        """The widest search that there is: None for what this kind of index does not have."""
+        return Width(
+            nprobe=None if self._lists is None else int(self._lists.nlist),
+            ef_search=max(1, self.rows) if self._graph else None,
+            candidates=None if self._refine is None else max(1, self.rows),
+        )
+
+    def filled(self, width: Width, k: int, share: float = 1.0) -> Width:
+        """A width with every value: what it says, or what is stored, or a guess.
+
+        Args:
+            width: Values that are wanted; None for the others.
+            k: Matches that are wanted.
+            share: Of the rows that may be found: the fewer, the more lists it takes.
+        """
+        own = self._width
+        lists = None if self._lists is None else int(self._lists.nlist)
+        nprobe = width.nprobe or own.nprobe or (None if lists is None else max(8, lists // 8))
+        if lists is not None and nprobe is not None:
+            wider = nprobe if width.nprobe else int(np.ceil(nprobe * share**-0.5))
+            nprobe = min(wider, lists)
+        ef_search = None
+        if self._graph:
+            breadth = max(own.ef_search or 64, k)
+            ef_search = width.ef_search or min(int(np.ceil(breadth / share)), max(1, self.rows))
+        candidates = None
+        if self._refine is not None:
+            candidates = max(width.candidates or own.candidates or _CANDIDATES, 2 * k)
+        return Width(nprobe, ef_search, candidates)
+
+    # --- searching
+
+    def search(self, vectors: np.ndarray, k: int, width: Width = OWN_WIDTH) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` most alike rows of each vector.
 
         Args:
             vectors: float32 (N, dimension), of length 1.
             k: How many; more than there are gives those that there are.
-            among: Ids to look at; None for all.
-            nprobe: Lists of an IVF index to look through.
-            ef_search: Breadth of an HNSW search.
+            width: How widely; where it finds fewer than there are, all are compared.
 
         Returns:
-            Scores (N, k) and ids (N, k), by falling score; where there are fewer, ids are -1.
+            Scores (N, k) and rows (N, k), descending.
         """
-        wider = min(k + len(self._gone), int(self.faiss.ntotal))
-        if wider == 0 or not len(vectors) or (among is not None and not len(among)):
-            return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
-        parameters = self._parameters(among, nprobe, ef_search)
-        if self._lists is not None:  # all cores for one probe: its lists are shared out
-            self._lists.parallel_mode = int(len(vectors) == 1)
-        scores, ids = self.faiss.search(vectors, wider, params=parameters)
-        if len(self._gone):
-            hidden = np.isin(ids, self._gone)
-            scores[hidden], ids[hidden] = -np.inf, -1
-            order = np.argsort(-scores, axis=1, kind='stable')
-            scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
-        return scores[:, :k], ids[:, :k]
+        k = min(k, self.count)
+        if k == 0 or not len(vectors):
+            return _nothing(len(vectors))
+        key = (width, k)
+        parameters = self._parameters.get(key, _MISSING)
+        if parameters is _MISSING:
+            selector = None if self._lists is not None else self._selector()  # lists hold no removed rows
+            parameters = self._made(self.filled(width, k), k, selector)
+            if len(self._parameters) > 64:
+                self._parameters.clear()
+            self._parameters[key] = parameters
+        scores, rows = self.faiss.search(vectors, k, params=parameters)
+        if rows[:, -1].min() < 0:
+            few = np.flatnonzero(rows[:, -1] < 0)
+            scores[few], rows[few] = self.compare_all(vectors[few], k)
+        return scores, rows
 
-    def _parameters(self, among: np.ndarray | None, nprobe: int | None, ef_search: int | None) -> Any:
-        selector = None if among is None else faiss.IDSelectorBatch(np.asarray(among, np.int64))
+    def search_some(
+        self, vectors: np.ndarray, k: int, bitmap: np.ndarray, matching: int, width: Width = Width()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same among some rows only, too many to be compared one by one.
+
+        Args:
+            vectors: As for ``search``.
+            k: As for ``search``.
+            bitmap: uint8, a bit for each row, the lowest first.
+            matching: How many are set.
+            width: As for ``search``.
+        """
+        k = min(k, matching)
+        selector = faiss.IDSelectorBitmap(bitmap)
+        share = matching / max(1, self.count)
+        parameters = self._made(self.filled(width, k, share), k, selector)
+        scores, rows = self.faiss.search(vectors, k, params=parameters)
+        if k and rows[:, -1].min() < 0:
+            few = np.flatnonzero(rows[:, -1] < 0)
+            scores[few], rows[few] = self.compare_all(vectors[few], k, selector)
+        return scores, rows
+
+    def compare_all(self, vectors: np.ndarray, k: int, selector: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` most alike rows, of all that the selector lets pass."""
+        selector = selector or self._selector()
+        if self.matrix is not None:
+            return self.matrix.search(vectors, k, params=faiss.SearchParameters(sel=selector))
+        if self._lists is not None:
+            widest = Width(nprobe=int(self._lists.nlist), candidates=max(self.rows, 1))
+            return self.faiss.search(vectors, k, params=self._made(widest, k, selector))
+        inner = inner_of(self._candidates)
+        storage = faiss.downcast_index(inner.storage) if self._graph else inner
+        return storage.search(vectors, k, params=faiss.SearchParameters(sel=selector))
+
+    def gathered(self, rows: np.ndarray) -> Any:
+        """A FAISS index of some rows' full vectors, in their order; None where they are not kept."""
+        if self.matrix is None:
+            return None
+        size = int(self.matrix.code_size)
+        codes = faiss.rev_swig_ptr(self.matrix.codes.data(), self.rows * size).reshape(self.rows, size)
+        if isinstance(self.matrix, faiss.IndexFlat):
+            some = faiss.IndexFlatIP(self.matrix.d)
+        else:
+            some = faiss.IndexScalarQuantizer(self.matrix.d, _HALF, faiss.METRIC_INNER_PRODUCT)
+        some.add_sa_codes(np.ascontiguousarray(codes[rows]))
+        return some
+
+    def _selector(self) -> Any:
+        """Of the rows that are there, where FAISS has to be told."""
+        if not self._gone:
+            return None
+        if self._alive is None:
+            bits = np.packbits(~self.removed, bitorder='little')
+            self._alive = bits, faiss.IDSelectorBitmap(bits)
+        return self._alive[1]
+
+    def _made(self, width: Width, k: int, selector: Any) -> Any:
+        """FAISS's parameters of a search."""
         options: dict[str, Any] = {} if selector is None else dict(sel=selector)
-        if (lists := self._lists) is not None:
-            return faiss.SearchParametersIVF(
-                nprobe=min(nprobe or self.default_nprobe(), lists.nlist), **options
-            )
-        if self._graph:
-            return faiss.SearchParametersHNSW(efSearch=ef_search or 64, **options)
-        return faiss.SearchParameters(**options) if options else None
+        if self._lists is not None:
+            if isinstance(faiss.downcast_index(self._lists.quantizer), faiss.IndexHNSW):
+                breadth = max(_QUANTIZER_BREADTH, 2 * (width.nprobe or 1))
+                options['quantizer_params'] = faiss.SearchParametersHNSW(efSearch=breadth)
+            found = faiss.SearchParametersIVF(nprobe=width.nprobe, **options)
+        elif self._graph:
+            found = faiss.SearchParametersHNSW(efSearch=width.ef_search, **options)
+        else:
+            found = faiss.SearchParameters(**options) if options else None
+        if isinstance(self._candidates, faiss.IndexPreTransform):
+            found = faiss.SearchParametersPreTransform(index_params=found)
+        if self._refine is None:
+            return found
+        factor = max(1.0, (width.candidates or k) / k)
+        return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=found)
 
-    def default_nprobe(self) -> int:
-        """Lists to look through where nobody says: one in 32, at least 8."""
-        lists = self._lists
-        return 1 if lists is None else max(8, lists.nlist // 32)
-
-    def breadth(self) -> tuple[str, int] | None:
-        """What widens a search, ``nprobe`` or ``ef_search``, and its greatest value; None if exact."""
-        if (lists := self._lists) is not None:
-            return 'nprobe', int(lists.nlist)
-        return ('ef_search', max(1, int(self.faiss.ntotal))) if self._graph else None
+    # --- its file
 
     def write(self, file: BinaryIO) -> str:
         """Write the index as FAISS does, piece by piece; the SHA-256 of what was written."""
@@ -217,7 +329,9 @@ class SearchIndex:
         return digest.hexdigest()
 
     @classmethod
-    def read(cls, content: np.ndarray, factory: str, trained_for: int, dim: int, count: int) -> SearchIndex:
+    def read(
+        cls, content: np.ndarray, factory: str, trained_for: int, dim: int, removed: np.ndarray
+    ) -> SearchIndex:
         """Read what ``write`` wrote, as bytes; its checksum must have been checked before.
 
         Raises:
@@ -228,64 +342,17 @@ class SearchIndex:
         try:
             index = faiss.deserialize_index(content)
         except (RuntimeError, MemoryError) as error:
-            raise InputError(f'not a readable index: {_reason(error)}') from error
-        if (index.d, index.ntotal, index.metric_type) != (dim, count, faiss.METRIC_INNER_PRODUCT):
-            raise InputError(f'index holds {index.ntotal} vectors of {index.d} values, not {count} of {dim}')
-        return cls(index, factory, trained_for)
+            raise InputError(f'not a readable index: {reason(error)}') from error
+        read = cls(index, factory, trained_for)
+        if (index.d, index.metric_type) != (dim, faiss.METRIC_INNER_PRODUCT):
+            raise InputError(f'index of {index.d} values a vector, not {dim}')
+        listed = int(np.count_nonzero(~removed)) if read._lists is not None else len(removed)
+        refined = listed if read._refine is None else int(read._refine.ntotal)
+        if int(read._candidates.ntotal) != listed or (read._refine is not None and refined != len(removed)):
+            raise InputError(f'index holds {read._candidates.ntotal} vectors, not {listed}')
+        read.removed, read._gone = removed, int(np.count_nonzero(removed))
+        return read
 
 
-def _can_remove(index: Any) -> bool:
-    """Whether FAISS can take vectors out of it; of graphs it cannot."""
-    try:
-        index.remove_ids(np.zeros(0, np.int64))
-    except RuntimeError:
-        return False
-    return True
-
-
-def _lists(index: Any) -> Any:
-    """The IVF index that this is, itself or behind a transformation of its vectors; None of others."""
-    inner = faiss.downcast_index(index)
-    if isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
-    return inner if isinstance(inner, faiss.IndexIVF) else None
-
-
-def _centres(index: Any) -> int:
-    """Centres that training looks for: lists of an IVF index, values of a product quantiser."""
-    inner = _lists(index) or faiss.downcast_index(
-        index.index if isinstance(index, faiss.IndexIDMap) else index
-    )
-    centres = [int(inner.nlist)] if isinstance(inner, faiss.IndexIVF) else [1]
-    if hasattr(inner, 'pq'):
-        centres.append(int(inner.pq.ksub))
-    return max(centres)
-
-
-def _train(index: Any, sample: np.ndarray) -> None:
-    """Train an index.
-
-    The centres of many lists are found in two steps and kept on the sphere: that is far sooner done than in
-    one, and at 1 M vectors finds .94 of the nearest in 64 of 4096 lists, where FAISS's own way finds .90.
-    """
-    inner = faiss.downcast_index(index)
-    if isinstance(inner, faiss.IndexIVF) and inner.nlist >= _TWO_LEVELS:
-        first = round(math.sqrt(inner.nlist))
-        options = dict(spherical=True, seed=_SEED, min_points_per_centroid=1)  # one: no warnings
-        centres, _ = two_level_clustering(sample, first, inner.nlist, **options)
-        inner.quantizer.add(centres)
-    index.train(sample)
-
-
-def _sample(vectors: np.ndarray, centres: int) -> np.ndarray:
-    """Vectors to train on, drawn without order."""
-    most = max(_TRAINING * centres, 10_000)
-    if len(vectors) <= most:
-        return vectors
-    rows = np.random.default_rng(_SEED).choice(len(vectors), most, replace=False)
-    return vectors[np.sort(rows)]
-
-
-def _reason(error: Exception) -> str:
-    """The last part of FAISS's message, which begins with its source file."""
-    return str(error).strip().splitlines()[-1].rpartition('Error: ')[2][:200]
+def _nothing(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((count, 0), np.float32), np.zeros((count, 0), np.int64)

@@ -1,229 +1,194 @@
-"""The index in memory: it holds what the store holds, before every search; and the file that keeps it."""
+"""The index in memory: before every search it holds what the store holds."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import atomic_file, write_atomically
-from mbv1_backbone.retrieval.catalog import Catalog
-from mbv1_backbone.retrieval.index import SearchIndex, choose_factory, usable_factory
-from mbv1_backbone.retrieval.manifest import NAME, Manifest
-from mbv1_backbone.retrieval.store import FORMAT, Store
+from mbv1_backbone.retrieval.building import build_index, measure, stored_vectors, wanted_factory
+from mbv1_backbone.retrieval.recall import RecallProbe
+from mbv1_backbone.retrieval.saved import IndexState, SavedIndex
+from mbv1_backbone.retrieval.store import Delta, Store
 
 _UNSAVED = 0.1  # share of changed vectors after which the index is saved again
 _UNSAVED_LEAST = 5000
-_SETTLED = 0.8  # share of the entries that an index should have been trained for, after much was added
+_UNMEASURED = 0.02  # share of new entries after which the width of the search is measured again
 
 
 class LiveIndex:
     """A gallery's index. Readers of any number share it; it changes while none reads.
 
     Args:
-        folder: The gallery.
-        store: Its entries.
-        pins: What never changes, for the manifest.
+        store: The entries.
+        saved: The index's files.
     """
 
-    def __init__(self, folder: Path, store: Store, pins: Mapping[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, store: Store, saved: SavedIndex) -> None:
         self._store = store
-        self._pins = pins
-        self._index: SearchIndex | None = None
-        self.catalog = Catalog()  # of the ids in the index
-        self._change = -1  # of the store, that the index holds
+        self.saved = saved
+        self._standing: IndexState | None = None
         self._unsaved = 0  # vectors that changed since the index was saved
         self._guard = _SharedLock()
+        self._cache: dict[Any, Any] = {}  # of the state that the index stands at
 
     @contextmanager
-    def current(self) -> Iterator[SearchIndex]:
-        """The index as the store is at this moment, and with it a snapshot of the store."""
+    def current(self) -> Iterator[IndexState]:
+        """The index as the store is at this moment; it stays so inside. May be nested."""
+        if self._guard.held() and self._standing is not None:
+            yield self._standing
+            return
         while True:
-            with self._guard.shared(), self._store.reading():
-                if self._index is not None and self._store.change() == self._change:
-                    yield self._index
+            with self._guard.shared():
+                standing = self._standing
+                if standing is not None and self._store.stamp().state == standing.state:
+                    yield standing
                     return
-            with self._guard.alone():
+            with self._guard.alone(), self._store.reading():
                 self._refresh()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[IndexState]:
+        """The same, and for this thread the store in the same state."""
+        while True:
+            with self._guard.shared(), self._store.reading():
+                standing = self._standing
+                if standing is not None and self._store.stamp().state == standing.state:
+                    yield standing
+                    return
+            with self._guard.alone(), self._store.reading():
+                self._refresh()
+
+    def cached(self, key: Any, make: Callable[[], Any]) -> Any:
+        """A value that belongs to the state of the index; call within ``snapshot``."""
+        if key not in self._cache:
+            if len(self._cache) >= 16:
+                self._cache.clear()
+            self._cache[key] = make()
+        return self._cache[key]
+
     def _refresh(self) -> None:
-        if self._index is not None and self._caught_up(self._index):
+        standing, self._standing = self._standing, None
+        if standing is None or not self._catch_up(standing):
+            standing, self._unsaved = self.saved.load(), 0
+            if standing is not None and not self._catch_up(standing):
+                standing = None
+        if standing is not None:
+            self._standing = standing
             return
-        self._index = None
-        if (loaded := self.load()) is not None:
-            index, self.catalog, self._change = loaded
-            self._unsaved = 0
-            if not index.removable:  # what was removed before it was saved is in it still
-                index.remove(np.array([i for i in self._store.removed() if i in self.catalog], np.int64))
-            if self._caught_up(index):
-                self._index = index
-                return
-        self._index, self.catalog, self._change = self._built()
-        self._unsaved = self._index.count
+        self._stand(build_index(self._store, None))
 
-    def _caught_up(self, index: SearchIndex) -> bool:
+    def _stand(self, standing: IndexState) -> None:
+        self._standing = standing
+        self._unsaved = standing.index.count
+        self._cache.clear()
+
+    def _catch_up(self, standing: IndexState) -> bool:
         """Bring an index up to date; False where it turns out not to be the index of these entries."""
-        if (delta := self._store.since(self._change)) is None:
+        delta = self._store.since(standing.change, standing.state)
+        if delta is None:
             return False
-        index.remove(delta.removed)
-        index.add(np.array([entry.id for entry in delta.entries], np.int64), delta.vectors)
-        self.catalog.add((entry.id, entry.identity, entry.file) for entry in delta.entries)
-        self._unsaved += len(delta.entries) + len(delta.removed)
-        self._change = delta.change
-        return index.count == delta.total
+        self._cache.clear()
+        self._unsaved += _apply(standing, delta)
+        standing.change, standing.state = delta.stamp.change, delta.stamp.state
+        return standing.index.count == delta.stamp.entries
 
-    def _built(self) -> tuple[SearchIndex, Catalog, int]:
-        """An index and a catalog made of the store, and the change they stand at."""
-        catalog, seen = Catalog(), 0
-        with self._store.reading():
-            change, count = self._store.change(), self._store.count()
-            ids: np.ndarray = np.empty(count, np.int64)
-            vectors: np.ndarray = np.empty((count, self._store.dim), np.float32)
-            for entry, vector in self._store.select():
-                if seen < count:
-                    ids[seen], vectors[seen] = entry.id, vector
-                    catalog.add([(entry.id, entry.identity, entry.file)])
-                seen += 1
-            if seen != count:
-                raise InputError(f'{self._store.path}: damaged: {seen} of {count} entries are there')
-            wanted = self._store.meta('factory') or self._chosen(count)
-        return SearchIndex.build(wanted, ids, vectors), catalog, change
-
-    def _chosen(self, count: int) -> str:
-        return choose_factory(count, self._store.dim, self._store.meta('bytes_per_vector'))
-
-    def rebuild(self) -> str:
+    def rebuild(self, save: bool = True) -> str:
         """Make the index anew, trained for as many as there are now, and save it; its factory string."""
-        index, catalog, change = self._built()
+        standing = build_index(self._store, self._standing)
         with self._guard.alone():
-            self._index, self.catalog, self._change = index, catalog, change
-        self.save()
-        return index.factory
+            self._stand(standing)
+        if save:
+            self.save()
+        return standing.index.factory
 
-    def keep_up(self) -> str:
-        """After a change: train anew where the index is outgrown, save it where much has changed.
+    def maintain(self) -> str:
+        """After a change: train anew where a tenth is new, measure again, save where much has changed.
 
-        A failure here loses nothing, since the entries are safe.
+        A failure here loses nothing, since the entries are safe. Inside of a snapshot nothing is done.
 
         Returns:
             What people should know; empty if nothing.
         """
-        with self.current() as index:
-            outgrown = self._outgrown(index)
+        if self._guard.held() or self._store.connections.in_transaction():
+            return ''
+        with self.current() as standing:
+            index = standing.index
+            retrain = index.needs_retraining() or self._other_factory(standing)
             unsaved = self._unsaved > max(_UNSAVED_LEAST, _UNSAVED * index.count)
         try:
-            if outgrown:
+            if retrain:
                 factory = self.rebuild()
                 if factory == 'Flat':  # nothing to train
                     return ''
-                return f'index trained anew for {self._store.count()} entries: {factory}'
+                return f'index trained anew for {index.count} entries: {factory}'
+            self._measure_again()
             if unsaved:
                 self.save()
         except OSError as error:
             return f'the entries are safe, but the index could not be saved: {error}'
         return ''
 
-    def settle(self) -> None:
-        """Save the index; train it anew before, where it was trained for far fewer than there are."""
-        with self.current() as index:
-            fewer = index.factory != 'Flat' and index.trained_for < _SETTLED * index.count
-        if fewer:
+    def optimize(self) -> None:
+        """Save the index; train it anew before, where much has changed since it was trained."""
+        with self.current() as standing:
+            retrain = standing.index.needs_retraining() or self._other_factory(standing)
+        if retrain:
             self.rebuild()
         else:
+            self._measure_again(0)
             self.save()
 
-    def _outgrown(self, index: SearchIndex) -> bool:
-        fixed = self._store.meta('factory')
-        if fixed is not None:
-            return index.outgrown() or usable_factory(fixed, self._store.dim, index.count) != index.factory
-        larger = index.count > index.trained_for and self._chosen(index.count) != index.factory
-        return larger or index.outgrown()
+    def _measure_again(self, share: float = _UNMEASURED) -> None:
+        """Set the width of the search anew, where entries have come since."""
+        standing = self._standing
+        if standing is None or standing.index.exact:
+            return
+        fresh = standing.index.count - standing.measured.get('entries', 0)
+        if fresh > share * standing.index.count:
+            with self._guard.alone(), self._store.reading():
+                measure(standing, self._store)
+
+    def _other_factory(self, standing: IndexState) -> bool:
+        """Whether more entries than at training ask for another kind of index."""
+        if standing.index.count <= standing.index.trained_for or standing.index.factory != 'Flat':
+            return False
+        return wanted_factory(self._store, standing.index.count, None) != 'Flat'
 
     def save(self) -> None:
         """Save the index and the manifest. The caller holds the writer lock."""
-        with self.current() as index:
-            name = f'index-{self._change}-{os.urandom(4).hex()}'
-            catalog = self.catalog.to_bytes()
-            with atomic_file(self.folder / f'{name}.faiss') as file:
-                sha256 = index.write(file)
-            write_atomically(self.folder / f'{name}.npz', catalog)
-            manifest = Manifest(
-                **self._pins,
-                format=FORMAT,
-                factory=index.factory,
-                faiss=faiss.__version__,
-                index=f'{name}.faiss',
-                sha256=sha256,
-                catalog=f'{name}.npz',
-                catalog_sha256=hashlib.sha256(catalog).hexdigest(),
-                count=int(index.faiss.ntotal),
-                change=self._change,
-                trained_for=index.trained_for,
-            )
-            manifest.write(self.folder)
+        with self.current() as standing:
+            self.saved.save(standing)
             self._unsaved = 0
-        for old in [*self.folder.glob('index-*'), *self.folder.glob('.*.tmp')]:
-            if old.stem != name:
-                old.unlink(missing_ok=True)
 
-    def load(self) -> tuple[SearchIndex, Catalog, int] | None:
-        """The saved index and catalog, and their change; None where they are not there as they were saved."""
-        for _ in range(3):  # a writer may put newer ones in their place meanwhile
-            if (manifest := self.manifest()) is None:
-                return None
-            try:
-                content = np.memmap(self.folder / manifest.index, np.uint8, 'r')
-                catalog = (self.folder / manifest.catalog).read_bytes()
-            except (OSError, ValueError):  # numpy maps no empty file
-                continue
-            found = hashlib.sha256(content.data).hexdigest(), hashlib.sha256(catalog).hexdigest()
-            if found != (manifest.sha256, manifest.catalog_sha256):
-                return None
-            about = (manifest.factory, manifest.trained_for, manifest.dim, manifest.count)
-            try:
-                return SearchIndex.read(content, *about), Catalog.from_bytes(catalog), manifest.change
-            except InputError:
-                return None
-        return None
+    def probe(self, k: int, probes: int) -> RecallProbe:
+        """Rows to measure recall with."""
+        with self.snapshot() as standing:
+            return RecallProbe(standing.index, k, probes, stored_vectors(standing, self._store))
 
-    def manifest(self) -> Manifest | None:
-        """The manifest, None where a kill at creation has left none.
 
-        Raises:
-            InputError: If it is damaged, or says otherwise than the store.
-        """
-        if not (self.folder / NAME).exists():
-            return None
-        manifest = Manifest.read(self.folder)
-        for key, value in dict(self._pins, format=FORMAT).items():
-            if getattr(manifest, key) != value:
-                raise InputError(
-                    f'{self.folder}: the manifest says {key} {getattr(manifest, key)!r:.40}, '
-                    f'the entries {value!r:.40}; repair makes it anew'
-                )
-        return manifest
-
-    def problems(self) -> list[str]:
-        """What is wrong with the manifest and the saved index, one line each."""
-        try:
-            manifest = self.manifest()
-        except InputError as error:
-            return [str(error)]
-        if manifest is None:
-            return [f'{self.folder}: no {NAME}; repair makes it anew']
-        if self.load() is None:
-            path = self.folder / manifest.index
-            return [f'{path}: missing, or not the file that was saved; repair makes it anew']
-        return []
+def _apply(standing: IndexState, delta: Delta) -> int:
+    """Put what has happened into an index; how many vectors changed."""
+    ids = np.array([entry.id for entry in delta.entries], np.int64)
+    known = standing.catalog.rows_of(ids)
+    fresh = np.flatnonzero(known < 0)
+    changed = {
+        int(known[place]): (delta.entries[place].identity, delta.entries[place].file)
+        for place in np.flatnonzero(known >= 0).tolist()
+    }
+    if changed:
+        standing.catalog = standing.catalog.renamed(changed)
+    standing.index.add(delta.vectors[fresh])
+    standing.catalog.add(
+        (entry.id, entry.identity, entry.file) for entry in (delta.entries[place] for place in fresh.tolist())
+    )
+    gone = standing.catalog.rows_of(delta.removed)
+    gone = gone[gone >= 0]  # one that came and went was never here
+    standing.index.remove(gone)
+    return len(fresh) + len(gone)
 
 
 class _SharedLock:
@@ -232,17 +197,24 @@ class _SharedLock:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._readers = 0
+        self._mine = threading.local()
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         with self._condition:
             self._readers += 1
+        self._mine.depth = getattr(self._mine, 'depth', 0) + 1
         try:
             yield
         finally:
+            self._mine.depth -= 1
             with self._condition:
                 self._readers -= 1
                 self._condition.notify_all()
+
+    def held(self) -> bool:
+        """Whether this thread reads."""
+        return getattr(self._mine, 'depth', 0) > 0
 
     @contextmanager
     def alone(self) -> Iterator[None]:

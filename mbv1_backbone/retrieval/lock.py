@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import LockedError
 
+_ROOM = 512  # bytes, filled up by spaces: cheaper than cutting the file
 _PAUSE = 0.02  # seconds between two tries
 
 
@@ -26,25 +27,21 @@ def writer_lock(folder: Path, operation: str, timeout: float) -> Iterator[None]:
         timeout: Seconds to wait for another writer.
 
     Raises:
-        InputError: If another writer holds it for longer; the message says who, and since when.
+        LockedError: If another writer holds it for longer; the message says who, and since when.
     """
     deadline = time.monotonic() + timeout
-    with open(folder / 'writer.lock', 'a+') as file:
+    with open(folder / 'writer.lock', 'r+' if (folder / 'writer.lock').exists() else 'w+') as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise InputError(f'gallery {folder} is being written: {_holder(file)}') from None
+                    raise LockedError(f'gallery {folder} is being written: {_holder(file)}') from None
                 time.sleep(_PAUSE)
-        file.seek(0)
-        file.truncate()
         since = time.strftime('%Y-%m-%d %H:%M:%S')
-        file.write(
-            json.dumps(dict(pid=os.getpid(), host=socket.gethostname(), operation=operation, since=since))
-        )
-        file.flush()
+        who = dict(pid=os.getpid(), host=socket.gethostname(), operation=operation, since=since)
+        os.pwrite(file.fileno(), json.dumps(who).encode().ljust(_ROOM), 0)
         yield
 
 

@@ -1,12 +1,10 @@
-"""Keeping galleries: checking, compacting, merging, moving to files and back, and to another model."""
+"""Keeping galleries: checking, repairing, copying, merging, and moving to another model."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,19 +12,17 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.retrieval import acknowledged, writes
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.manifest import NAME
+from mbv1_backbone.retrieval.migration import migrate
+from mbv1_backbone.retrieval.opening import STORE, discard
 from mbv1_backbone.retrieval.records import Entry
+from mbv1_backbone.retrieval.store import Store
 
-_BATCH = 2000  # entries in one change
 _SAMPLE = 256  # vectors that verify compares with the index
-_FIELDS = ('identities', 'files', 'sha256', 'metadata')
-
-
-def _nobody(_: int) -> None:
-    """Nobody is told how far it is."""
+_PROGRESS = 1000  # entries between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -45,56 +41,115 @@ class Report:
 
 
 def verify(gallery: Gallery) -> Report:
-    """Check every entry's digest, the counts, the files, and a sample of vectors and names by searching."""
-    problems: list[str] = []
-    problems += gallery.problems()
-    entries, vectors = 0, []
+    """Check SQLite's structures, every entry, the counts, the files, and a sample of vectors by searching."""
+    problems = [*gallery.integrity_problems(), *gallery.index_problems()]
+    entries, sample = 0, []
+    every = max(1, len(gallery) // _SAMPLE)
     try:
-        for entry, vector in gallery.entries_with_vectors():
-            entries += 1
-            if entry.id % max(1, len(gallery) // _SAMPLE) == 0:
-                vectors.append((entry, vector))
-            if abs(float(vector @ vector) - 1) > 1e-3:
-                problems.append(f'entry {entry.id}: its vector is not of length 1')
+        with gallery.snapshot():
+            for entry, vector in gallery.entries_with_vectors():
+                entries += 1
+                if entry.id % every == 0:
+                    sample.append((entry, vector))
+                if abs(float(vector @ vector) - 1) > 1e-3:
+                    problems.append(f'entry {entry.id}: its vector is not of length 1')
+            indexed = gallery.indexed()
+            if indexed != entries:
+                problems.append(f'the index holds {indexed} vectors, the gallery {entries}')
+            problems += _search_problems(gallery, sample)
     except InputError as error:
-        problems.append(str(error))
-    indexed = gallery.indexed()
-    if indexed != entries:
-        problems.append(f'the index holds {indexed} vectors, the gallery {entries}')
-    for entry, vector in vectors:
+        return Report(entries, 0, (*problems, str(error)))
+    return Report(entries, indexed, tuple(problems))
+
+
+def _search_problems(gallery: Gallery, sample: Sequence[tuple[Entry, np.ndarray]]) -> list[str]:
+    problems = []
+    for entry, vector in sample:
         [matches] = gallery.search(vector[None], k=5, threshold=None)
         own = [match for match in matches if match.id == entry.id]
         if not own and not any(match.score > 0.999 for match in matches):
             problems.append(f'entry {entry.id}: the index does not find its own vector')
         if any((match.identity, match.file) != (entry.identity, entry.file) for match in own):
             problems.append(f'entry {entry.id}: it is found under another name')
-    return Report(entries, indexed, tuple(problems))
+    return problems
 
 
 def repair(folder: str | os.PathLike[str], timeout: float = 10.0) -> Gallery:
-    """Open a gallery whose manifest or index is lost or damaged, and make both anew from its entries.
+    """Open a gallery whose manifest, index or SQLite structures are lost or damaged: they are made anew.
+
+    A database that has lost changes, or is another than was there, is taken as it is.
 
     Raises:
         InputError: If the entries themselves are damaged, or another writer is at work.
     """
     folder = Path(folder)
-    if (folder / NAME).exists():
+    if not (folder / STORE).is_file():
+        raise InputError(f'{folder}: not a gallery, it has no {STORE}')
+    migrate(folder / STORE, False, timeout)
+    store = Store(folder / STORE)
+    try:
         with writer_lock(folder, 'repair', timeout):
+            store.check()
+            try:
+                store.check_integrity()
+            except InputError:
+                writes.reindex(store)
+                store.check_integrity()
             (folder / NAME).unlink(missing_ok=True)
+            (folder / acknowledged.NAME).unlink(missing_ok=True)
+    finally:
+        store.close()
     gallery = Gallery(folder, timeout)
-    gallery.rebuild()
+    try:
+        gallery.rebuild()
+    except BaseException:
+        gallery.close()
+        raise
     return gallery
 
 
+def backup(gallery: Gallery, folder: str | os.PathLike[str]) -> int:
+    """Copy a gallery to a new or empty folder, while others search it and write to it.
+
+    The copy is one state of the gallery, whole and checked. Copying the files by other means is only right
+    while nobody writes, and then of the folder as a whole.
+
+    Returns:
+        The number of its entries.
+
+    Raises:
+        InputError: If the folder holds something already, or cannot be written.
+    """
+    folder = Path(folder)
+    there = folder.exists()
+    if there and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'{folder} is not an empty folder')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        making = folder / f'.{STORE}.new'
+        gallery.copy_database(making)
+        for leftover in ('-wal', '-shm'):
+            making.with_name(making.name + leftover).unlink(missing_ok=True)
+        os.replace(making, folder / STORE)
+        with Gallery(folder) as copied:
+            copied.rebuild()
+            return len(copied)
+    except BaseException as error:
+        discard(folder, keep=there)
+        if isinstance(error, OSError):
+            raise InputError(f'{folder}: cannot be written: {error.strerror}') from error
+        raise
+
+
 def merge(
-    target: Gallery, sources: Iterable[Gallery], told: Callable[[int], object] = _nobody
+    target: Gallery, sources: Iterable[Gallery], progress: Callable[[int], object] | None = None
 ) -> list[tuple[int, int]]:
-    """Add the entries of other galleries of the same model; files that are there already are skipped.
+    """Add the entries of other galleries of the same model; faces that are there already are skipped.
 
     Args:
-        target: The gallery that grows.
-        sources: The others, left as they are.
-        told: Called with the number of entries that are done, batch after batch.
+        target: The gallery that grows: by all of a source, or after an error by none of it.
+        sources: The others, left as they are; what was corrected in them comes too.
+        progress: Called with a number of further entries that are done.
 
     Returns:
         For each source how many entries it has, and how many of them are new.
@@ -104,97 +159,15 @@ def merge(
     """
     sources = list(sources)
     for source in sources:
-        target.check_same(source)
+        target.check_model_identity(source.model_identity, str(source.folder))
     counts = []
-    for source in sources:
-        seen = new = 0
-        for batch in _batches(source.entries_with_vectors()):
-            seen += len(batch)
-            new += target.add_entries(batch).new
-            told(len(batch))
-        counts.append((seen, new))
-    target.settle()
+    with target.bulk():
+        for source in sources:
+            with source.snapshot():
+                pairs = counted(source.entries_with_vectors(), progress)
+                added = target.add_entries(pairs, source.corrections())
+            counts.append((len(added.ids), added.new))
     return counts
-
-
-def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
-    """Write all entries to a ``.npz`` file, without pickle; how many there are.
-
-    Raises:
-        InputError: If the path does not end in ``.npz``.
-    """
-    path = Path(path)
-    if path.suffix != '.npz':
-        raise InputError(f'a gallery is exported to a .npz file, got {path}')
-    pairs = list(gallery.entries_with_vectors())
-    entries = [entry for entry, _ in pairs]
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        about=np.array(json.dumps(gallery.pins)),
-        vectors=np.array([vector for _, vector in pairs], np.float32).reshape(-1, gallery.dim),
-        added=np.array([entry.added for entry in entries], np.float64),
-        identities=_texts(entry.identity for entry in entries),
-        files=_texts(entry.file for entry in entries),
-        sha256=_texts(entry.sha256 for entry in entries),
-        metadata=_texts(json.dumps(dict(entry.metadata), ensure_ascii=False) for entry in entries),
-    )
-    write_atomically(path, content.getvalue())
-    return len(entries)
-
-
-def import_file(
-    gallery: Gallery, path: str | os.PathLike[str], told: Callable[[int], object] = _nobody
-) -> tuple[int, int]:
-    """Add the entries of a file of ``export``.
-
-    Args:
-        gallery: The gallery that grows.
-        path: The file.
-        told: Called with the number of entries that are done, batch after batch.
-
-    Returns:
-        How many entries the file has, and how many of them are new.
-
-    Raises:
-        InputError: If the file is damaged, or of another model, preprocessing or dimension.
-    """
-    content = read_export(path)
-    gallery.check_pins(content['about'], str(path))
-    entries = [
-        (Entry(0, identity, file, sha256, float(added), metadata), vector)
-        for identity, file, sha256, metadata, added, vector in zip(
-            *(content[field] for field in _FIELDS), content['added'], content['vectors'], strict=True
-        )
-    ]
-    new = 0
-    for batch in _batches(iter(entries)):
-        new += gallery.add_entries(batch).new
-        told(len(batch))
-    gallery.settle()
-    return len(entries), new
-
-
-def read_export(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a file of ``export`` holds, checked.
-
-    Raises:
-        InputError: If it is missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in ('about', 'vectors', 'added', *_FIELDS)}
-        content['about'] = json.loads(str(content['about']))
-        content['metadata'] = [json.loads(text) for text in content['metadata'].tolist()]
-        for field in _FIELDS[:-1]:
-            content[field] = content[field].tolist()
-        if len({len(content[name]) for name in ('vectors', 'added', *_FIELDS)}) != 1:
-            raise ValueError('its columns are not of one length')
-        if not isinstance(content['about'], dict):
-            raise ValueError('it does not say what it is')
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds for a damaged file
-        raise InputError(f'{path}: not a readable export of a gallery: {error}') from error
-    return content
 
 
 def reembed(
@@ -207,6 +180,9 @@ def reembed(
 ) -> tuple[Gallery, list[str]]:
     """Make a gallery of another model, from the source files of this one.
 
+    Names, metadata and what was corrected are kept. After an error, or where no file can be embedded,
+    nothing is left of the new gallery.
+
     Args:
         gallery: The old one, left as it is.
         folder: Of the new one.
@@ -217,24 +193,41 @@ def reembed(
 
     Returns:
         The new gallery, and the files that could not be embedded.
+
+    Raises:
+        InputError: If none of the files could be embedded.
     """
+    there = Path(folder).exists()
     made, lost = Gallery.create(folder, dim, model, preprocessing), []
-    for batch in _batches(gallery.entries_with_vectors(), 64):
-        vectors = embed([entry for entry, _ in batch])
-        pairs = [(entry, v) for (entry, _), v in zip(batch, vectors, strict=True) if v is not None]
-        lost += [e.file for (e, _), v in zip(batch, vectors, strict=True) if v is None]
-        made.add_entries(pairs)
-    made.settle()
+
+    def embedded() -> Iterator[tuple[Entry, np.ndarray]]:
+        entries = gallery.entries()
+        while batch := list(islice(entries, 64)):
+            for entry, vector in zip(batch, embed(batch), strict=True):
+                if vector is None:
+                    lost.append(entry.file)
+                else:
+                    yield replace(entry, id=0), vector
+
+    try:
+        with made.bulk():
+            made.add_entries(embedded(), gallery.corrections())
+        if lost and not len(made):
+            raise InputError(
+                f'{gallery.folder}: none of its {len(lost)} files can be embedded: {lost[0]} ...'
+            )
+    except BaseException:
+        made.close()
+        discard(Path(folder), keep=there)
+        raise
     return made, lost
 
 
-def _texts(values: Iterable[str]) -> np.ndarray:
-    """Text as fixed-width Unicode, which needs no pickle."""
-    return np.array(list(values), dtype=np.str_)
-
-
-def _batches(
-    pairs: Iterator[tuple[Entry, np.ndarray]], size: int = _BATCH
-) -> Iterator[list[tuple[Entry, np.ndarray]]]:
-    while batch := list(islice(pairs, size)):
-        yield batch
+def counted(
+    pairs: Iterator[tuple[Entry, np.ndarray]], progress: Callable[[int], object] | None
+) -> Iterator[tuple[Entry, np.ndarray]]:
+    """The same entries, while ``progress`` is called with how many have come."""
+    while batch := list(islice(pairs, _PROGRESS)):
+        yield from batch
+        if progress is not None:
+            progress(len(batch))

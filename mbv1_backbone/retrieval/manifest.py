@@ -12,6 +12,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
 
 NAME = 'manifest.json'
+OLDER = (1,)  # formats whose manifests are not read
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Manifest:
         sha256: Of that file.
         catalog: File of the names behind the ids, beside it.
         catalog_sha256: Of that file.
-        count: Vectors in it.
         change: Number of the last change that it holds.
+        state: Random id of the database's state after that change.
         trained_for: Vectors that it was trained for.
+        search_width: How widely it is searched: ``nprobe``, ``ef_search``, ``candidates``.
+        recall: What was measured of it: recall@10 of ``all`` entries and of the ``newest`` tenth.
     """
 
     format: int
@@ -46,17 +49,19 @@ class Manifest:
     sha256: str
     catalog: str
     catalog_sha256: str
-    count: int
     change: int
+    state: str
     trained_for: int
+    search_width: Mapping[str, Any]
+    recall: Mapping[str, Any]
 
     def write(self, folder: Path) -> None:
         """Write it, atomically."""
         write_json(folder / NAME, asdict(self), indent=1)
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """Read it.
+    def read(cls, folder: Path) -> Manifest | None:
+        """Read it; None for one of an older format, whose index is made anew.
 
         Raises:
             InputError: If it is missing or damaged.
@@ -64,10 +69,12 @@ class Manifest:
         path = folder / NAME
         try:
             content = json.loads(path.read_bytes())
+            if content['format'] in OLDER:
+                return None
             manifest = cls(**content)
         except FileNotFoundError as error:
             raise InputError(f'{folder}: not a gallery, it has no {NAME}') from error
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f'{path}: damaged: {error}; repair makes it anew') from error
         for key, kind in cls.__annotations__.items():
             wanted = {'int': int, 'str': str}.get(kind, dict)

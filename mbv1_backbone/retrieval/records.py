@@ -8,18 +8,14 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.checks import Box, Points
 
 T = TypeVar('T')
-
-MAX_TEXT = 4096  # characters of an identity or a file name
-_UNIT = 1e-6  # from 1, a length that is 1
-MAX_METADATA = 65536  # characters of an entry's metadata as JSON
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a person in a gallery.
+    """One face of a person in a gallery; the image file and the face's box in it tell it from all others.
 
     Attributes:
         id: Its number: given once, never to another entry.
@@ -28,6 +24,10 @@ class Entry:
         sha256: Of the image file, 64 hexadecimal digits.
         added: When it was added, seconds since 1970.
         metadata: Free values, as JSON has them.
+        box: Of the face in the image, (x0, y0, x1, y1) in whole pixels; None where the image is the face.
+        landmarks: Points of the face, (x, y) in pixels, where they are known.
+        detector_score: How sure the detector was of the face, where one found it.
+        quality: Of the face for recognition, where it was measured.
     """
 
     id: int
@@ -36,6 +36,10 @@ class Entry:
     sha256: str
     added: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    box: Box | None = None
+    landmarks: Points | None = None
+    detector_score: float | None = None
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class _ListLike(Sequence[T]):
 
 
 class Matches(_ListLike[Match]):
-    """The matches of one probe, by falling score: as good as a list of them, made when they are looked at.
+    """The matches of one probe, by descending score: as good as a list of them, made when they are looked at.
 
     So a search costs hardly more than FAISS's own. What was found stays as it was found, whatever is
     added or removed afterwards.
@@ -105,7 +109,7 @@ class Matches(_ListLike[Match]):
         return Match(entry_id, *self._names(entry_id), score, 2.0 - 2.0 * score)
 
 
-class Found(_ListLike[Matches]):
+class SearchResults(_ListLike[Matches]):
     """What a search found: the ``Matches`` of each probe, as good as a list of them."""
 
     __slots__ = ('_counts', '_ids', '_names', '_scores')
@@ -125,11 +129,11 @@ class Found(_ListLike[Matches]):
     def __getitem__(self, probe: int) -> Matches: ...
 
     @overload
-    def __getitem__(self, probe: slice) -> Found: ...
+    def __getitem__(self, probe: slice) -> SearchResults: ...
 
-    def __getitem__(self, probe: int | slice) -> Matches | Found:
+    def __getitem__(self, probe: int | slice) -> Matches | SearchResults:
         if isinstance(probe, slice):
-            return Found(self._names, self._ids[probe], self._scores[probe], self._counts[probe])
+            return SearchResults(self._names, self._ids[probe], self._scores[probe], self._counts[probe])
         count = self._counts[probe]
         return Matches(self._names, self._ids[probe, :count], self._scores[probe, :count])
 
@@ -153,45 +157,20 @@ class IdentityMatch:
     best: Match
 
 
-def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np.ndarray:
-    """Vectors as a gallery takes them: float32 (N, dim), of length 1.
+@dataclass(frozen=True)
+class Correction:
+    """What somebody has said of a face: that it does, or does not, show a person.
 
-    Any real type is taken, and any length but zero: vectors are normalised here.
-
-    Raises:
-        InputError: If the shape is wrong, or a vector is zero or not finite; the message names the first.
+    Attributes:
+        sha256: Of the image file.
+        box: Of the face in it; None where the image is the face.
+        identity: The person.
+        correct: Whether the face shows that person.
+        made: When it was said, seconds since 1970.
     """
-    array = np.asarray(vectors)
-    if array.dtype.kind not in 'fiu' or array.ndim != 2 or (dim is not None and array.shape[1] != dim):
-        wanted = f'(N, {dim})' if dim is not None else '(N, dimension)'
-        raise InputError(f'{what} must be numbers of shape {wanted}, got {array.dtype} {array.shape}')
-    array = np.array(array, dtype=np.float32, order='C')
-    squares = np.einsum('ij,ij->i', array, array)
-    if (np.abs(squares - 1) < _UNIT).all():  # these stay as they are, to the bit
-        return array
-    if not np.isfinite(array).all():
-        first = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise InputError(f'{what} must be finite, number {first} is not')
-    largest = np.abs(array).max(axis=1, initial=0, keepdims=True)
-    if (largest == 0).any():
-        raise InputError(f'{what} must not be zero, number {int(np.argmin(largest))} is')
-    scaled = array / largest  # so that squares neither overflow nor vanish
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    unit = np.abs(lengths * largest - 1) < _UNIT
-    return np.ascontiguousarray(np.where(unit, array, scaled / lengths))
 
-
-def check_text(value: Any, what: str) -> str:
-    """A name as a gallery takes it: any Unicode text that is not empty and not endless.
-
-    Raises:
-        InputError: If it is something else.
-    """
-    if not isinstance(value, str) or not value or len(value) > MAX_TEXT or '\0' in value:
-        shown = repr(value)[:60]
-        raise InputError(f'{what} must be text of 1 to {MAX_TEXT} characters without NUL, got {shown}')
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f'{what} must be valid Unicode, got {value!r:.60}') from error
-    return value
+    sha256: str
+    box: Box | None
+    identity: str
+    correct: bool
+    made: float

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval.gallery import CALIBRATED, Gallery
+from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.records import Match
+from mbv1_backbone.retrieval.searching import CALIBRATED
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Shards:
         if not galleries:
             raise InputError('shards must be at least one gallery')
         for other in galleries[1:]:
-            galleries[0].check_same(other)
+            galleries[0].check_model_identity(other.model_identity, str(other.folder))
         self.galleries = list(galleries)
         self._threads = ThreadPoolExecutor(len(self.galleries))
 

@@ -1,4 +1,4 @@
-"""The choice of an index, and its training."""
+"""The choice of an index, its training, and its rows."""
 
 import numpy as np
 import pytest
@@ -6,49 +6,111 @@ from support.crowd import DIM, normalised, people
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery, choose_factory
-from mbv1_backbone.retrieval.index import SearchIndex, usable_factory
+from mbv1_backbone.retrieval.factories import usable_factory
+from mbv1_backbone.retrieval.index import SearchIndex, Width
 
 
-@pytest.mark.parametrize('count', [50_001, 79_000, 100_000, 10**6, 10**6 + 1, 2 * 10**6, 3 * 10**6, 10**8])
-def test_what_is_chosen_can_be_trained_on_as_many(count):
-    factory = choose_factory(count, 128)
+@pytest.mark.parametrize('clustered', [True, False])
+@pytest.mark.parametrize('count', [3001, 50_000, 79_000, 100_000, 10**6, 10**6 + 1, 3 * 10**6, 10**8])
+def test_what_is_chosen_can_be_trained_on_as_many(count, clustered):
+    factory = choose_factory(count, 128, clustered=clustered)
+    short = 'PQ64x4fs' if count < 500_000 else 'PQ32x4fs'
     assert factory.startswith('IVF')
+    assert factory.endswith(f'{short},Refine(SQfp16)')
     assert usable_factory(factory, 128, count) == factory
-    assert usable_factory(choose_factory(count, 128, 140), 128, count).endswith('SQ8')
-    assert usable_factory(choose_factory(count, 128, 32), 128, count).endswith('PQ64x4fs')
+    assert usable_factory(choose_factory(count, 128, 200), 128, count).endswith(f'{short},Refine(SQ8)')
+    assert usable_factory(choose_factory(count, 128, 32), 128, count).endswith(short)
 
 
 def test_few_are_all_compared_and_codes_fit_their_room():
-    assert choose_factory(50_000, 128) == 'Flat'
+    assert choose_factory(3000, 128) == 'Flat'
+    assert choose_factory(5000, 13).endswith('SQ8,Refine(SQfp16)')  # codes come in pairs of values
     with pytest.raises(InputError, match='31 bytes a vector are too few'):
         choose_factory(10, 128, 31)
 
 
-@pytest.mark.parametrize('factory', ['IVF256,Flat', 'PCA12,IVF256,Flat', 'IVF256_HNSW16,Flat', 'IVF256,SQ8'])
-def test_many_lists_are_trained_and_searched(factory):
-    """Centres found in two steps; widest, the search finds what a loop finds."""
-    vectors = normalised(people(600, images=20)[0]).astype(np.float32)
-    index = SearchIndex.build(factory, np.arange(len(vectors)), vectors)
-    assert (index.factory, index.count, index.breadth()) == (factory, 12_000, ('nprobe', 256))
-    ids = index.search(vectors[::400], 10, nprobe=256)[1]
-    exact = np.argsort(-vectors[::400] @ vectors.T, axis=1)[:, :10]
-    hits = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids.tolist(), exact.tolist(), strict=True)])
-    assert hits > {'IVF256,Flat': 0.999, 'PCA12,IVF256,Flat': 0.5}.get(factory, 0.9)
-    one, many = index.search(vectors[:1], 5), index.search(vectors[:8], 5)
-    np.testing.assert_array_equal(one[1][0], many[1][0])
-    index.remove(ids[0, :3])
-    assert not set(ids[0, :3]) & set(index.search(vectors[:1], 50, nprobe=256)[1][0])
+@pytest.mark.parametrize('factory', ['IDMap,Flat', 'LSH', 'PCA8,Flat', 'NSG32', 'IVF2000000,Flat'])
+def test_an_index_that_a_gallery_cannot_use_is_one_line(factory, tmp_path):
+    with pytest.raises(InputError, match=r"index '.*(a gallery uses|is not one of FAISS)"):
+        Gallery.create(tmp_path / 'g', DIM, 'm', factory=factory)
+    assert not (tmp_path / 'g').exists()
 
 
-def test_a_gallery_that_has_grown_is_trained_anew_when_it_settles(tmp_path):
+@pytest.mark.parametrize(
+    'factory',
+    [
+        *('Flat', 'HNSW16', 'SQ8', 'IVF64,Flat', 'PCA12,IVF64,Flat', 'IVF64_HNSW16,Flat', 'IVF64,SQ8'),
+        *('IVF256,Flat', 'IVF64,PQ8x4fs,Refine(SQfp16)', 'IVF64,PQ8x4fs,RFlat', 'IVF64,PQ8x4fs'),
+    ],
+)
+def test_every_kind_finds_keeps_loses_and_comes_back_from_its_bytes(factory, tmp_path):
+    vectors = normalised(people(300, images=20)[0]).astype(np.float32)
+    index = SearchIndex.build(factory, vectors[:5000])
+    index.add(vectors[5000:])
+    widest = Width(index.limits().nprobe, 300, 1000)
+    exact = np.argsort(-vectors[::200] @ vectors.T, axis=1)[:, :10]
+
+    def recall(some):
+        rows = some.search(vectors[::200], 10, widest)[1]
+        return np.mean(
+            [len(set(a) & set(b)) / 10 for a, b in zip(rows.tolist(), exact.tolist(), strict=True)]
+        )
+
+    assert recall(index) > {'PCA12,IVF64,Flat': 0.5, 'IVF64,PQ8x4fs': 0.3}.get(factory, 0.9)
+    gone = exact[0, :3]
+    index.remove(gone)
+    index.remove(gone)  # once more changes nothing
+    assert (index.rows, index.count) == (6000, 5997)
+    with open(tmp_path / 'i', 'wb') as file:
+        index.write(file)
+    content = np.fromfile(tmp_path / 'i', np.uint8)
+    read = SearchIndex.read(content, factory, 5000, DIM, index.removed)
+    for some in (index, read):
+        found = some.search(vectors[:1], 50, widest)[1][0]
+        assert not set(gone) & set(found)
+        assert len(set(found)) == 50
+        one, many = some.search(vectors[:1], 5), some.search(vectors[:8], 5)
+        np.testing.assert_array_equal(one[1][0], many[1][0])
+        every = some.search(vectors[:1], 9000)[1][0]  # more than there are: all of them
+        assert set(every) == set(range(6000)) - set(gone)
+
+
+def test_a_gallery_is_trained_anew_when_a_tenth_is_new(tmp_path):
     with Gallery.create(tmp_path / 'g', DIM, 'm', factory='IVF4,Flat') as gallery:
-        gallery.add(*people(100, 0))
-        gallery.add(*people(80, 1))
-        assert gallery.stats()['trained_for'] == 200
-        gallery.settle()
-        assert gallery.stats()['trained_for'] == 360
-        gallery.add(*people(10, 2))
-        gallery.settle()
-        assert gallery.stats()['trained_for'] == 360
-        said = gallery.add(*people(300, 3)).message
-        assert said == 'index trained anew for 980 entries: IVF4,Flat'
+        gallery.add(*people(5000, 0))
+        assert gallery.stats()['trained_for'] == 10_000
+        gallery.add(*people(500, 1))
+        gallery.optimize()
+        assert gallery.stats()['trained_for'] == 10_000
+        said = gallery.add(*people(200, 2)).message
+        assert said == 'index trained anew for 11400 entries: IVF4,Flat'
+
+
+def test_additions_in_bulk_train_once_at_the_end(tmp_path, monkeypatch):
+    trained = []
+    original = SearchIndex.build.__func__
+    monkeypatch.setattr(
+        SearchIndex, 'build', classmethod(lambda cls, *a: trained.append(a[0]) or original(cls, *a))
+    )
+    with Gallery.create(tmp_path / 'g', DIM, 'm') as gallery:
+        trained.clear()
+        with gallery.bulk():
+            for seed in range(10):
+                gallery.add(*people(200, seed))
+        assert len(trained) <= 2  # with many lists and, for these vectors, with few
+        assert gallery.stats()['trained_for'] == 4000
+        assert gallery.search(people(1, 3)[0][:1])[0][0].identity == 'person 3-0'
+
+
+def test_scores_of_later_entries_are_right_in_short_codes(tmp_path):
+    """Values beyond the range that a scalar quantiser was trained for."""
+    rng = np.random.default_rng(0)
+    vectors = normalised(rng.normal(size=(2000, 128)))
+    names = [str(i) for i in range(2000)]
+    hashes = [f'{i:064x}' for i in range(2000)]
+    with Gallery.create(tmp_path / 'g', 128, 'm', factory='SQ8') as gallery:
+        for part in (slice(39), slice(39, 78), slice(78, 1000), slice(1000, 2000)):
+            gallery.add(vectors[part], names[part], names[part], hashes[part])
+        assert gallery.stats()['factory'] == 'SQ8'
+        scores = np.array([row.scores[0] for row in gallery.search(vectors, k=1)])
+        assert scores.min() > 0.99

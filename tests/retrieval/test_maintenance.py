@@ -6,15 +6,8 @@ from support.crowd import DIM, people
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
-from mbv1_backbone.retrieval.maintenance import (
-    export,
-    import_file,
-    merge,
-    read_export,
-    reembed,
-    repair,
-    verify,
-)
+from mbv1_backbone.retrieval.export import export, import_file, read_about, read_entries
+from mbv1_backbone.retrieval.maintenance import merge, reembed, repair, verify
 
 
 def made(folder, seed=0, count=10, model='m', dim=DIM):
@@ -44,10 +37,9 @@ def test_a_whole_gallery_has_no_problems(tmp_path):
 
 def test_a_changed_vector_is_a_problem(tmp_path):
     gallery = made(tmp_path / 'g')
-    with gallery._store.writing() as connection:
+    with gallery._store.connections.writing() as connection:
         connection.execute('UPDATE entries SET vector = zeroblob(64) WHERE id = 7')
-    [problem] = verify(gallery).problems[:1]
-    assert 'entry 7 is damaged' in problem
+    assert any('entry 7 is damaged' in problem for problem in verify(gallery).problems)
 
 
 def test_a_changed_index_file_is_a_problem_until_it_is_made_anew(tmp_path):
@@ -59,7 +51,7 @@ def test_a_changed_index_file_is_a_problem_until_it_is_made_anew(tmp_path):
     assert verify(gallery).problems == ()
 
 
-@pytest.mark.parametrize('manifest', ['{', '[]', '{"format": 1}', ''])
+@pytest.mark.parametrize('manifest', ['{', '[]', '{"format": 2}', ''])
 def test_a_damaged_manifest_is_one_line_until_it_is_repaired(tmp_path, manifest):
     before = content(made(tmp_path / 'g'))
     (tmp_path / 'g' / 'manifest.json').write_text(manifest)
@@ -122,7 +114,7 @@ def test_an_export_of_another_model_is_refused(tmp_path):
 def test_a_pickle_in_an_export_is_not_loaded(tmp_path):
     np.savez(tmp_path / 'a.npz', about=np.array([{}], dtype=object))
     with pytest.raises(InputError, match='not a readable export'):
-        read_export(tmp_path / 'a.npz')
+        read_about(tmp_path / 'a.npz')
 
 
 def test_a_damaged_export_is_one_line_and_changes_nothing(tmp_path):
@@ -135,10 +127,11 @@ def test_a_damaged_export_is_one_line_and_changes_nothing(tmp_path):
             damaged[place] ^= int(generator.integers(1, 256))
         (tmp_path / 'b.npz').write_bytes(damaged)
         try:
-            found = read_export(tmp_path / 'b.npz')
+            found = list(read_entries(tmp_path / 'b.npz'))
         except InputError:
             continue
-        np.testing.assert_array_equal(found['vectors'], read_export(tmp_path / 'a.npz')['vectors'])
+        right = [(entry, vector.tobytes()) for entry, vector in read_entries(tmp_path / 'a.npz')]
+        assert [(entry, vector.tobytes()) for entry, vector in found] == right
 
 
 def test_moving_to_another_model_makes_a_gallery_beside(tmp_path):

@@ -44,14 +44,14 @@ def test_the_recall_is_reached_and_no_wider_than_it_must(factory, option, tmp_pa
     assert measured(gallery, vectors, 10, **{option: max(1, widths[0.95] // 3)}) < 0.95
 
 
-def test_it_is_stored_and_measured_anew_when_the_gallery_has_doubled(tmp_path):
+def test_it_is_stored_and_measured_anew_when_a_tenth_is_new(tmp_path):
     gallery, _ = made(tmp_path / 'g', 'IVF16,Flat', 700)
     first = tune(gallery, 0.9, k=5)
     assert gallery.tuning['entries'] == 700
-    gallery.set_tuning({**gallery.tuning, 'nprobe': 16})
+    gallery.set_tuning({**gallery.tuning, 'width': dict(nprobe=16)})
     assert tune(gallery, 0.9, k=5) == dict(nprobe=16)  # what is stored
     assert tune(gallery, 0.9, k=6) != dict(nprobe=16)  # another question
-    gallery.set_tuning({**gallery.tuning, 'k': 5, 'nprobe': 16, 'entries': 350})
+    gallery.set_tuning({**gallery.tuning, 'k': 5, 'width': dict(nprobe=16), 'entries': 630})
     assert tune(gallery, 0.9, k=5) == first
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.outputs import check_output_folder
-from mbv1_backbone.retrieval import Gallery, calibrate, maintenance
+from mbv1_backbone.retrieval import Gallery, calibrate, export as exports, maintenance
 
 
 def stats(args: Namespace) -> None:
@@ -60,8 +60,8 @@ def merge(args: Namespace) -> None:
         check_output_folder(args.gallery, name='gallery')
     sources = [Gallery(source) for source in args.sources]
     if missing:
-        pins = sources[0].pins
-        Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
+        tied = sources[0].model_identity
+        Gallery.create(args.gallery, tied['dim'], tied['model'], tied['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
         with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
             counts = maintenance.merge(gallery, sources, bar.update)
@@ -73,18 +73,18 @@ def merge(args: Namespace) -> None:
 def export(args: Namespace) -> None:
     """Write all entries to a file."""
     with Gallery(args.gallery) as gallery:
-        print(f'{args.out}: {maintenance.export(gallery, args.out)} entries')
+        print(f'{args.out}: {exports.export(gallery, args.out)} entries')
 
 
 def import_file(args: Namespace) -> None:
     """Add the entries of an exported file; a gallery that is not there is made."""
     if not Path(args.gallery).exists():
         check_output_folder(args.gallery, name='gallery')
-        pins = maintenance.read_export(args.file)['about']
-        Gallery.create(args.gallery, pins['dim'], pins['model'], pins['preprocessing']).close()
+        tied = exports.read_about(args.file)
+        Gallery.create(args.gallery, tied['dim'], tied['model'], tied['preprocessing']).close()
     with Gallery(args.gallery) as gallery:
         with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
-            seen, new = maintenance.import_file(gallery, args.file, bar.update)
+            seen, new = exports.import_file(gallery, args.file, bar.update)
         print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
 
 

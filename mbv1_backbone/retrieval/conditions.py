@@ -1,0 +1,139 @@
+"""Metadata that can be asked for: typed values, and conditions on them.
+
+Every top-level key of an entry's metadata is a row of the table ``attributes``. Values keep their type:
+``None``, ``True``, ``1``, ``1.0`` and ``'1'`` are five different values. Order is known among numbers (whole
+and real ones together) and among texts (by code point); lists and dicts are only equal or not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mbv1_backbone.common.errors import InputError
+
+MAX_METADATA = 65536  # characters of an entry's metadata as JSON
+_ORDER = ('<', '<=', '>', '>=')
+_PRESENCE = ('exists', 'missing')
+OPERATORS = ('=', '!=', *_ORDER, 'in', *_PRESENCE)
+_KINDS = {type(None): 'null', bool: 'bool', int: 'int', float: 'real', str: 'text'}
+_LIMIT = 2**63
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition on a metadata value, e.g. ``Condition('year', '>=', 2000)``.
+
+    Attributes:
+        key: Of the metadata.
+        operator: ``=``, ``!=`` (the key is there with another value), ``<``, ``<=``, ``>``, ``>=``, ``in``
+            (a list of values), ``exists`` or ``missing`` (which take no value).
+        value: To compare with.
+    """
+
+    key: str
+    operator: str
+    value: Any = None
+
+
+Where = Mapping[str, Any] | Sequence[Condition]
+
+
+def metadata_json(metadata: Mapping[str, Any]) -> str:
+    """Metadata as it is stored.
+
+    Raises:
+        InputError: If it is not what JSON can hold, or too much.
+    """
+    try:
+        if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
+            raise TypeError('it must be a dict whose keys are text')
+        text = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f'metadata must be what JSON can hold, got {metadata!r:.60}: {error}') from error
+    if len(text) > MAX_METADATA:
+        raise InputError(f'metadata must be at most {MAX_METADATA} characters as JSON, got {len(text)}')
+    return text
+
+
+def typed(value: Any) -> tuple[str, Any]:
+    """The kind of a JSON value, and what SQLite stores and compares of it."""
+    kind = _KINDS.get(type(value))
+    if kind is None or (kind == 'int' and not -_LIMIT <= value < _LIMIT):
+        return 'json', json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return kind, 0 if value is None else int(value) if kind == 'bool' else value
+
+
+def attributes_of(metadata_text: str) -> list[tuple[str, str, Any]]:
+    """Rows (key, kind, value) of stored metadata."""
+    return [(key, *typed(value)) for key, value in json.loads(metadata_text).items()]
+
+
+def check_conditions(where: Where | None) -> tuple[Condition, ...]:
+    """Conditions as they are meant: a mapping asks for equal values.
+
+    Raises:
+        InputError: If one is not a condition, or its value cannot be compared.
+    """
+    if where is None:
+        return ()
+    if isinstance(where, Mapping):
+        conditions: Sequence[Any] = [Condition(key, '=', value) for key, value in where.items()]
+    elif isinstance(where, (str, bytes)) or not isinstance(where, Sequence):
+        raise InputError(f'metadata must be a dict or a list of conditions, got {where!r:.60}')
+    else:
+        conditions = where
+    for condition in conditions:
+        _check(condition)
+    return tuple(conditions)
+
+
+def _check(condition: Any) -> None:
+    if not isinstance(condition, Condition):
+        raise InputError(f'metadata must be asked for by conditions, got {condition!r:.60}')
+    if condition.operator not in OPERATORS:
+        raise InputError(f'an operator is one of {", ".join(OPERATORS)}, got {condition.operator!r:.30}')
+    value = condition.value
+    if condition.operator == 'in' and (isinstance(value, str) or not isinstance(value, (list, tuple, set))):
+        raise InputError(f'{condition.key!r:.40} in: a list of values is needed, got {value!r:.60}')
+    if condition.operator in _ORDER and typed(value)[0] not in ('int', 'real', 'text'):
+        raise InputError(
+            f'{condition.key!r:.40} {condition.operator}: only numbers and text have an order, '
+            f'got {value!r:.60}'
+        )
+    many = condition.operator == 'in' and isinstance(value, set)
+    metadata_json({condition.key: list(value) if many else value})
+
+
+def sql_of(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
+    """SQL conditions on the table ``entries`` that say the same, and their values."""
+    clauses: list[str] = []
+    values: list[Any] = []
+    for condition in conditions:
+        comparison, more = _comparison(condition)
+        negation = 'NOT ' if condition.operator == 'missing' else ''
+        clauses.append(f'id {negation}IN (SELECT entry FROM attributes WHERE key = ?{comparison})')
+        values += [condition.key, *more]
+    return clauses, values
+
+
+def _comparison(condition: Condition) -> tuple[str, list[Any]]:
+    operator, value = condition.operator, condition.value
+    if operator in _PRESENCE:
+        return '', []
+    if operator in _ORDER:
+        kind, stored = typed(value)
+        kinds = "kind = 'text'" if kind == 'text' else "kind IN ('int', 'real')"
+        return f' AND {kinds} AND value {operator} ?', [stored]
+    if operator == 'in':
+        pairs = [typed(one) for one in value]
+        if not pairs:
+            return ' AND 0', []
+        either = ' OR '.join(['(kind = ? AND value = ?)'] * len(pairs))
+        return f' AND ({either})', [part for pair in pairs for part in pair]
+    if operator == '!=':
+        return ' AND NOT (kind = ? AND value = ?)', list(typed(value))
+    return ' AND kind = ? AND value = ?', list(typed(value))

@@ -1,0 +1,200 @@
+"""SQLite connections to one database: a reader for every thread, one writer, and all closed at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError, NoSpaceError
+
+_WAIT = 30  # seconds for another process's lock within SQLite
+_KINDS = {'SQLITE_FULL': NoSpaceError, 'SQLITE_IOERR_WRITE': NoSpaceError, 'SQLITE_BUSY': LockedError}
+_PRAGMAS = ('trusted_schema=OFF', 'cell_size_check=ON', 'mmap_size=0')
+
+
+class GalleryReadOnly(InputError):
+    """A gallery that was to be changed is open for reading only, or was to be used and is closed."""
+
+
+class Connections:
+    """Connections to a database that threads share.
+
+    Args:
+        path: Of the database.
+        read_only: Whether nothing is to be written, not even the files that SQLite keeps beside it.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.closed = False
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the database, whatever is written meanwhile. May be nested."""
+        connection = self.reader()
+        if connection.in_transaction:  # whose own errors are told outside
+            yield connection
+            return
+        with self.errors():
+            connection.execute('BEGIN')
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction and not self.closed:
+                    connection.execute('ROLLBACK')
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """All of what is done inside, on disk when it ends, or nothing.
+
+        Raises:
+            GalleryReadOnly: If it was opened for reading only.
+            NoSpaceError: If there is no room.
+        """
+        if self.read_only:
+            raise GalleryReadOnly(f'{self.path.parent}: opened for reading only')
+        with self._lock, self.errors():
+            if self._writer is None:
+                self._writer = self._opened()
+            writer = self._writer
+            writer.execute('BEGIN IMMEDIATE')
+            try:
+                yield writer
+                writer.execute('COMMIT')
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute('ROLLBACK')
+                raise
+
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """The writer, outside of a transaction: for VACUUM and REINDEX."""
+        with self.writing():
+            pass
+        with self._lock, self.errors():
+            assert self._writer is not None
+            yield self._writer
+            self._writer.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+
+    @contextmanager
+    def latest(self) -> Iterator[sqlite3.Connection]:
+        """What was written last, also where this thread reads an older state."""
+        with self._lock, self.errors():
+            if self._writer is None:
+                self._writer = self._opened()
+            yield self._writer
+
+    def checkpoint(self) -> bool:
+        """Bring what was written from the write-ahead log into the file; whether there was something."""
+        with self._lock, self.errors():
+            if self._writer is None or self.closed or not _stamp(self.path)[2]:
+                return False
+            self._writer.execute('PRAGMA wal_checkpoint(PASSIVE)')
+            return True
+
+    def reader(self) -> sqlite3.Connection:
+        """This thread's connection.
+
+        Raises:
+            GalleryReadOnly: If all are closed.
+        """
+        if self.closed:
+            raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
+        connection: sqlite3.Connection | None = getattr(self._local, 'connection', None)
+        idle = connection is not None and not connection.in_transaction
+        if self.read_only and idle and self._local.seen != _stamp(self.path):
+            connection = None  # it may have been opened as a file that does not change
+        if connection is None:
+            with self.errors():
+                connection = self._opened()
+            self._local.connection = connection
+        return connection
+
+    def data_version(self) -> int:
+        """A number that is another once any other connection has changed the database."""
+        with self.errors():
+            return int(self.reader().execute('PRAGMA data_version').fetchone()[0])
+
+    def in_transaction(self) -> bool:
+        """Whether this thread reads one state of the database."""
+        connection = getattr(self._local, 'connection', None)
+        return connection is not None and not self.closed and connection.in_transaction
+
+    def close(self) -> None:
+        """Close every thread's connection; none can be used afterwards."""
+        with self._lock:
+            self.closed = True
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+            self._writer = None
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = self._connect_read_only() if self.read_only else self._connect()
+        with self._lock:
+            if self.closed:
+                connection.close()
+                raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
+            self._all.append(connection)
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+        for pragma in ('journal_mode=WAL', 'synchronous=FULL', *_PRAGMAS):  # FULL: outlives a power cut
+            connection.execute(f'PRAGMA {pragma}')
+        return connection
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        self._local.seen = _stamp(self.path)
+        options: dict[str, Any] = dict(timeout=_WAIT, isolation_level=None, check_same_thread=False, uri=True)
+        location = f'file:{quote(str(self.path.absolute()))}?mode=ro'
+        connection = sqlite3.connect(location, **options)
+        try:
+            connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
+        except sqlite3.OperationalError:  # SQLite cannot make its shared memory here
+            connection.close()
+            if self._local.seen[2]:
+                raise GalleryReadOnly(
+                    f'{self.path}: its last changes are in a write-ahead log, which cannot be read here '
+                    'without write access; open it once where it can be written, or copy the folder'
+                ) from None
+            connection = sqlite3.connect(f'{location}&immutable=1', **options)
+        for pragma in ('query_only=ON', *_PRAGMAS):
+            connection.execute(f'PRAGMA {pragma}')
+        return connection
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """What SQLite raises, as errors of a gallery."""
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            if not self.closed:
+                raise
+            raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed') from error
+        except sqlite3.DatabaseError as error:
+            kind = _KINDS.get(getattr(error, 'sqlite_errorname', ''), DamagedFileError)
+            raise kind(f'{self.path}: {error}') from error
+        except UnicodeDecodeError as error:  # text in a damaged file
+            raise DamagedFileError(f'{self.path}: damaged: {error}') from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Size and time of the database's file, and the size of its write-ahead log."""
+    found = os.stat(path)
+    try:
+        log = os.stat(f'{path}-wal').st_size
+    except OSError:
+        log = 0
+    return found.st_size, found.st_mtime_ns, log

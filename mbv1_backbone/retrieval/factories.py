@@ -1,0 +1,134 @@
+"""Which index for how many vectors, as FAISS's factory strings, and which of those a gallery can use.
+
+One family serves all sizes: up to some thousand vectors all are compared (``Flat``); beyond, lists of short
+codes that AVX2 or AVX-512 compares by table look-up (``PQ64x4fs``) give candidates, and the vectors
+themselves in half precision (``Refine(SQfp16)``) put these in order. See
+https://github.com/facebookresearch/faiss/wiki/Fast-accumulation-of-PQ-and-AQ-codes-(FastScan).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import faiss
+
+from mbv1_backbone.common.errors import InputError
+
+FLAT_LIMIT = 3000  # vectors up to which comparing with all is best
+LEAST_TRAINING = 39  # vectors a centre that FAISS asks for
+_HALF_CODES = 500_000  # vectors from which codes of half the length do
+_MANY_LISTS = 4.0  # times the square root of the number of vectors, for vectors that fall into clusters
+_FEW_LISTS = 0.5  # the same, for vectors that do not: nearly all lists are looked through anyway
+_LARGEST = 2**20  # number in a factory string
+_LEAST_SCALAR = 1000  # vectors that a scalar quantiser is trained on: it must see the range of every value
+
+
+def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None, clustered: bool = True) -> str:
+    """FAISS's factory string for a number of vectors.
+
+    Args:
+        count: Vectors that the index will hold.
+        dim: Values in a vector.
+        bytes_per_vector: Memory that may be spent on a vector; None for what is best.
+        clustered: Whether near vectors are found in few lists: then there are many lists.
+
+    Raises:
+        InputError: If not even the smallest code fits.
+
+    Example:
+        >>> choose_factory(1000, 128), choose_factory(100_000, 128)
+        ('Flat', 'IVF1024,PQ64x4fs,Refine(SQfp16)')
+        >>> choose_factory(1_000_000, 128, bytes_per_vector=200)
+        'IVF4096,PQ32x4fs,Refine(SQ8)'
+    """
+    code = _code(count, dim, bytes_per_vector)
+    if count <= FLAT_LIMIT:
+        return 'Flat'
+    lists = 2 ** round(math.log2((_MANY_LISTS if clustered else _FEW_LISTS) * math.sqrt(count)))
+    while LEAST_TRAINING * lists > count:
+        lists //= 2
+    graph = '_HNSW32' if lists >= 16384 else ''  # of the lists' centres
+    return f'IVF{lists}{graph},{code}'
+
+
+def _code(count: int, dim: int, bytes_per_vector: int | None) -> str:
+    pairs = 4 if count >= _HALF_CODES and dim % 4 == 0 else 2
+    if dim % pairs:
+        short, room = 'SQ8', dim
+    else:
+        short, room = f'PQ{dim // pairs}x4fs', dim // pairs // 2
+    for refined, more in (('Refine(SQfp16)', 2 * dim), ('Refine(SQ8)', dim)):
+        if bytes_per_vector is None or bytes_per_vector >= room + more:
+            return f'{short},{refined}'
+    if bytes_per_vector is not None and bytes_per_vector >= room:
+        return short
+    raise InputError(f'{bytes_per_vector} bytes a vector are too few for {dim} values: at least {room}')
+
+
+def make_index(factory: str, dim: int) -> Any:
+    """FAISS's index of a factory string, empty, for cosines of vectors of length 1.
+
+    Raises:
+        InputError: If FAISS does not know it, or a gallery cannot use its kind.
+    """
+    if not isinstance(factory, str) or any(int(number) > _LARGEST for number in re.findall(r'\d+', factory)):
+        raise InputError(f'index {factory!r:.60} is not one of FAISS for {dim} values')
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except (RuntimeError, TypeError) as error:
+        said = reason(error)
+        raise InputError(f'index {factory!r} is not one of FAISS for {dim} values: {said}') from error
+    base = candidates_of(index)
+    inner = inner_of(base)
+    usable = (
+        *(faiss.IndexFlat, faiss.IndexScalarQuantizer, faiss.IndexPQ),
+        *(faiss.IndexHNSW, faiss.IndexIVF),
+    )
+    if not isinstance(inner, usable) or (inner is not base and not isinstance(inner, faiss.IndexIVF)):
+        raise InputError(
+            f'index {factory!r}: a gallery uses Flat, SQ, PQ, HNSW and IVF, the last also after PCA or OPQ, '
+            'each also with Refine'
+        )
+    return index
+
+
+def usable_factory(factory: str, dim: int, count: int) -> str:
+    """``factory``, or ``'Flat'`` while there are too few vectors to train it: 39 a centre.
+
+    Raises:
+        InputError: If it is not one that a gallery can use.
+    """
+    index = make_index(factory, dim)
+    return factory if index.is_trained or count >= least_training(index) else 'Flat'
+
+
+def candidates_of(index: Any) -> Any:
+    """The index that gives candidates: the first part of a refined one, or the index itself."""
+    return faiss.downcast_index(index.base_index) if isinstance(index, faiss.IndexRefine) else index
+
+
+def inner_of(index: Any) -> Any:
+    """The index behind a transformation of its vectors, or the index itself."""
+    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+def centres(index: Any) -> int:
+    """Centres that training looks for: lists of an IVF index, values of a product quantiser."""
+    inner = inner_of(candidates_of(index))
+    found = [int(inner.nlist)] if isinstance(inner, faiss.IndexIVF) else [1]
+    if hasattr(inner, 'pq'):
+        found.append(int(inner.pq.ksub))
+    return max(found)
+
+
+def least_training(index: Any) -> int:
+    """Vectors without which an index cannot be trained well."""
+    inner = inner_of(candidates_of(index))
+    return max(LEAST_TRAINING * centres(index), _LEAST_SCALAR if hasattr(inner, 'sq') else 0)
+
+
+def reason(error: Exception) -> str:
+    """The last part of FAISS's message, which begins with its source file."""
+    return str(error).strip().splitlines()[-1].rpartition('Error: ')[2][:200]

@@ -1,0 +1,109 @@
+"""Recall of an index, and the narrowest search that reaches a wanted one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import faiss
+import numpy as np
+
+from mbv1_backbone.retrieval.index import SearchIndex, Width
+
+_SEED = 1234
+_NEWEST = 0.1  # share of the entries whose recall is looked at by itself
+_MOST_CANDIDATES = 1200
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was measured.
+
+    Attributes:
+        width: Of the search; the widest where the recall was not reached.
+        recall: Mean share of the truly nearest that are found.
+        newest: The same of the newest tenth of the entries, which may have come after training.
+        reached: Whether both are what was wanted.
+    """
+
+    width: Width
+    recall: float
+    newest: float
+    reached: bool
+
+
+class RecallProbe:
+    """Some rows of an index, and the rows that are truly nearest to each, itself left out.
+
+    Args:
+        index: The index.
+        k: Nearest rows that count.
+        probes: How many rows: half of them of the newest tenth, half of all.
+        vectors_of: Vectors (N, dimension) of some rows, and of all for None.
+    """
+
+    def __init__(
+        self, index: SearchIndex, k: int, probes: int, vectors_of: Callable[[np.ndarray | None], np.ndarray]
+    ) -> None:
+        self.index = index
+        present = np.flatnonzero(~index.removed)
+        self.k = min(k, len(present) - 1)
+        newest = present[-max(1, round(_NEWEST * len(present))) :]
+        rng = np.random.default_rng(_SEED)
+        parts = (newest, max(1, probes // 2)), (present, probes - probes // 2)
+        drawn = np.unique(np.concatenate([rng.permutation(rows)[:count] for rows, count in parts]))
+        self.rows = drawn
+        self._newest = drawn >= newest[0]
+        self.vectors = vectors_of(drawn)
+        if index.matrix is not None:
+            nearest = index.compare_all(self.vectors, self.k + 1)[1]
+        else:
+            every, metric = vectors_of(None), faiss.METRIC_INNER_PRODUCT
+            nearest = present[faiss.knn(self.vectors, every, self.k + 1, metric)[1]]
+        self._truth = [
+            set([row for row in rows if row != own][: self.k])
+            for own, rows in zip(drawn.tolist(), nearest.tolist(), strict=True)
+        ]
+
+    def measure(self, width: Width) -> tuple[float, float]:
+        """Recall of all probes, and of the newest."""
+        found = self.index.search(self.vectors, self.k + 1, width)[1]
+        hits = np.array(
+            [
+                len(truth & set([row for row in rows if row != own][: self.k])) / max(1, len(truth))
+                for own, truth, rows in zip(self.rows.tolist(), self._truth, found.tolist(), strict=True)
+            ]
+        )
+        return float(hits.mean()), float(hits[self._newest].mean())
+
+    def narrowest(self, recall: float) -> Tuned:
+        """The narrowest search that reaches a recall for all and for the newest."""
+        limits = self.index.limits()
+        width = self.index.filled(Width(), self.k)
+        while True:
+            if limits.nprobe is not None or limits.ef_search is not None:
+                option = 'nprobe' if limits.nprobe is not None else 'ef_search'
+                wide = _least(
+                    lambda value: min(self.measure(replace(width, **{option: value}))),  # noqa: B023
+                    recall,
+                    int(getattr(limits, option)),
+                )
+                width = replace(width, **{option: wide})
+            overall, newest = self.measure(width)
+            reached = min(overall, newest) >= recall
+            if reached or limits.candidates is None or (width.candidates or 0) >= _MOST_CANDIDATES:
+                return Tuned(width, overall, newest, reached)
+            width = replace(width, candidates=min(_MOST_CANDIDATES, 2 * (width.candidates or 1)))
+
+
+def _least(reached: Callable[[int], float], recall: float, most: int) -> int:
+    """The least width that reaches the recall: doubled until it does, then halved between; or ``most``."""
+    low, high = 0, 1
+    while reached(high) < recall:
+        if high >= most:
+            return most
+        low, high = high, min(2 * high, most)
+    while high - low > max(1, low // 8):
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) >= recall else (middle, high)
+    return high

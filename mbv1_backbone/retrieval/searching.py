@@ -1,0 +1,275 @@
+"""Searching a gallery: entries, people, and reading what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import faiss
+import numpy as np
+
+from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.retrieval.checks import check_count, check_names, check_sha256, check_vectors
+from mbv1_backbone.retrieval.conditions import Where, check_conditions
+from mbv1_backbone.retrieval.index import Width
+from mbv1_backbone.retrieval.live import LiveIndex
+from mbv1_backbone.retrieval.opening import OpenGallery
+from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
+from mbv1_backbone.retrieval.saved import IndexState
+from mbv1_backbone.retrieval.store import Store
+
+CALIBRATED = 'calibrated'  # a threshold: the one that calibration has stored, if any
+_GATHERED = 20_000  # matching entries up to which a filtered search compares with each of them
+
+
+class SearchableGallery(OpenGallery):
+    """A gallery's reading half."""
+
+    def __len__(self) -> int:
+        return self._store.count()
+
+    def get(self, entry_id: int) -> Entry:
+        """An entry.
+
+        Raises:
+            InputError: If there is none of that id.
+        """
+        return self._store.entry(entry_id)[0]
+
+    def entries(
+        self,
+        identity: str | Sequence[str] | None = None,
+        file: str | None = None,
+        metadata: Where | None = None,
+    ) -> Iterator[Entry]:
+        """Entries, by id.
+
+        They are read some hundred at a time, so the gallery may be changed meanwhile; within ``snapshot``
+        all are of one state.
+
+        Args:
+            identity: Of these people only.
+            file: Of this file only.
+            metadata: With these values only: a dict of equal ones, or a list of ``Condition``.
+        """
+        return (entry for entry, _ in self._store.select(identity, file, metadata))
+
+    def entries_with_vectors(self, **which: Any) -> Iterator[tuple[Entry, np.ndarray]]:
+        """The same, each with its embedding (dimension,)."""
+        return self._store.select(**which)
+
+    def faces(self, hashes: Sequence[str]) -> dict[str, list[Entry]]:
+        """Entries of image files, by SHA-256; files that are not there are left out."""
+        return self._store.faces([check_sha256(value) for value in hashes])
+
+    def known(self, hashes: Sequence[str]) -> set[str]:
+        """Those of some SHA-256 whose files are in the gallery: they need not be embedded again."""
+        return set(self.faces(hashes))
+
+    def identities(self) -> dict[str, int]:
+        """Number of images of each person."""
+        return self._store.identities()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[int]:
+        """One state of the gallery for this thread, whatever is written meanwhile.
+
+        The index stays as it is for all threads, so keep it short. What this thread itself writes inside is
+        seen afterwards.
+
+        Yields:
+            The number of its last change.
+        """
+        with self._live.snapshot() as standing:
+            yield standing.change
+
+    def search(
+        self,
+        vectors: Any,
+        k: int = 5,
+        threshold: float | str | None = CALIBRATED,
+        identity: str | Sequence[str] | None = None,
+        metadata: Where | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+        candidates: int | None = None,
+    ) -> SearchResults:
+        """The ``k`` most alike entries of each embedding.
+
+        How widely an index searches is tuned when it is made; ``nprobe``, ``ef_search`` and ``candidates``
+        set it for one search (see ``tune``).
+
+        Args:
+            vectors: (N, dimension), normalised here.
+            k: At least 1; where there are fewer that match, all of them come.
+            threshold: Lowest score, -1..1; by default the calibrated one where the gallery has one. An empty
+                list then says: unknown. None gives all.
+            identity: Look among these people only.
+            metadata: Look among entries with these values only: a dict of equal ones, or a list of
+                ``Condition``. Up to 20,000 entries that match are compared one by one: that is exact.
+            nprobe: Lists of an IVF index to look through.
+            ef_search: Breadth of an HNSW search.
+            candidates: Entries of short codes that are compared exactly.
+
+        Returns:
+            For each embedding its matches, by descending score.
+
+        Raises:
+            InputError: If a value is wrong.
+        """
+        array = check_vectors(vectors, self.dim, 'probes')
+        k = check_count(k, 'k')
+        width = _width(nprobe, ef_search, candidates)
+        if identity is None and not metadata:
+            with self._live.current() as standing:
+                floor = self._floor(threshold)
+                scores, rows = standing.index.search(array, k, width)
+        else:
+            names = None if identity is None else tuple(sorted(set(check_names(identity))))
+            with self._live.snapshot() as standing:
+                floor = self._floor(threshold)
+                among = _Among(self._store, self._live, standing, names, metadata)
+                scores, rows = among.search(array, k, width)
+        catalog = standing.catalog
+        ids = np.where(rows >= 0, catalog.ids[rows], -1) if len(catalog) else rows
+        return SearchResults(catalog.__getitem__, ids, scores, _counts(ids, scores, floor))
+
+    def search_identities(
+        self,
+        vectors: Any,
+        k: int = 5,
+        by: str = 'best',
+        threshold: float | str | None = CALIBRATED,
+        **search: Any,
+    ) -> list[list[IdentityMatch]]:
+        """The ``k`` most alike people of each embedding.
+
+        Args:
+            vectors: (N, dimension), normalised here.
+            k: How many people.
+            by: ``'best'``, the score of a person's most alike image, or ``'mean'``, of all of them; means
+                are taken of the people whose best images come first, four times as many as asked.
+            threshold: Lowest score, as for ``search``.
+            search: Other options of ``search``.
+
+        Returns:
+            For each embedding its people, by descending score.
+
+        Raises:
+            InputError: If a value is wrong.
+        """
+        if by not in ('best', 'mean'):
+            raise InputError(f"by must be 'best' or 'mean', got {by!r}")
+        k = check_count(k, 'k')
+        array = check_vectors(vectors, self.dim, 'probes')
+        found = []
+        with self._live.snapshot():
+            floor = self._floor(threshold)
+            for probe in array:
+                best = self._best_images(probe, k if by == 'best' else 4 * k, search)
+                images = self._store.images_of(best)
+                people = [self._person(name, match, images[name], probe, by) for name, match in best.items()]
+                people.sort(key=lambda person: -person.score)
+                found.append([person for person in people if person.score >= floor][:k])
+        return found
+
+    def _best_images(self, probe: np.ndarray, people: int, search: Mapping[str, Any]) -> dict[str, Match]:
+        """The most alike image of each of the ``people`` whose best images come first."""
+        k = 4 * people
+        while True:
+            [matches] = self.search(probe[None], k, None, **search)
+            best: dict[str, Match] = {}
+            for match in matches:
+                best.setdefault(match.identity, match)
+            if len(best) >= people or len(matches) < k:
+                return dict(list(best.items())[:people])
+            k *= 4
+
+    def _person(self, name: str, best: Match, images: int, probe: np.ndarray, by: str) -> IdentityMatch:
+        score = best.score
+        if by == 'mean':
+            score = float(np.mean([probe @ vector for _, vector in self._store.select(identity=name)]))
+        return IdentityMatch(name, score, 2.0 - 2.0 * score, images, best)
+
+    def _floor(self, threshold: float | str | None) -> float:
+        if isinstance(threshold, str) and threshold == CALIBRATED:
+            found = self._store.stamp().calibration
+            return -np.inf if found is None else float(found['threshold'])
+        if threshold is None:
+            return -np.inf
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
+            raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
+        if not np.isfinite(threshold):
+            raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
+        return float(threshold)
+
+    @property
+    def dim(self) -> int:
+        """Values in an embedding."""
+        return int(self._tied['dim'])
+
+
+class _Among:
+    """A search among the entries that match; what is made for it is kept until the gallery changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: LiveIndex,
+        standing: IndexState,
+        names: tuple[str, ...] | None,
+        metadata: Where | None,
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._standing = standing
+        self._names = names
+        self._conditions = check_conditions(metadata)
+        self._key = (names, repr(self._conditions))
+        self._rows: np.ndarray = live.cached(('rows', *self._key), self._matching)
+
+    def _matching(self) -> np.ndarray:
+        store = self._store
+        names = None if self._names is None else list(self._names)
+        rows = self._standing.catalog.rows_of(store.select_ids(names, None, self._conditions))
+        if len(rows) and rows.min() < 0:
+            raise DamagedFileError(f'{store.path}: damaged: an entry that matches is not in the index')
+        return rows
+
+    def search(self, vectors: np.ndarray, k: int, width: Width) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows, as of ``SearchIndex.search``."""
+        rows, live = self._rows, self._live
+        k = min(k, len(rows))
+        if k == 0 or not len(vectors):
+            return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
+        if len(rows) <= _GATHERED:
+            some = live.cached(('gathered', *self._key), self._gathered)
+            scores, places = some.search(vectors, k)
+            return scores, rows[places]
+        bitmap = live.cached(('bitmap', *self._key), self._bitmap)
+        return self._standing.index.search_some(vectors, k, bitmap, len(rows), width)
+
+    def _gathered(self) -> Any:
+        index = self._standing.index
+        if (some := index.gathered(self._rows)) is None:
+            some = faiss.IndexFlatIP(self._store.dim)
+            some.add(self._store.vectors(self._standing.catalog.ids[self._rows]))
+        return some
+
+    def _bitmap(self) -> np.ndarray:
+        bits: np.ndarray = np.zeros(self._standing.index.rows, bool)
+        bits[self._rows] = True
+        return np.packbits(bits, bitorder='little')
+
+
+def _width(nprobe: int | None, ef_search: int | None, candidates: int | None) -> Width:
+    given = dict(nprobe=nprobe, ef_search=ef_search, candidates=candidates)
+    return Width(**{key: None if value is None else check_count(value, key) for key, value in given.items()})
+
+
+def _counts(ids: np.ndarray, scores: np.ndarray, floor: float) -> list[int]:
+    """How many of each row are entries that reach the floor; scores descend from left to right."""
+    if ids.size and ids[:, -1].min() >= 0 and scores[:, -1].min() >= floor:
+        return [ids.shape[1]] * len(ids)
+    return ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()

@@ -1,0 +1,205 @@
+"""The source of truth, changed. Every function is one change: all of it, or after an error nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from sqlite3 import Connection
+from typing import Any
+
+import numpy as np
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval import schema
+from mbv1_backbone.retrieval.conditions import attributes_of, metadata_json
+from mbv1_backbone.retrieval.records import Correction, Entry
+from mbv1_backbone.retrieval.store import Store
+
+_INSERT = f'INSERT INTO entries ({schema.COLUMNS}) VALUES ({", ".join("?" * 13)})'
+_UPDATE = (
+    'UPDATE entries SET identity = ?, file = ?, sha256 = ?, box = ?, landmarks = ?, detector_score = ?, '
+    'quality = ?, added = ?, metadata = ?, vector = ?, change = ?, digest = ? WHERE id = ?'
+)
+_STATES = 1000  # that are remembered: what was acknowledged last must be among them
+_CORRECT = 'INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?)'
+
+
+@dataclass
+class _Change:
+    """A change that is being made."""
+
+    connection: Connection
+    number: int
+
+
+@contextmanager
+def _changing(store: Store) -> Iterator[_Change]:
+    with store.connections.writing() as connection:
+        yield _Change(connection, schema.next_change(connection))
+
+
+def set_meta(store: Store, key: str, value: Any) -> None:
+    """Set a value that belongs to the whole gallery."""
+    with _changing(store) as change:
+        schema.put_meta(change.connection, key, value)
+
+
+def add(
+    store: Store,
+    pairs: Iterable[tuple[Entry, np.ndarray]],
+    corrections: Iterable[Correction] = (),
+) -> list[int | None]:
+    """Add entries with their vectors, as many as there are: they are written as they come.
+
+    Args:
+        store: Of the gallery.
+        pairs: Checked; their ids and changes are given here.
+        corrections: To add with them; those that are there already stay.
+
+    Returns:
+        The id of each; None where the same face is there already, or was corrected not to be that person.
+    """
+    with _changing(store) as change:
+        connection = change.connection
+        for one in corrections:
+            connection.execute(_CORRECT.replace('REPLACE', 'IGNORE'), _correction_row(one))
+        wrong = set(connection.execute('SELECT sha256, box, identity FROM corrections WHERE NOT correct'))
+        last = connection.execute('SELECT max(seq) FROM sqlite_sequence').fetchone()[0] or 0
+        ids: list[int | None] = []
+        for entry, vector in pairs:
+            face = (entry.sha256, schema.box_text(entry.box))
+            if (*face, entry.identity) in wrong or connection.execute(
+                'SELECT 1 FROM entries WHERE sha256 = ? AND box = ?', face
+            ).fetchone():
+                ids.append(None)
+                continue
+            last += 1
+            text = metadata_json(entry.metadata)
+            connection.execute(_INSERT, schema.row_of(replace(entry, id=last), text, vector, change.number))
+            _put_attributes(connection, last, text)
+            ids.append(last)
+        _count(connection, sum(i is not None for i in ids))
+    return ids
+
+
+def remove(store: Store, ids: Iterable[int]) -> int:
+    """Remove entries; how many there were."""
+    wanted = sorted(set(ids))
+    with _changing(store) as change:
+        return _remove(change, wanted)
+
+
+def rewrite(store: Store, ids: Sequence[int], changed: Callable[[Entry], Entry]) -> None:
+    """Replace what entries say of themselves, but for their ids.
+
+    Raises:
+        InputError: If there is no such entry.
+    """
+    with _changing(store) as change:
+        for entry_id in ids:
+            entry, vector = _entry(store, change.connection, entry_id)
+            _rewrite(change, changed(entry), vector)
+
+
+def correct(store: Store, ids: Sequence[int], identity: str | None) -> None:
+    """Remember of some entries that they do not show their person, and whom they show, if that is known.
+
+    Those whose person is not known are removed.
+
+    Raises:
+        InputError: If there is no such entry.
+    """
+    now = time.time()
+    with _changing(store) as change:
+        for entry_id in ids:
+            entry, vector = _entry(store, change.connection, entry_id)
+            face = (entry.sha256, schema.box_text(entry.box))
+            change.connection.execute(
+                'DELETE FROM corrections WHERE sha256 = ? AND box = ? AND correct', face
+            )
+            change.connection.execute(_CORRECT, (*face, entry.identity, 0, now))
+            if identity is not None:
+                change.connection.execute(_CORRECT, (*face, identity, 1, now))
+                _rewrite(change, replace(entry, identity=identity), vector)
+        if identity is None:
+            _remove(change, ids)
+
+
+def corrections(store: Store) -> list[Correction]:
+    """All that was corrected."""
+    with store.reading() as connection:
+        rows = connection.execute('SELECT sha256, box, identity, correct, made FROM corrections').fetchall()
+    return [
+        Correction(sha256, schema.box_of(box), identity, bool(right), made)
+        for sha256, box, identity, right, made in rows
+    ]
+
+
+def forget_removals(store: Store) -> None:
+    """Drop the ids of removed entries: readers that have not seen them go must start anew."""
+    with _changing(store) as change:
+        change.connection.execute('DELETE FROM removals')
+        change.connection.execute('DELETE FROM states WHERE change < ?', (change.number - _STATES,))
+        schema.put_meta(change.connection, 'forgotten', change.number)
+
+
+def vacuum(store: Store) -> None:
+    """Give the room of removed entries back to the disk."""
+    with store.connections.alone() as connection:
+        connection.execute('VACUUM')
+
+
+def reindex(store: Store) -> None:
+    """Make SQLite's own indexes, and what is derived from the entries, anew from the entries."""
+    with store.connections.alone() as connection:
+        connection.execute('REINDEX')
+    with _changing(store) as change:
+        connection = change.connection
+        connection.execute('DELETE FROM people')
+        connection.execute('INSERT INTO people SELECT identity, count(*) FROM entries GROUP BY identity')
+        connection.execute('DELETE FROM attributes')
+        for entry_id, text in connection.execute('SELECT id, metadata FROM entries').fetchall():
+            _put_attributes(connection, entry_id, text)
+
+
+def _entry(store: Store, connection: Connection, entry_id: int) -> tuple[Entry, np.ndarray]:
+    sql = f'SELECT {schema.COLUMNS} FROM entries WHERE id = ?'
+    row = connection.execute(sql, (entry_id,)).fetchone()
+    if row is None:
+        raise InputError(f'{store.path.parent}: no entry {entry_id}')
+    return store.checked(row)
+
+
+def _rewrite(change: _Change, entry: Entry, vector: np.ndarray) -> None:
+    text = metadata_json(entry.metadata)
+    entry_id, *row = schema.row_of(entry, text, vector, change.number)
+    change.connection.execute(_UPDATE, (*row, entry_id))
+    change.connection.execute('DELETE FROM attributes WHERE entry = ?', (entry_id,))
+    _put_attributes(change.connection, entry_id, text)
+
+
+def _remove(change: _Change, ids: Iterable[int]) -> int:
+    count = 0
+    for entry_id in ids:
+        if change.connection.execute('DELETE FROM entries WHERE id = ?', (entry_id,)).rowcount:
+            change.connection.execute('INSERT INTO removals VALUES (?, ?)', (entry_id, change.number))
+            count += 1
+    _count(change.connection, -count)
+    return count
+
+
+def _count(connection: Connection, more: int) -> None:
+    schema.put_meta(connection, 'count', schema.get_meta(connection, 'count') + more)
+
+
+def _put_attributes(connection: Connection, entry_id: int, metadata_text: str) -> None:
+    if metadata_text != '{}':
+        rows = [(entry_id, *row) for row in attributes_of(metadata_text)]
+        connection.executemany('INSERT INTO attributes VALUES (?, ?, ?, ?)', rows)
+
+
+def _correction_row(correction: Correction) -> tuple[Any, ...]:
+    box = schema.box_text(correction.box)
+    return correction.sha256, box, correction.identity, int(correction.correct), correction.made

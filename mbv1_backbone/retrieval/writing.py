@@ -1,0 +1,279 @@
+"""Changing a gallery: its entries, their names, and what was corrected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval import writes
+from mbv1_backbone.retrieval.checks import (
+    check_box,
+    check_id,
+    check_ids,
+    check_landmarks,
+    check_names,
+    check_number,
+    check_sha256,
+    check_text,
+    check_time,
+    check_vectors,
+)
+from mbv1_backbone.retrieval.conditions import metadata_json
+from mbv1_backbone.retrieval.records import Correction, Entry
+from mbv1_backbone.retrieval.searching import SearchableGallery
+
+_BATCH = 500  # entries that are checked at once
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of entries that were to be added.
+
+    Attributes:
+        ids: Id of each, None where its face was there already, or was corrected not to be that person.
+        message: What else happened, e.g. that the index was trained anew; empty if nothing.
+    """
+
+    ids: tuple[int | None, ...]
+    message: str = ''
+
+    @property
+    def new(self) -> int:
+        """How many were added."""
+        return sum(i is not None for i in self.ids)
+
+
+def checked_entry(entry: Entry) -> Entry:
+    """An entry as a gallery takes it, without its id.
+
+    Raises:
+        InputError: If a value is wrong.
+    """
+    return Entry(
+        id=0,
+        identity=check_text(entry.identity, 'identity'),
+        file=check_text(entry.file, 'file'),
+        sha256=check_sha256(entry.sha256),
+        added=check_time(entry.added),
+        metadata=entry.metadata,
+        box=check_box(entry.box),
+        landmarks=check_landmarks(entry.landmarks),
+        detector_score=check_number(entry.detector_score, 'detector_score'),
+        quality=check_number(entry.quality, 'quality'),
+    )
+
+
+class WritableGallery(SearchableGallery):
+    """A gallery's writing half. Every method is one change: after an error nothing of it is there."""
+
+    def add(
+        self,
+        vectors: Any,
+        identities: Sequence[str],
+        files: Sequence[str],
+        hashes: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        boxes: Sequence[Any] | None = None,
+        landmarks: Sequence[Any] | None = None,
+        detector_scores: Sequence[float | None] | None = None,
+        qualities: Sequence[float | None] | None = None,
+    ) -> Added:
+        """Add faces of people, in one change: all of them or, after an error, none.
+
+        Args:
+            vectors: (N, dimension), normalised here.
+            identities: Whose face each is.
+            files: Where each image came from.
+            hashes: SHA-256 of each image file; a face (file and box) that is there already is skipped.
+            metadata: Free values for each.
+            boxes: Of each face in its image, (x0, y0, x1, y1) in pixels, kept as whole ones; None for an
+                image that is the face.
+            landmarks: Of each face, (x, y) pairs in pixels, or None.
+            detector_scores: How sure the detector was of each, or None.
+            qualities: Of each face for recognition, or None.
+
+        Raises:
+            InputError: If a value is wrong, another writer is at work, or the disk is full.
+        """
+        array = check_vectors(vectors, self.dim)
+        columns: dict[str, Sequence[Any]] = dict(identities=identities, files=files, hashes=hashes)
+        optional = (metadata, boxes, landmarks, detector_scores, qualities)
+        names = ('metadata', 'boxes', 'landmarks', 'detector scores', 'qualities')
+        for name, column in zip(names, optional, strict=True):
+            nothing: Any = {} if name == 'metadata' else None
+            columns[name] = [nothing] * len(array) if column is None else list(column)
+        if wrong := [name for name, column in columns.items() if len(column) != len(array)]:
+            raise InputError(f'{len(array)} embeddings need as many {wrong[0]}, got {len(columns[wrong[0]])}')
+        now = time.time()
+        entries = (
+            Entry(0, identity, file, sha256, now, *rest)
+            for identity, file, sha256, *rest in zip(*columns.values(), strict=True)
+        )
+        return self.add_entries(zip(entries, array, strict=True))
+
+    def add_entries(
+        self, pairs: Iterable[tuple[Entry, np.ndarray]], corrections: Iterable[Correction] = ()
+    ) -> Added:
+        """Add entries with their embeddings, as another gallery has them; they get ids of this one.
+
+        They are written as they come, so there may be more of them than memory holds; after an error none
+        is there.
+
+        Args:
+            pairs: The entries and their embeddings (dimension,).
+            corrections: What was corrected there; where this gallery knows better it stays.
+
+        Raises:
+            InputError: As ``add``.
+        """
+        checked = self._checked(iter(pairs))
+        with self._writing('add'):
+            ids = writes.add(self._store, checked, corrections)
+            return Added(tuple(ids), self._changed())
+
+    def _checked(self, pairs: Iterator[tuple[Entry, np.ndarray]]) -> Iterator[tuple[Entry, np.ndarray]]:
+        while batch := list(islice(pairs, _BATCH)):
+            try:
+                array = np.stack([np.asarray(vector) for _, vector in batch])
+            except ValueError as error:
+                raise InputError(f'embeddings must be of shape (N, {self.dim}): {error}') from error
+            for (entry, _), vector in zip(batch, check_vectors(array, self.dim), strict=True):
+                yield checked_entry(entry), vector
+
+    def remove(self, ids: Iterable[int] = (), identity: str | None = None, file: str | None = None) -> int:
+        """Remove entries by id, by identity or by file, in one change.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            InputError: If a value is wrong; nothing is removed then.
+        """
+        wanted = check_ids(ids)
+        with self._writing('remove'):
+            if identity is not None or file is not None:
+                wanted += self._store.select_ids(identity, file).tolist()
+            count = writes.remove(self._store, wanted)
+            self._changed()
+            return count
+
+    def update(
+        self,
+        entry_id: int,
+        metadata: Mapping[str, Any] | None = None,
+        file: str | None = None,
+        quality: float | None = None,
+    ) -> None:
+        """Replace what an entry says of itself; what is not given stays.
+
+        Args:
+            entry_id: The entry.
+            metadata: All of its metadata.
+            file: Where its image lies now.
+            quality: Of its face.
+
+        Raises:
+            InputError: If there is no such entry, or a value is wrong.
+        """
+        number = check_id(entry_id)
+        new: dict[str, Any] = {}
+        if metadata is not None:
+            metadata_json(metadata)
+            new['metadata'] = metadata
+        if file is not None:
+            new['file'] = check_text(file, 'file')
+        if quality is not None:
+            new['quality'] = check_number(quality, 'quality')
+        with self._writing('update'):
+            writes.rewrite(self._store, [number], lambda entry: replace(entry, **new))
+            self._changed()
+
+    def rename(self, identity: str, new: str) -> int:
+        """Give a person another name.
+
+        Returns:
+            How many entries the person has.
+
+        Raises:
+            InputError: If there is no such person, or somebody has the new name: then ``merge_identities``.
+        """
+        check_text(new, 'identity')
+        with self._writing('rename'):
+            if new != identity and self._store.images_of([new]):
+                raise InputError(f'{self.folder}: there is a {new!r:.60} already: merge_identities')
+            return self._name(self._entries_of([identity]), new)
+
+    def merge_identities(self, identities: Sequence[str], into: str) -> int:
+        """Make several names one person's.
+
+        Args:
+            identities: The names that go.
+            into: The name that stays; it may be one of them, or new.
+
+        Returns:
+            How many entries have got the name.
+
+        Raises:
+            InputError: If one of the people is not there.
+        """
+        check_text(into, 'identity')
+        names = [name for name in dict.fromkeys(check_names(identities)) if name != into]
+        with self._writing('merge identities'):
+            return self._name(self._entries_of(names), into)
+
+    def not_this_person(self, ids: Iterable[int], identity: str | None = None) -> None:
+        """Say that entries do not show the person whose name they have.
+
+        That is remembered: the same face (file and box) is never again added under that name, also not in a
+        gallery that ``reembed`` makes of this one.
+
+        Args:
+            ids: The entries.
+            identity: Whom they show; without it they are removed.
+
+        Raises:
+            InputError: If there is no such entry, or it has that very name.
+        """
+        wanted = list(dict.fromkeys(check_ids(ids)))
+        if identity is not None:
+            check_text(identity, 'identity')
+        with self._writing('correct'):
+            for entry_id in wanted:
+                if self.get(entry_id).identity == identity:
+                    raise InputError(f'entry {entry_id} has the name {identity!r:.60} already')
+            writes.correct(self._store, wanted, identity)
+            self._changed()
+
+    def corrections(self) -> list[Correction]:
+        """All that ``not_this_person`` was told."""
+        return writes.corrections(self._store)
+
+    def _entries_of(self, identities: Sequence[str]) -> list[int]:
+        there = self._store.images_of(check_names(identities))
+        if missing := [name for name in identities if name not in there]:
+            raise InputError(f'{self.folder}: there is no {missing[0]!r:.60}')
+        return self._store.select_ids(identities).tolist()
+
+    def _name(self, ids: Sequence[int], identity: str) -> int:
+        writes.rewrite(self._store, ids, lambda entry: replace(entry, identity=identity))
+        self._changed()
+        return len(ids)
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Put the upkeep of the index off to the end: for many additions, one after the other."""
+        self._bulk += 1
+        try:
+            yield
+        finally:
+            self._bulk -= 1
+        if not self._bulk:
+            with self._writing('optimize'):
+                self._live.optimize()

@@ -1,0 +1,242 @@
+"""Databases that are damaged, restored, swapped, or have lost their write-ahead log: told, never wrong."""
+
+import os
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from support.crowd import DIM, people
+
+from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval.maintenance import backup, repair, verify
+
+
+def made(folder, seed=0, count=10):
+    gallery = Gallery.create(folder, DIM, 'm')
+    vectors, names, files, hashes = people(count, seed)
+    gallery.add(vectors, names, files, hashes, [dict(n=i) for i in range(len(names))])
+    gallery.save()
+    return gallery
+
+
+def empty_page(path, index):
+    """Two bytes of an index of SQLite's, which then say that it has no cells."""
+    with sqlite3.connect(path) as connection:
+        roots = dict(connection.execute('SELECT name, rootpage FROM sqlite_master'))
+        size = connection.execute('PRAGMA page_size').fetchone()[0]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    start = (roots[index] - 1) * size
+    content[start + 3 : start + 5] = b'\0\0'
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    'index', ['by_identity', 'by_file', 'sqlite_autoindex_entries_1', 'attributes_by_value', 'by_change']
+)
+def test_a_damaged_page_is_an_error_and_is_mended_by_repair(index, tmp_path):
+    gallery = made(tmp_path / 'g')
+    gallery.close()
+    empty_page(tmp_path / 'g' / 'gallery.sqlite', index)
+    with pytest.raises(DamagedFileError, match=r'gallery\.sqlite: damaged: .*repair'):
+        Gallery(tmp_path / 'g')
+    with repair(tmp_path / 'g') as mended:
+        assert mended.remove(identity='person 0-3') == 2
+        assert [e.id for e in mended.entries(metadata={'n': 4})] == [5]
+        assert verify(mended).problems == ()
+
+
+def test_damage_that_comes_while_it_is_open_is_no_silence(tmp_path):
+    gallery = made(tmp_path / 'g')
+    gallery.close()
+    shutil.copytree(tmp_path / 'g', tmp_path / 'h')
+    empty_page(tmp_path / 'h' / 'gallery.sqlite', 'by_identity')
+    for name in ('-wal', '-shm'):
+        (tmp_path / 'h' / f'gallery.sqlite{name}').unlink(missing_ok=True)
+    (tmp_path / 'g').rename(tmp_path / 'old')
+    with Gallery(tmp_path / 'old') as opened:  # trusted: then its file is damaged
+        shutil.copyfile(tmp_path / 'h' / 'gallery.sqlite', tmp_path / 'old' / 'gallery.sqlite')
+        with pytest.raises(DamagedFileError, match='0 entries of 2 are found by identity'):
+            opened.remove(identity='person 0-3')
+        assert any('damaged' in problem for problem in verify(opened).problems)
+
+
+@pytest.mark.parametrize('how', ['gone', 'cut', 'flipped'])
+def test_a_lost_log_is_told(how, tmp_path):
+    gallery = made(tmp_path / 'g')
+    gallery._store.connections.checkpoint()
+    gallery._acknowledge()
+    for number in range(3):
+        gallery.add(*people(1, seed=100 + number))
+    shutil.copytree(tmp_path / 'g', tmp_path / 'h')  # as a kill leaves it
+    log = tmp_path / 'h' / 'gallery.sqlite-wal'
+    content = bytearray(log.read_bytes())
+    assert len(content) > 10_000
+    (tmp_path / 'h' / 'gallery.sqlite-shm').unlink()
+    if how == 'gone':
+        log.unlink()
+    elif how == 'cut':
+        log.write_bytes(content[: len(content) // 2])
+    else:
+        content[60] ^= 1
+        log.write_bytes(content)
+    with pytest.raises(
+        DamagedFileError, match=r'change \d+ was acknowledged, but this database has not seen it'
+    ):
+        Gallery(tmp_path / 'h')
+    with repair(tmp_path / 'h') as taken:  # as it is
+        assert 20 <= len(taken) < 26
+        assert verify(taken).problems == ()
+
+
+def test_a_restored_database_is_told_and_never_answers_with_other_names(tmp_path):
+    gallery = made(tmp_path / 'g')
+    gallery.close()
+    shutil.copy(tmp_path / 'g' / 'gallery.sqlite', tmp_path / 'backup')
+    rng = np.random.default_rng(0)
+    wrong, right = rng.normal(size=(2, 3, DIM))
+    with Gallery(tmp_path / 'g') as gallery:
+        gallery.add(wrong, ['Mallory'] * 3, ['x'] * 3, [f'{i:064x}' for i in range(3)])
+        gallery.save()
+    shutil.copy(tmp_path / 'backup', tmp_path / 'g' / 'gallery.sqlite')
+    with pytest.raises(DamagedFileError, match='another database was put in its place'):
+        Gallery(tmp_path / 'g')
+    os.remove(tmp_path / 'g' / 'acknowledged')  # only the index is left of what was
+    with Gallery(tmp_path / 'g') as gallery:
+        gallery.add(right, ['Alice'] * 3, ['y'] * 3, [f'{i:064x}' for i in range(10, 13)])
+        assert {m[0].identity for m in gallery.search(right, k=1)} == {'Alice'}
+        assert 'Mallory' not in {m.identity for row in gallery.search(wrong, k=99) for m in row}
+        assert verify(gallery).problems == ()
+
+
+def test_another_gallery_s_database_is_told(tmp_path):
+    for seed, name in enumerate('ab'):
+        made(tmp_path / name, seed).close()
+    vectors = people(10, 1)[0]
+    shutil.copy(tmp_path / 'b' / 'gallery.sqlite', tmp_path / 'a' / 'gallery.sqlite')
+    with pytest.raises(DamagedFileError, match='another database was put in its place'):
+        Gallery(tmp_path / 'a')
+    with repair(tmp_path / 'a') as taken:
+        assert taken.search(vectors[:1], k=1)[0][0].identity == 'person 1-0'
+
+
+def test_a_reader_that_is_open_sees_another_history(tmp_path):
+    """The index in memory, too, belongs to one database."""
+    gallery = made(tmp_path / 'g')
+    gallery.search(np.ones((1, DIM)))
+    standing = gallery._live._standing
+    assert gallery._store.since(standing.change, standing.state) is not None
+    assert gallery._store.since(standing.change, '0' * 16) is None
+
+
+def test_an_open_gallery_is_backed_up(tmp_path):
+    gallery = made(tmp_path / 'g')
+    with gallery.snapshot():  # whatever somebody reads or writes
+        pass
+    assert backup(gallery, tmp_path / 'b') == 20
+    gallery.add(*people(1, seed=9))
+    with Gallery(tmp_path / 'b') as copied:
+        assert (len(copied), verify(copied).problems) == (20, ())
+        assert copied.add(*people(1, seed=8)).new == 2
+    with pytest.raises(InputError, match='not an empty folder'):
+        backup(gallery, tmp_path / 'b')
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError):
+        backup(gallery, tmp_path / 'file' / 'x')
+
+
+def test_a_copied_folder_is_a_gallery(tmp_path):
+    made(tmp_path / 'g').close()
+    shutil.copytree(tmp_path / 'g', tmp_path / 'h', copy_function=shutil.copyfile)  # with other times
+    with Gallery(tmp_path / 'h') as copied:
+        assert (len(copied), verify(copied).problems) == (20, ())
+
+
+def test_saving_leaves_the_users_files(tmp_path):
+    gallery = made(tmp_path / 'g')
+    for name in ('index-backup.npz', 'index-of-people.txt', 'index-1-x.faiss', '.mine.tmp'):
+        (tmp_path / 'g' / name).write_text('precious')
+    (tmp_path / 'g' / 'index-old').mkdir()
+    before = {p.name for p in (tmp_path / 'g').glob('index-*-*.faiss')} - {'index-1-x.faiss'}
+    gallery.add(*people(1, seed=5))
+    gallery.save()
+    there = {p.name for p in (tmp_path / 'g').iterdir()}
+    assert {'index-backup.npz', 'index-of-people.txt', 'index-1-x.faiss', '.mine.tmp', 'index-old'} <= there
+    assert not before & there
+
+
+def test_all_threads_connections_are_closed(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    gallery = made(tmp_path / 'g')
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: gallery.search(np.ones((1, DIM)), identity='person 0-1'), range(64)))
+        gallery.close()
+        for use in (
+            lambda: gallery.search(np.ones((1, DIM))),
+            lambda: len(gallery),
+            lambda: gallery.add(*people(1, 3)),
+            lambda: gallery.get(1),
+        ):
+            with pytest.raises(InputError, match='the gallery is closed'):
+                use()
+            with pytest.raises(InputError, match='the gallery is closed'):
+                pool.submit(use).result()
+    names = [
+        os.readlink(f'/proc/self/fd/{fd}')
+        for fd in os.listdir('/proc/self/fd')
+        if os.path.exists(f'/proc/self/fd/{fd}')
+    ]
+    assert not any(str(tmp_path) in name for name in names)
+    gallery.close()  # once more is no harm
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='needs root, to become another user')
+def test_a_gallery_of_another_user_is_searched(tmp_path):
+    gallery = made(tmp_path / 'g')
+    vectors = people(10)[0]
+    gallery.close()
+    for path in (tmp_path / 'g').iterdir():
+        path.chmod(0o444)
+    (tmp_path / 'g').chmod(0o555)
+    folder = tmp_path
+    while folder != folder.parent:
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(folder.stat().st_mode | 0o005)
+        folder = folder.parent
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            with Gallery(tmp_path / 'g') as opened:
+                right = opened.search(vectors[:1], k=1)[0][0].id == 1
+                try:
+                    opened.remove([1])
+                except InputError as error:
+                    code = 0 if right and 'opened for reading only' in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_reading_only_writes_nothing(tmp_path):
+    gallery = made(tmp_path / 'g')
+    vectors = people(10)[0]
+    gallery.close()
+    before = {p.name: p.read_bytes() for p in (tmp_path / 'g').iterdir()}
+    with Gallery(tmp_path / 'g', read_only=True) as opened:
+        assert opened.search(vectors[:1], k=1)[0][0].id == 1
+        assert len(opened.search(vectors[:1], k=9, metadata={'n': 3})[0]) == 1
+        for change in (lambda: opened.remove([1]), opened.save, lambda: opened.update(1, {})):
+            with pytest.raises(InputError, match='opened for reading only'):
+                change()
+        with Gallery(tmp_path / 'g') as writer:
+            writer.remove([1])
+            assert opened.search(vectors[:1], k=1)[0][0].id != 1
+    with Gallery(tmp_path / 'g', read_only=True) as opened:
+        assert len(opened) == 19
+    assert set(before) - {p.name for p in (tmp_path / 'g').iterdir()} == set()
