@@ -1,6 +1,7 @@
 """The model zoo: models with their figures, those of other projects too, and the configs.
 
 mbv1 zoo
+mbv1 zoo external --markdown
 mbv1 zoo get timm/mobilenetv1_100
 mbv1 zoo configs
 """
@@ -22,6 +23,7 @@ def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""
     parser.set_defaults(run=run)
     _add_markdown(parser)
+    _add_markdown(parser.add_verb('external', "Other projects' models.", run_external))
     get = parser.add_verb('get', 'Fetch, check and import a model; print the file.', run_get)
     get.add_argument('model', help='a name in the model zoo')
     options.output_file(get, ('.safetensors',), 'copy the weights to this file')
@@ -29,8 +31,13 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """List models."""
-    print(model_table(args.markdown))
+    """List models; in Markdown this project's alone, as the README has them."""
+    print(model_table(True) if args.markdown else table(MODEL_COLUMNS, [*model_rows(), *external_rows()]))
+
+
+def run_external(args: argparse.Namespace) -> None:
+    """List models of other projects."""
+    print(external_table(args.markdown))
 
 
 def run_get(args: argparse.Namespace) -> None:
@@ -56,41 +63,59 @@ def run_configs(args: argparse.Namespace) -> None:
 
 
 def model_table(markdown: bool = False) -> str:
-    """The models of the zoo; in Markdown with links to their cards, as the README has it."""
+    """This project's models; in Markdown with links to their cards, as the README has it."""
     rows = model_rows()
     if markdown:
         rows = [(f'[`{name}`](model_zoo/{name}/README.md)', *rest) for name, *rest in rows]
     return table(MODEL_COLUMNS, rows, markdown)
 
 
+def external_table(markdown: bool = False) -> str:
+    """Other projects' models; in Markdown with links to where they come from."""
+    from mbv1_backbone.weights.external import external_models
+
+    rows, models = external_rows(), external_models()
+    if markdown:
+        rows = [(f'[`{name}`]({models[name].source_url})', *rest) for name, *rest in rows]
+    return table(MODEL_COLUMNS, rows, markdown)
+
+
 def model_rows() -> list[tuple[str, ...]]:
-    """A row a model, as ``model_zoo/metafile.yml`` and ``external.yml`` have it.
+    """A row a model, as ``model_zoo/metafile.yml`` has it.
+
+    Raises:
+        InputError: If the installation lacks the zoo.
+    """
+    from mbv1_backbone.weights.zoo import zoo_models
+
+    return [_model_row(name, entry) for name, entry in zoo_models().items()]
+
+
+def external_rows() -> list[tuple[str, ...]]:
+    """A row a model of another project, as ``model_zoo/external.yml`` has it.
 
     Raises:
         InputError: If the installation lacks the zoo.
     """
     from mbv1_backbone.weights.external import external_models
-    from mbv1_backbone.weights.zoo import zoo_models
 
-    rows: list[tuple[str, ...]] = []
-    others = {name: model.entry for name, model in external_models().items()}
-    for name, model in (zoo_models() | others).items():
-        about, figures = model['Metadata'], []
-        for result in model['Results']:
-            values = ', '.join(f'{metric} {value:g}' for metric, value in result['Metrics'].items())
-            figures.append(f'{values} ({result["Dataset"]})')
-        rows.append(
-            (
-                name,
-                model['Results'][0]['Task'],
-                about['Training Data'],
-                f'{about["FLOPs"] / 1e6:.3g} M',
-                f'{about["Parameters"] / 1e6:.3g} M',
-                '; '.join(figures),
-                about['License'],
-            )
-        )
-    return rows
+    return [_model_row(name, model.entry) for name, model in external_models().items()]
+
+
+def _model_row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    about, figures = entry['Metadata'], []
+    for result in entry['Results']:
+        values = ', '.join(f'{metric} {value:g}' for metric, value in result['Metrics'].items())
+        figures.append(f'{values} ({result["Dataset"]})')
+    return (
+        name,
+        entry['Results'][0]['Task'],
+        about['Training Data'],
+        f'{about["FLOPs"] / 1e6:.3g} M',
+        f'{about["Parameters"] / 1e6:.3g} M',
+        '; '.join(figures),
+        about['License'],
+    )
 
 
 def config_rows() -> list[tuple[str, ...]]:

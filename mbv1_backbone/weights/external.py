@@ -29,6 +29,11 @@ class External:
     entry: dict[str, Any]
     files: tuple[Released, ...]
 
+    @property
+    def source_url(self) -> str:
+        """Where a person finds the file, or the document that names it."""
+        return 'https://github.com/{Repository}/blob/{Commit}/{Path}'.format(**self.entry['Source'])
+
     @classmethod
     def from_entry(cls, entry: dict[str, Any]) -> External:
         """A model, as the file describes it."""

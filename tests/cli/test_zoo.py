@@ -8,7 +8,7 @@ from support.project import ROOT
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.cli.zoo import CONFIG_COLUMNS, model_rows, model_table, table
 from mbv1_backbone.common.resources import config_names
-from mbv1_backbone.weights.zoo import find_checkpoint, zoo_models
+from mbv1_backbone.weights.zoo import find_checkpoint, zoo_names
 
 
 def test_the_readme_has_the_table_of_the_metafile():
@@ -24,7 +24,7 @@ def test_models_are_listed_with_their_figures(capsys):
     assert main(['zoo']) == 0
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split('  ')[0] == 'name'
-    assert [line.split()[0] for line in lines] == list(zoo_models())
+    assert [line.split()[0] for line in lines] == zoo_names()
     [cells] = [line for line in lines if line.startswith('ssd_mbv1_0.75_tf_bccd')]
     for cell in ('Object Detection', '645 M', '3.2 M', 'box AP 0.536, box AP50 0.842 (BCCD test)'):
         assert cell in cells
@@ -32,7 +32,7 @@ def test_models_are_listed_with_their_figures(capsys):
 
 @pytest.mark.parametrize('row', model_rows(), ids=lambda row: row[0])
 def test_costs_are_those_of_the_card(row):
-    name, _, _, mult_adds, params, _ = row
+    name, _, _, mult_adds, params, _, _ = row
     card = (find_checkpoint(name).parent / 'README.md').read_text()
     assert f'| {mult_adds} mult-adds, {params} params |' in card
 

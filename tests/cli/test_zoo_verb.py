@@ -1,4 +1,4 @@
-"""``mbv1 zoo``: the list, and models of other projects from a mirror."""
+"""``mbv1 zoo``: models of other projects, listed and fetched from a mirror."""
 
 import shutil
 
@@ -7,18 +7,21 @@ import pytest
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.weights import import_weights, read_weights
 from mbv1_backbone.weights.external import external_models
-from mbv1_backbone.weights.zoo import find_any_config, zoo_names
+from mbv1_backbone.weights.zoo import find_any_config
 
 NAME = 'google/mobilenet_v1_0.25_128'
 
 
-def test_every_model_is_listed_with_its_licence(capsys):
+def test_other_projects_models_have_their_licence_and_source(capsys):
     assert main(['zoo']) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == zoo_names()
-    row = next(line for line in lines if line.startswith(NAME))
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f'{NAME} ')]
     assert row.endswith('Apache-2.0')
     assert all(part in row for part in ('Image Classification', 'ImageNet', '13.6 M', 'top-1 0.45'))
+    assert main(['zoo', 'external', '--markdown']) == 0
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == len(external_models())
+    source = 'https://github.com/google-coral/test_data/blob/104342d2d3480b3e66203073dac24f4e2dbb4c41/'
+    assert any(f'[`{NAME}`]({source}mobilenet_v1_0.25_128_quant.tflite)' in row for row in rows)
 
 
 def test_a_model_is_fetched_from_a_mirror(capsys, shared, tmp_path, monkeypatch):
