@@ -21,6 +21,12 @@ else:
     torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _exports_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What ``load`` exports is kept for the tests alone, not in the user's cache."""
+    os.environ.setdefault('MBV1_CACHE', str(tmp_path_factory.mktemp('cache')))
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)

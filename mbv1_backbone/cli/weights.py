@@ -91,15 +91,15 @@ def run_compare_classifier(args: argparse.Namespace) -> None:
         [label + (weights.recipe.background is not None) for label in labels],
     )
     print(
-        f'{found.images} images: same top-1 class {found.same_top1:.3f}, correlation of the logits '
-        f'{found.correlation:.4f}; right ours {found.top1:.3f}, source {found.source_top1:.3f}'
+        '{images} images: same top-1 class {same_top1:.3f}, correlation of the logits {correlation:.4f}; '
+        'right ours {top1:.3f}, source {source_top1:.3f}'.format(**found.figures)
     )
 
 
 def run_compare_detector(args: argparse.Namespace) -> None:
     """Compare detectors."""
     from mbv1_backbone.inference.detector import Detector
-    from mbv1_backbone.inference.detector_parity import compare_detectors
+    from mbv1_backbone.inference.detector_parity import compare_with_tflite
     from mbv1_backbone.weights import import_weights, write_weights
     from mbv1_backbone.weights.zoo import find_any_config
 
@@ -107,7 +107,7 @@ def run_compare_detector(args: argparse.Namespace) -> None:
         path = Path(folder) / 'ssd.safetensors'
         write_weights(import_weights(args.source), path)
         ours = Detector.load(find_any_config(args.config), path)
-    for figures in compare_detectors(args.source, ours, args.images, args.ann_file):
+    for figures in compare_with_tflite(args.source, ours, args.images, args.ann_file):
         print(f'{figures.name:30} AP {figures.ap:.4f}  AP50 {figures.ap50:.4f}')
 
 

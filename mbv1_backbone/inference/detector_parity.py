@@ -34,7 +34,7 @@ class Figures(NamedTuple):
     ap50: float
 
 
-def compare_detectors(
+def compare_with_tflite(
     tflite: str | os.PathLike[str], detector: Detector, images: str | os.PathLike[str], ann_file: str
 ) -> list[Figures]:
     """Detect in every image of an annotation file with both, and evaluate both in the same way.
@@ -86,7 +86,7 @@ def evaluate_detectors(
 def share_of_same(a: Detections, b: Detections, score_thr: float, iou_thr: float) -> tuple[int, int]:
     """How many boxes two detectors both find in an image, and how many either finds.
 
-    Boxes that score at least ``score_thr`` are taken by falling score; each is the same as the other's
+    Boxes that score at least ``score_thr`` are taken by descending score; each is the same as the other's
     unmatched box of its label that it overlaps most, from ``iou_thr`` on. A box that the other has just below
     the threshold counts as found.
     """

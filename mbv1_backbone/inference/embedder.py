@@ -43,6 +43,13 @@ class Embedded:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def __repr__(self) -> str:
+        count, dims = self.vectors.shape
+        images = len({*self.sources.tolist(), *self.failures})
+        first = next(iter(self.failures.values()), '')
+        left_out = f', failures: {len(self.failures)}, the first: {first}' if self.failures else ''
+        return f'Embedded(vectors: {count} x {dims}, images: {images}{left_out})'
+
 
 class FaceEmbedder:
     """Embeds faces: aligned or loosely cropped ones as they are, whole photographs with a ``finder``.

@@ -19,11 +19,8 @@ from mbv1_backbone.inference.exportable import Exportable
 from mbv1_backbone.inference.pytorch import MMDetDetection, in_torch, model_embedder
 from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.runtime.sessions import Session
-from mbv1_backbone.weights.parity import Parity, read_labels
+from mbv1_backbone.weights.parity import MAX_LOST, MIN_COSINE, MIN_SAME, Parity, read_labels, top1
 
-MIN_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
-MIN_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
-MAX_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy
 _SCORE = 0.3  # of boxes that are compared
 _OVERLAP = 0.8
 
@@ -86,12 +83,12 @@ def compare_classifiers(
     before, after = (classifier.classify(images) for classifier in (ours, exported))
     difference = np.abs(before - after)
     parity.figures |= dict(largest_difference=difference.max(), mean_difference=difference.mean())
-    parity.require('same_top1', float((before.argmax(1) == after.argmax(1)).mean()), MIN_SAME[precision])
+    parity.require('same_top1', top1(before, after.argmax(1)), MIN_SAME[precision])
     if truth is not None:
         files, labels = read_labels(truth.file, truth.folder)
-        top1 = [float((c.classify(files).argmax(1) == labels).mean()) for c in (ours, exported)]
-        parity.figures['top1_pytorch'] = top1[0]
-        parity.require('top1', top1[1], top1[0] - MAX_LOST)
+        right = [top1(classifier.classify(files), labels) for classifier in (ours, exported)]
+        parity.figures['top1_pytorch'] = right[0]
+        parity.require('top1', right[1], right[0] - MAX_LOST)
     return parity
 
 

@@ -15,6 +15,9 @@ from mbv1_backbone.common.errors import InputError, NotInstalledError, user_erro
 from mbv1_backbone.weights.recalibrate import build_network, normalise
 from mbv1_backbone.weights.store import Weights
 
+MIN_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
+MIN_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
+MAX_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy
 Runtime = Callable[[Tensor], np.ndarray]
 """RGB images (N, 3, H, W), uint8, to logits (N, classes)."""
 
@@ -36,25 +39,6 @@ class Parity:
         self.figures[name] = value
         if not value >= minimum:
             self.failures.append(f'{name} is {value:.4f}, at least {minimum:g} is required')
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How two runtimes of one network compare on the same images.
-
-    Attributes:
-        images: How many.
-        same_top1: Share of images on which both name the same class first.
-        correlation: Pearson's, of all logits, each image's centred at its mean.
-        top1: Share of images on which ours names the right class, NaN without labels.
-        source_top1: The same of the source.
-    """
-
-    images: int
-    same_top1: float
-    correlation: float
-    top1: float
-    source_top1: float
 
 
 def our_runtime(weights: Weights) -> Runtime:
@@ -119,7 +103,7 @@ def _logits(interpreter) -> np.ndarray:  # type: ignore[no-untyped-def]
 
 def compare(
     ours: Runtime, theirs: Runtime, batches: Iterable[Tensor], labels: Sequence[int] | None = None
-) -> Agreement:
+) -> Parity:
     """Run the same images through both.
 
     Args:
@@ -127,6 +111,11 @@ def compare(
         theirs: The source's own runtime.
         batches: RGB images (N, 3, H, W), uint8.
         labels: Right classes, as the networks number them.
+
+    Returns:
+        Figures ``images``; ``same_top1``: share of images on which both name the same class first;
+        ``correlation``: Pearson's, of all logits, each image's centred at its mean; and with labels ``top1``
+        and ``source_top1``: shares on which ours, and the source's, names the right class.
 
     Raises:
         ValueError: If there are no images.
@@ -136,14 +125,17 @@ def compare(
         raise ValueError('comparing needs at least one image')
     a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
     centred = [side - side.mean(1, keepdims=True) for side in (a, b)]
-    right = np.full(len(a), np.nan) if labels is None else np.asarray(labels)
-    return Agreement(
-        images=len(a),
-        same_top1=float((a.argmax(1) == b.argmax(1)).mean()),
-        correlation=float(np.corrcoef(centred[0].ravel(), centred[1].ravel())[0, 1]),
-        top1=float((a.argmax(1) == right).mean()) if labels is not None else float('nan'),
-        source_top1=float((b.argmax(1) == right).mean()) if labels is not None else float('nan'),
-    )
+    parity = Parity(dict(images=len(a)))
+    parity.figures['same_top1'] = top1(a, b.argmax(1))
+    parity.figures['correlation'] = float(np.corrcoef(centred[0].ravel(), centred[1].ravel())[0, 1])
+    if labels is not None:
+        parity.figures |= dict(top1=top1(a, labels), source_top1=top1(b, labels))
+    return parity
+
+
+def top1(scores: np.ndarray, labels: Sequence[int] | np.ndarray) -> float:
+    """Share of rows (N, classes) whose highest score is that of the label, (N,)."""
+    return float((scores.argmax(1) == np.asarray(labels)).mean())
 
 
 def read_labels(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> tuple[list[Path], list[int]]:

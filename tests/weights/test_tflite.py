@@ -97,10 +97,10 @@ def test_a_released_classifier_names_what_its_own_runtime_names(shared, names, w
     )
     print(found)
     assert weights.recipe.widen_factor == width
-    assert found.same_top1 >= floor
-    assert found.correlation >= 0.995
-    assert found.top1 >= accuracy
-    assert found.top1 >= found.source_top1 - 0.03
+    assert found.figures['same_top1'] >= floor
+    assert found.figures['correlation'] >= 0.995
+    assert found.figures['top1'] >= accuracy
+    assert found.figures['top1'] >= found.figures['source_top1'] - 0.03
 
 
 def test_a_float_file_gives_its_runtimes_logits(small, tmp_path):

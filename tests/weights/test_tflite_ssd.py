@@ -13,7 +13,7 @@ from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.inference.detector import Detector
-from mbv1_backbone.inference.detector_parity import compare_detectors
+from mbv1_backbone.inference.detector_parity import compare_with_tflite
 from mbv1_backbone.weights import import_weights, write_weights
 from mbv1_backbone.weights.tflite_graph import read_graph
 from mbv1_backbone.weights.tflite_ssd import read_ssd
@@ -66,7 +66,7 @@ def test_raw_scores_and_boxes_are_the_runtimes_own(source, ours, shared):
 @pytest.mark.slow
 def test_its_average_precision_is_the_runtimes_own_or_better(source, ours, shared):
     coco = shared / 'coco'
-    theirs, capped, full = compare_detectors(
+    theirs, capped, full = compare_with_tflite(
         source, ours, coco / 'val2017', str(coco / 'annotations' / 'instances_val2017.json')
     )
     print(theirs, capped, full)

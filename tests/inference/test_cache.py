@@ -1,0 +1,142 @@
+"""What load() exports is kept for the next start, and made anew where it is not what it should be."""
+
+import os
+
+import pytest
+from support.project import ROOT
+
+from mbv1_backbone import load
+from mbv1_backbone.export import writers
+from mbv1_backbone.inference import cache
+from mbv1_backbone.inference.config_files import config_files
+from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_models
+
+FACES = 'facenet_mbv1_0.25-112_distill'
+SSD = 'ssd_mbv1_0.75_tf_bccd'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('MBV1_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'exported'
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """Paths that were exported to."""
+    written, write = [], writers.write
+
+    def counted(graph, spec, path, *args):
+        written.append(path)
+        write(graph, spec, path, *args)
+
+    monkeypatch.setattr(writers, 'write', counted)
+    return written
+
+
+def embed():
+    return load(FACES, backend='onnxruntime', kind='embedder')
+
+
+def test_the_second_load_exports_nothing(folder, exports):
+    first, second = embed(), embed()
+    assert len(exports) == 1
+    assert second.fingerprint == first.fingerprint
+    assert sorted(path.suffix for path in folder.iterdir()) == ['.onnx', '.sha256']
+    load(FACES, backend='onnxruntime', cache=False)
+    assert len(exports) == 2
+
+
+@pytest.mark.parametrize('damage', ['cut', 'changed', 'unrecorded'])
+def test_a_damaged_file_is_made_anew(folder, exports, damage):
+    embed()
+    [path] = folder.glob('*.onnx')
+    whole = path.read_bytes()
+    if damage == 'unrecorded':
+        path.with_suffix('.sha256').unlink()
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if damage == 'cut' else whole[:-1] + b'x')
+    assert embed().dims == 128
+    assert len(exports) == 2
+    embed()
+    assert len(exports) == 2
+
+
+def test_without_a_folder_that_can_be_written_to_there_is_one_line(tmp_path, monkeypatch, caplog):
+    (tmp_path / 'file').write_text('no folder')
+    monkeypatch.setenv('MBV1_CACHE', str(tmp_path / 'file'))
+    assert embed().dims == 128
+    [record] = caplog.records
+    assert f'{tmp_path / "file"}' in record.getMessage()
+    assert 'is not kept for the next start' in record.getMessage()
+    assert '\n' not in record.getMessage()
+
+
+def test_a_key_tells_all_that_an_export_is_made_of(tmp_path, monkeypatch):
+    weights, config = find_checkpoint(SSD), tmp_path / 'own.py'
+    config.write_text(f"_base_ = '{config_of(SSD)}'\n")
+    first = cache.key_of(weights, config)
+    assert first == cache.key_of(weights, config)
+    config.write_text(f"_base_ = '{config_of(SSD)}'\nmodel = dict(test_cfg=dict(score_thr=0.1))\n")
+    keys = {first, cache.key_of(weights, config)}
+    other = tmp_path / 'other.safetensors'
+    other.write_bytes(weights.read_bytes() + b' ')
+    keys.add(cache.key_of(other, config))
+    monkeypatch.setattr(cache, 'OPSET', 18)
+    keys.add(cache.key_of(weights, config))
+    monkeypatch.setattr(cache, '_version', lambda name: '9')
+    keys.add(cache.key_of(weights, config))
+    monkeypatch.setattr(cache, '_code', lambda: 'edited')
+    keys.add(cache.key_of(weights, config))
+    assert len(keys) == 6
+
+
+@pytest.mark.parametrize('name', list(zoo_models()))
+def test_the_zoos_exports_can_be_kept(name):
+    assert cache.export_key(name) is not None
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        "import os\nmodel = dict(type=os.environ['KIND'])\n",
+        'with read_base():\n    from .a import *\n',
+        "custom_imports = dict(imports=['my_heads'])\n",
+        "data_root = '{{$DATA:data}}'\n",
+        "_base_ = 'nowhere::a.py'\n",
+        "_base_ = './none.py'\n",
+        "_base_ = ['a' + '.py']\nmodel = (\n",
+    ],
+)
+def test_configs_whose_text_does_not_tell_all_have_no_key(tmp_path, text):
+    (tmp_path / 'c.py').write_text(text)
+    assert config_files(tmp_path / 'c.py') is None
+    assert cache.key_of(find_checkpoint(SSD), tmp_path / 'c.py') is None
+
+
+def test_a_config_is_its_bases_too(tmp_path):
+    config = tmp_path / 'c.py'
+    config.write_text("_base_ = ['mbv1_backbone::detection/ssd_mbv1_coco.py', './d.py']\n")
+    (tmp_path / 'd.py').write_text("_base_ = 'c.py'\nx = 1\n")  # a circle ends
+    found = config_files(config)
+    assert {config, tmp_path / 'd.py', ROOT / 'configs' / 'detection' / 'ssd_mbv1_coco.py'} <= set(found)
+    assert len(found) > 4
+
+
+def write_name(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(path.stem)
+
+
+def test_what_was_not_used_for_longest_makes_room(folder, monkeypatch):
+    monkeypatch.setattr(cache, '_MAX_FILES', 2)
+    for age, key in enumerate(('a', 'b', 'c')):
+        path = cache.keep(key, write_name)
+        os.utime(path, (1000 + age, 1000 + age))
+        cache.find('a')  # used just now
+    assert sorted(path.name for path in folder.iterdir()) == [
+        'a.onnx',
+        'a.sha256',
+        'c.onnx',
+        'c.sha256',
+    ]
