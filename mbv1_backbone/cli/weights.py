@@ -58,7 +58,7 @@ def run_import(args: argparse.Namespace) -> None:
     """Import weights."""
     from mbv1_backbone.common.images import find_images
     from mbv1_backbone.weights import import_weights, write_weights
-    from mbv1_backbone.weights.recalibrate import square_batches, unfold
+    from mbv1_backbone.weights.recalibrate import recalibrate_bn, square_batches
     from mbv1_backbone.weights.report import config_lines, move_table
 
     _take_former_place(args)
@@ -68,7 +68,7 @@ def run_import(args: argparse.Namespace) -> None:
         if 'rows.0.conv.weight' not in weights.state:
             raise InputError('--recalibrate-bn is for classifiers and backbones, not for detectors')
         images = find_images([args.recalibrate_bn])
-        weights = unfold(weights, square_batches(images, weights.recipe.input_size))
+        weights = recalibrate_bn(weights, square_batches(images, weights.recipe.input_size))
         print(f'batch norm statistics measured on {len(images)} images of {args.recalibrate_bn}')
     write_weights(weights, args.out)
     print(f'\n{args.out}: {sum(t.numel() for t in weights.state.values()) / 1e6:.3f} M values')

@@ -25,6 +25,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'models.mobilenet_v1': ('MobileNetV1',),
     'models.pretrained': ('PretrainedHook',),
     'training.checkpoint': ('SafeCheckpointHook',),
+    'training.recalibration': ('RecalibrateHook',),
     'training.curves': ('CurvesHook',),
     'training.precision': ('BFloat16OptimWrapper',),
 }

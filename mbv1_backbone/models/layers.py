@@ -225,6 +225,25 @@ def folded(model: Model) -> Model:
     return convert_conv2d_weight_memory_format(model, torch.channels_last)
 
 
+def folded_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The batch norms of a model that a file with folded ones has filled, by name.
+
+    They add their bias and do nothing else: all means are 0, all variances one value, all weights one value.
+    Of a layer that is new, and not folded, the biases are 0 too; frozen layers are left out.
+    """
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.training and _is_folded(module)
+    }
+
+
+def _is_folded(norm: _BatchNorm) -> bool:
+    if not norm.affine or not norm.track_running_stats or norm.running_mean.any() or not norm.bias.any():
+        return False
+    return all(bool((values == values[0]).all()) for values in (norm.running_var, norm.weight))
+
+
 @contextmanager
 def keep_batch_statistics(module: nn.Module) -> Iterator[None]:
     """Normalise by the batch without moving the running statistics (used when recomputing)."""

@@ -13,10 +13,12 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.layers import (
     PADDINGS,
     ConvUnit,
     SeparableUnit,
+    folded_norms,
     freeze,
     keep_batch_statistics,
     make_divisible,
@@ -133,6 +135,7 @@ class MobileNetV1(BaseModule):
         if padding not in PADDINGS:
             raise ValueError(f'padding must be one of {", ".join(PADDINGS)}, got {padding!r}')
         self.recipe: Recipe | None = None
+        self._may_be_folded = False
         self.widen_factor = widen_factor
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -163,6 +166,8 @@ class MobileNetV1(BaseModule):
         """Map images (N, 3, H, W) to one (N, channels, H / stride, W / stride) map per tap, rounded up."""
         if x.device.type == 'cpu':  # about twice as fast there, forward and backward
             x = x.contiguous(memory_format=torch.channels_last)
+        if self._may_be_folded and self.training:
+            self._check_norms()
         outputs = []
         for index, row in self.rows.items():
             x = self._recomputed(row, x) if self.with_cp and x.requires_grad else row(x)
@@ -174,6 +179,7 @@ class MobileNetV1(BaseModule):
         """Initialise as ``init_cfg`` says; pre-trained weights must fill the whole backbone."""
         super().init_weights()
         self.recipe = check_pretrained(self)
+        self._may_be_folded = True
 
     def train(self, mode: bool = True) -> MobileNetV1:
         """Set the mode, but leave frozen rows (and, with ``norm_eval``, batch norm) in evaluation."""
@@ -182,6 +188,16 @@ class MobileNetV1(BaseModule):
         if mode and self.norm_eval:
             set_norm_eval(self)
         return self
+
+    def _check_norms(self) -> None:
+        """Refuse to train with the batch's statistics where pre-trained weights have none of their own."""
+        if folded_norms(self):
+            raise InputError(
+                'the pre-trained weights have folded batch norms, which training would destroy: train with '
+                "this project's command, or add dict(type='RecalibrateHook') to custom_hooks, or set "
+                'norm_eval=True'
+            )
+        self._may_be_folded = False
 
     def _freeze_stages(self) -> None:
         for index, row in self.rows.items():

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from mbv1_backbone.common.errors import InputError
+
 TOLERANCE = (
     0.01  # of the range from black to white: tells [-1, 1] from mean and deviation, not 127.5 from 128
 )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_count(value: Any, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 100_000
+
+
+def _are_three(value: Any, check: Callable[[Any], bool]) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(check, value))
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    'source': lambda value: isinstance(value, str),
+    'widen_factor': lambda value: _is_positive(value) and value <= 100,
+    'padding': lambda value: value in ('symmetric', 'same'),
+    'act_cfg': lambda value: isinstance(value, Mapping) and isinstance(value.get('type'), str),
+    'norm_eps': lambda value: _is_positive(value) and value < 1,
+    'mean': lambda value: _are_three(value, _is_number),
+    'std': lambda value: _are_three(value, _is_positive),
+    'input_size': lambda value: _is_count(value, least=1),
+    'gray': lambda value: isinstance(value, bool),
+    'background': lambda value: value is None or _is_count(value),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +77,20 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """A recipe as ``dataclasses.asdict`` gave it, after a way through JSON."""
+        """A recipe as ``dataclasses.asdict`` gave it, after a way through JSON.
+
+        Raises:
+            InputError: If a value is not what a recipe has there.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f'a recipe must be a dict, got {type(values).__name__}')
+        if unknown := sorted(set(map(str, values)) - set(_CHECKS)):
+            raise InputError(f'a recipe has no {unknown[0]}')
+        if missing := [key for key in ('source', 'widen_factor') if key not in values]:
+            raise InputError(f'a recipe must have {missing[0]}')
+        for key, value in values.items():
+            if not _CHECKS[key](value):
+                raise InputError(f'a recipe cannot have {key}={reprlib.repr(value)}')
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         return cls(**{**values, **lists})
 

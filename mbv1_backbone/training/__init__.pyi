@@ -17,6 +17,7 @@ from .precision import (
     use_bfloat16 as use_bfloat16,
 )
 from .publish import published as published
+from .recalibration import RecalibrateHook as RecalibrateHook
 from .run import (
     build_runner as build_runner,
     evaluate as evaluate,

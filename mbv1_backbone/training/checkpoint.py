@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +23,14 @@ from typing_extensions import override
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
+from mbv1_backbone.weights.archive import check_archive
 from mbv1_backbone.weights.pytorch import read_pth
 from mbv1_backbone.weights.sources import local_file
 from mbv1_backbone.weights.store import described, fingerprint, read_safetensors
 
 _COUNTER = 'num_batches_tracked'  # of batch norm; imported weights have none
-_NAME = re.compile(r'(epoch|iter)_\d+\.pth')
+_NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
+_LOG = logging.getLogger('mbv1_backbone')
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Checkpoint:
             return None
         try:
             return Recipe.from_dict(values)
-        except (TypeError, AttributeError) as error:
+        except InputError as error:
             raise InputError(f'{self.path}: its recipe is damaged: {error}') from error
 
 
@@ -71,11 +73,32 @@ def weights_fingerprint(model: nn.Module) -> str:
 def latest_checkpoint(work_dir: str | os.PathLike[str]) -> Path | None:
     """The newest whole ``epoch_N.pth`` or ``iter_N.pth`` of a run, None where there is none.
 
-    Judged by the files themselves, not by mmengine's ``last_checkpoint`` file. A file cut short by
-    another program is passed over.
+    The newest is that of the greatest number, and of one of each kind that of more iterations: times of files
+    change where a folder is copied. A damaged file is passed over, which the log says.
     """
-    files = [p for p in Path(work_dir).glob('*.pth') if _NAME.fullmatch(p.name) and zipfile.is_zipfile(p)]
-    return max(files, key=lambda p: (p.stat().st_mtime_ns, p.name), default=None)
+    kinds: dict[str, list[tuple[int, Path]]] = {}
+    for path in Path(work_dir).glob('*.pth'):
+        if match := _NAME.fullmatch(path.name):
+            kinds.setdefault(match[1], []).append((int(match[2]), path))
+    newest = [found for files in kinds.values() if (found := _first_whole(sorted(files, reverse=True)))]
+    return max(newest, key=_iteration) if len(newest) > 1 else next(iter(newest), None)
+
+
+def _first_whole(files: list[tuple[int, Path]]) -> Path | None:
+    for _, path in files:
+        try:
+            check_archive(path)
+        except InputError as error:
+            _LOG.warning('passed over: %s', error)
+        else:
+            return path
+    return None
+
+
+def _iteration(path: Path) -> int:
+    """Of a run's checkpoint, how far it has got; -1 where it does not say."""
+    meta = read_checkpoint(path).meta
+    return meta['iter'] if isinstance(meta.get('iter'), int) else -1
 
 
 class _AtomicBackend(LocalBackend):

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.resources import find_config
+from mbv1_backbone.training.bases import read_config
 from mbv1_backbone.weights import import_weights
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -36,8 +37,8 @@ def load_config(
         InputError: If the file is missing or wrong, or the model's layers do not fit together.
     """
     path = find_config(path)
+    cfg = read_config(path)
     with user_errors(f'config {path}'):
-        cfg = Config.fromfile(str(path))
         cfg.merge_from_dict(options or {})
         if data_root is not None:
             set_data_root(cfg, data_root)
@@ -51,7 +52,7 @@ def load_config(
 def set_data_root(cfg: Config, data_root: str) -> None:
     """Point every data set, and every evaluator that reads an annotation file, at ``data_root``."""
     for loader in LOADERS:
-        for dataset in _datasets(cfg.get(loader)):
+        for dataset in datasets_of(cfg.get(loader)):
             dataset.data_root = data_root
             evaluators = cfg.get(loader.replace('dataloader', 'evaluator')) or []
             for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
@@ -116,11 +117,13 @@ def require_data(cfg: Config, *loaders: str) -> None:
         InputError: If one is missing.
     """
     for loader in loaders:
-        for dataset in _datasets(cfg.get(loader)):
+        for dataset in datasets_of(cfg.get(loader)):
             root = Path(dataset.get('data_root') or '.')
             lists = ('ann_file', 'identities_file', 'teacher_file')
             wanted = [root / dataset[name] for name in lists if dataset.get(name)]
-            wanted += [root / prefix for prefix in (dataset.get('data_prefix') or {}).values()]
+            prefixes = dataset.get('data_prefix') or {}  # of mmpretrain it may be one folder
+            prefixes = prefixes.values() if isinstance(prefixes, dict) else [prefixes]
+            wanted += [root / prefix for prefix in prefixes if isinstance(prefix, str)]
             if missing := next((path for path in wanted if not path.exists()), None):
                 raise InputError(
                     f'{loader}: {missing} does not exist; give the right folder with --data-root. '
@@ -135,6 +138,8 @@ def check_taps(model: dict[str, Any]) -> None:
         InputError: If it does not.
     """
     backbone = model.get('backbone') or {}
+    if not isinstance(backbone, dict):
+        raise InputError(f'model.backbone must be a dict, got {backbone!r}')
     if str(backbone.get('type')).rpartition('.')[2] != 'MobileNetV1':
         return
     with torch.device('meta'):  # no memory, no initialisation
@@ -155,7 +160,7 @@ def check_taps(model: dict[str, Any]) -> None:
             return
 
 
-def _datasets(loader: dict[str, Any] | None) -> Iterator[Any]:
+def datasets_of(loader: dict[str, Any] | None) -> Iterator[Any]:
     """The data sets of a dataloader config, inside any wrappers."""
     pending = [loader['dataset']] if loader else []
     while pending:

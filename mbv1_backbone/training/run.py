@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
@@ -17,10 +18,15 @@ from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights
+from mbv1_backbone.training.checks import check_training
 from mbv1_backbone.training.exported import ExportedModel
+from mbv1_backbone.training.guards import FiniteHook, only_run
 from mbv1_backbone.training.precision import precision_of, slow_precision
 from mbv1_backbone.training.progress import ProgressHook
+from mbv1_backbone.training.recalibration import RecalibrateHook
+from mbv1_backbone.training.resume import ResumeHook
 from mbv1_backbone.training.terminal import QuietRunner
+from mbv1_backbone.weights.archive import check_archive
 
 
 def build_runner(cfg: Config, launcher: str = 'none') -> QuietRunner:
@@ -46,6 +52,14 @@ def train(cfg: Config, launcher: str = 'none') -> None:
     Raises:
         InputError: If the config or the data is wrong.
     """
+    check_training(cfg)
+    if cfg.get('resume') and not cfg.get('load_from'):
+        resume_from(cfg, 'auto')
+    with only_run(cfg.work_dir):
+        _train(cfg, launcher)
+
+
+def _train(cfg: Config, launcher: str) -> None:
     runner = build_runner(cfg, launcher)
     if warning := slow_precision(cfg):
         runner.logger.warning(warning)
@@ -54,8 +68,18 @@ def train(cfg: Config, launcher: str = 'none') -> None:
             _ = runner.train_loop, runner.val_loop  # built here, so that a broken annotation file is one line
         if runner.rank == 0:
             print(_summary(runner), flush=True)
-        runner.register_hook(ProgressHook())
+        if cfg.get('resume'):
+            runner.register_hook(ResumeHook(cfg.load_from))
+        _register(runner, RecalibrateHook(), FiniteHook(), ProgressHook())
         runner.train()
+
+
+def _register(runner: Runner, *hooks: Hook) -> None:
+    """Add hooks that every run has, but those that its config names itself."""
+    named = {type(hook) for hook in runner.hooks}
+    for hook in hooks:
+        if type(hook) not in named:
+            runner.register_hook(hook)
 
 
 def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, float]:
@@ -94,6 +118,8 @@ def resume_from(cfg: Config, checkpoint: str) -> None:
     path = latest_checkpoint(cfg.work_dir) if checkpoint == 'auto' else Path(checkpoint)
     if path is not None and not path.is_file():
         raise InputError(f'checkpoint {path}: no such file')
+    if path is not None:
+        check_archive(path)
     cfg.resume, cfg.load_from = path is not None, str(path) if path else cfg.get('load_from')
 
 

@@ -17,6 +17,7 @@ from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
 _URL = 'https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/'
+_MAX_BYTES = 500_000_000  # of one data set; the largest of MobileNet has 4 MB
 _NAME = re.compile(r'mobilenet_(?:1_0|7_5|5_0|2_5)_(224|192|160|128)_tf(?:_no_top)?(?:\.h5)?')
 
 RULES: tuple[Rule, ...] = (
@@ -87,11 +88,15 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     def keep(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
+            if item.dtype.kind not in 'fiu' or item.size * item.dtype.itemsize > _MAX_BYTES:
+                raise InputError(f'{path}: {name} is {item.dtype} {item.shape}, no tensor of MobileNet')
             tensors['/'.join(name.removesuffix(':0').split('/')[-2:])] = item[()]
 
     try:
         with h5py.File(path, 'r') as file:
             file.visititems(keep)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of h5py and HDF5: of any kind
         raise DamagedFileError(f'{path}: damaged HDF5 file: {error}') from error
     return {name: values for name, values in tensors.items() if not name.startswith('top_level')}

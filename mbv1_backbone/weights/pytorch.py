@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.models.recipe import Recipe
+from mbv1_backbone.weights.archive import check_archive
 from mbv1_backbone.weights.rules import Rule, as_linear
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
@@ -218,6 +219,8 @@ def read_pth(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str,
     Raises:
         InputError: If it cannot be read safely, holds no state dict, or its ``meta`` is no dict.
     """
+    if zipfile.is_zipfile(path):  # the files of versions before 1.6 have no checksums
+        check_archive(path)
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -236,6 +239,9 @@ def read_pth(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str,
         raise InputError(f'{path}: not a state dict: {wrong[0]!r} is no name of a tensor')
     if not isinstance(meta, dict) or not isinstance(meta.get('dataset_meta') or {}, dict):
         raise InputError(f'{path}: its meta is not the one of a run')
+    classes = (meta.get('dataset_meta') or {}).get('classes') or ()
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f'{path}: its classes are no list of names')
     return content, meta
 
 

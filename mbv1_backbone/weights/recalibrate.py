@@ -1,4 +1,4 @@
-"""Unfolding: batch norms that a file has folded away get statistics again, measured on images.
+"""Batch-norm recalibration: norms that a file has folded away get statistics again, measured on images.
 
 A folded file gives batch norms that normalise nothing. They predict as they should, but training with the
 batch's statistics would at once change what they do. With the means and variances that their inputs really
@@ -7,13 +7,15 @@ have, and weights and biases that undo them, they predict the same and train on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from mbv1_backbone.common.images import middle_square, read_image
@@ -52,8 +54,7 @@ def normalise(images: Tensor, weights: Weights) -> Tensor:
     return (images.float() - mean) / std
 
 
-@torch.inference_mode()
-def unfold(weights: Weights, batches: Iterable[Tensor]) -> Weights:
+def recalibrate_bn(weights: Weights, batches: Iterable[Tensor]) -> Weights:
     """Give batch norms the statistics that their inputs have on ``batches``; outputs stay as they are.
 
     Args:
@@ -67,34 +68,69 @@ def unfold(weights: Weights, batches: Iterable[Tensor]) -> Weights:
         ValueError: If there are no images.
     """
     network = build_network(weights)
-    norms = {n: m for n, m in network[0].backbone.named_modules() if isinstance(m, nn.BatchNorm2d)}
-    sums = {name: torch.zeros(2, norm.num_features, dtype=torch.float64) for name, norm in norms.items()}
-    counts = dict.fromkeys(norms, 0)
-
-    def watch(name: str) -> None:
-        def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values = inputs[0].transpose(0, 1).flatten(1).double()
-            sums[name] += torch.stack([values.sum(1), values.square().sum(1)])
-            counts[name] += values.shape[1]
-
-        norms[name].register_forward_pre_hook(count)
-
-    for name in norms:
-        watch(name)
-    for batch in batches:
-        network(normalise(batch, weights))
-    if not all(counts.values()):
-        raise ValueError('unfolding batch norm needs at least one image')
+    norms = {n: m for n, m in network[0].named_modules() if isinstance(m, _BatchNorm)}
+    recalibrate_modules(norms, (normalise(batch, weights) for batch in batches), network)
     state = dict(weights.state)
     for name, norm in norms.items():
-        mean, square = sums[name] / counts[name]
-        var = (square - mean.square()).clamp(min=0)
-        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        state[f'{name}.running_mean'] = mean.float()
-        state[f'{name}.running_var'] = var.float()
-        state[f'{name}.weight'] = (scale * (var + norm.eps).sqrt()).float()
-        state[f'{name}.bias'] = (norm.bias.double() + scale * (mean - norm.running_mean.double())).float()
+        for part in ('weight', 'bias', 'running_mean', 'running_var'):
+            state[f'{name.removeprefix("backbone.")}.{part}'] = getattr(norm, part).detach()
     return replace(weights, state=state)
+
+
+@torch.no_grad()
+def recalibrate_modules(
+    norms: Mapping[str, _BatchNorm],
+    batches: Iterable[Any],
+    forward: Callable[[Any], Any],
+    add_up: Callable[[Tensor], Any] = lambda sums: None,
+) -> None:
+    """Give batch norms the statistics of their inputs, and weights and biases that leave their outputs.
+
+    Args:
+        norms: In evaluation mode, in a network that is.
+        batches: What the network is run on.
+        forward: Runs it on a batch.
+        add_up: Adds sums of other processes to a tensor, in place.
+
+    Raises:
+        ValueError: If a norm has seen no values.
+    """
+    sums = {
+        name: torch.zeros(3, norm.num_features, dtype=torch.float64, device=norm.weight.device)
+        for name, norm in norms.items()
+    }
+
+    def watch(total: Tensor) -> Callable[..., None]:
+        def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            values = inputs[0].transpose(0, 1).flatten(1).double()
+            counts = torch.full_like(total[0], values.shape[1])
+            total.add_(torch.stack([values.sum(1), values.square().sum(1), counts]))
+
+        return count
+
+    watches = [norm.register_forward_pre_hook(watch(sums[name])) for name, norm in norms.items()]
+    try:
+        for batch in batches:
+            forward(batch)
+    finally:
+        for each in watches:
+            each.remove()
+    for name, norm in norms.items():
+        add_up(sums[name])
+        total, squares, counts = sums[name]
+        if not counts.all():
+            raise ValueError('recalibrating batch norm needs at least one image')
+        mean = total / counts
+        _set_statistics(norm, mean, (squares / counts - mean.square()).clamp(min=0))
+
+
+def _set_statistics(norm: _BatchNorm, mean: Tensor, var: Tensor) -> None:
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    bias = norm.bias.double() + scale * (mean - norm.running_mean.double())
+    norm.weight.copy_(scale * (var + norm.eps).sqrt())
+    norm.bias.copy_(bias)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(var)
 
 
 def square_batches(paths: Sequence[Path], size: int, batch_size: int = 32) -> Iterator[Tensor]:

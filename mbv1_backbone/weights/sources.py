@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error
 from mbv1_backbone.compat.hooks import SCHEMES
 from mbv1_backbone.weights.cache import fetch
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
@@ -42,6 +42,16 @@ def import_weights(*sources: str | os.PathLike[str]) -> Weights:
     paths = [local_file(source) for source in sources]
     if len(paths) > 1 and not all(path.is_file() and is_tflite(path) for path in paths):
         raise InputError('several sources at once must be TFLite files, the parts of one network')
+    try:
+        return _read(paths)
+    except Mbv1Error:
+        raise
+    except Exception as error:  # content that was made up or damaged: of any kind
+        reason = f'{type(error).__name__}: {error}'
+        raise DamagedFileError(f'{paths[0]}: cannot be read as weights: {reason}') from error
+
+
+def _read(paths: list[Path]) -> Weights:
     path = paths[0]
     if is_checkpoint(path):
         return read_slim(path)

@@ -100,7 +100,7 @@ def described(
         recipe = Recipe.from_dict(about['recipe'])
         expected = str(about['fingerprint'])
         classes = about.get('classes') and tuple(map(str, about['classes']))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
     weights = Weights(state, recipe, classes=classes)
     if weights.fingerprint != expected:

@@ -1,7 +1,7 @@
 """TFLite files, float or quantised: classifiers, whole or in parts, and SSD detectors.
 
 Batch norm is folded into their convolutions. Its bias becomes the bias of a batch norm that does nothing
-else; ``statistics.unfold`` gives that real statistics, so that training can go on with those of the batch.
+else; ``recalibrate_bn`` gives that real statistics, so that training can go on with those of the batch.
 """
 
 from __future__ import annotations

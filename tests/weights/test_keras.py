@@ -82,3 +82,17 @@ def test_a_released_name_has_an_address(name):
 def test_another_name_is_refused():
     with pytest.raises(InputError, match='the released files are'):
         import_weights('keras://mobilenet_v2')
+
+
+def test_a_file_that_declares_terabytes_is_not_read(tmp_path):
+    with h5py.File(tmp_path / 'x.h5', 'w') as file:
+        file.create_dataset('conv1/conv1/kernel:0', (2**20, 2**20), np.float32, chunks=(64, 64))
+    with pytest.raises(InputError, match=r'kernel:0 is float32 \(1048576, 1048576\), no tensor of MobileNet'):
+        import_weights(tmp_path / 'x.h5')
+
+
+def test_a_file_of_texts_is_one_line(tmp_path):
+    with h5py.File(tmp_path / 'x.h5', 'w') as file:
+        file['conv1/conv1/kernel:0'] = ['a', 'b']
+    with pytest.raises(InputError, match='no tensor of MobileNet'):
+        import_weights(tmp_path / 'x.h5')

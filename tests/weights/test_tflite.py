@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.parity import compare, litert_runtime, our_runtime, read_labels
-from mbv1_backbone.weights.recalibrate import build_network, normalise, square_batches, unfold
+from mbv1_backbone.weights.recalibrate import build_network, normalise, recalibrate_bn, square_batches
 from mbv1_backbone.weights.tflite_graph import read_graph
 
 SMALL = 'mobilenet_v1_0.25_128_quant.tflite'
@@ -147,13 +147,13 @@ def test_a_whole_network_says_what_it_wants(small):
     assert {move.target for move in weights.moves} == set(weights.state)
 
 
-def test_unfolding_keeps_the_outputs_and_gives_real_statistics(small, shared):
+def test_recalibration_keeps_the_outputs_and_gives_real_statistics(small, shared):
     weights = import_weights(small)
     files = sorted((shared / 'imagenet' / 'images').iterdir())[:48]
     batches = list(square_batches(files, 128))
-    unfolded = unfold(weights, batches)
+    recalibrated = recalibrate_bn(weights, batches)
     images = normalise(batches[0], weights)
-    before, after = (build_network(w) for w in (weights, unfolded))
+    before, after = (build_network(w) for w in (weights, recalibrated))
     torch.testing.assert_close(after(images), before(images), rtol=1e-3, atol=1e-3)
 
     def output_change(network):
@@ -165,9 +165,9 @@ def test_unfolding_keeps_the_outputs_and_gives_real_statistics(small, shared):
     assert after[0].backbone.rows['3'].pointwise.bn.running_var.std() > 0.01
 
 
-def test_unfolding_without_images_is_an_error(small):
+def test_recalibration_without_images_is_an_error(small):
     with pytest.raises(ValueError, match='at least one image'):
-        unfold(import_weights(small), [])
+        recalibrate_bn(import_weights(small), [])
 
 
 def test_half_of_a_network_is_refused(shared):

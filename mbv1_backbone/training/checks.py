@@ -1,0 +1,84 @@
+"""What is wrong with a run's config, said before anything is built or written."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.training.config import datasets_of
+
+_HEADS = ('head', 'bbox_head', 'mask_head', 'roi_head')
+
+
+def check_training(cfg: Config) -> None:
+    """Check a config for training, and complete what mmengine asks for without need.
+
+    Raises:
+        InputError: If a part is missing, or classes are no list, named twice, or not as many as the model's.
+    """
+    for part in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not cfg.get(part):
+            raise InputError(f'config {cfg.filename}: has no {part}, which training needs')
+    _check_classes(cfg)
+    _complete_weight_decay(cfg.optim_wrapper)
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if hook and hook.get('type') == 'CheckpointHook' and 'backend_args' not in hook:
+        hook['type'] = 'SafeCheckpointHook'
+
+
+def _check_classes(cfg: Config) -> None:
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    for dataset in datasets_of(cfg.get('train_dataloader')):
+        given = (dataset.get('metainfo') or {}) if isinstance(dataset.get('metainfo'), dict) else {}
+        classes = given.get('classes', given.get('CLASSES'))
+        if classes is None:
+            kind = dataset.get('type')
+            found = DATASETS.get(kind) if isinstance(kind, str) else kind
+            classes = (getattr(found, 'METAINFO', None) or {}).get('classes')
+        if classes is None:
+            continue
+        if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+            raise InputError(
+                f'metainfo.classes must be a list of names, got {classes!r}: of one class it is '
+                f"('name',), with a comma"
+            )
+        if twice := [name for name in classes if list(classes).count(name) > 1]:
+            raise InputError(f'metainfo.classes names {twice[0]} twice')
+        for where, count in _class_counts(cfg.model, 'model'):
+            if count != len(classes):
+                raise InputError(
+                    f'{where}.num_classes={count}, but the training data have {len(classes)} classes '
+                    f'({", ".join(list(classes)[:8])}{", ..." if len(classes) > 8 else ""}): '
+                    'both must be the same (metainfo.classes)'
+                )
+
+
+def _class_counts(part: Any, where: str) -> Iterator[tuple[str, int]]:
+    """``num_classes`` of the heads of a model config, with the place of each."""
+    for name, value in part.items():
+        if name not in _HEADS:
+            continue
+        for index, head in enumerate(value if isinstance(value, (list, tuple)) else [value]):
+            if not isinstance(head, dict):
+                continue
+            place = f'{where}.{name}' + (f'[{index}]' if isinstance(value, (list, tuple)) else '')
+            if isinstance(head.get('num_classes'), int):
+                yield place, head['num_classes']
+            yield from _class_counts(head, place)
+
+
+def _complete_weight_decay(wrapper: Any) -> None:
+    """Say the optimizer's own default, which mmengine asks for with ``paramwise_cfg``."""
+    optimizer = wrapper.get('optimizer') or {}
+    kind = optimizer.get('type')
+    kind = getattr(torch.optim, kind, None) if isinstance(kind, str) else kind
+    if wrapper.get('paramwise_cfg') and 'weight_decay' not in optimizer and isinstance(kind, type):
+        default = inspect.signature(kind).parameters.get('weight_decay')
+        if default is not None:
+            optimizer['weight_decay'] = default.default

@@ -1,0 +1,28 @@
+"""PyTorch's files are zip archives, whose members have checksums: damage is found before anything is used."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+
+from mbv1_backbone.common.errors import DamagedFileError, InputError
+
+
+def check_archive(path: str | os.PathLike[str]) -> None:
+    """Compare the members of a ``.pth`` with their CRC-32: ``torch.save`` writes, ``torch.load`` ignores it.
+
+    Raises:
+        InputError: If the file cannot be read.
+        DamagedFileError: If it is no archive, cut short, or a member is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror or error}') from error
+    except Exception as error:  # of zipfile: BadZipFile, NotImplementedError, RuntimeError, ...
+        raise DamagedFileError(
+            f'{path}: cannot be loaded safely, it is damaged or not of PyTorch 1.6 or newer'
+        ) from error
+    if damaged is not None:
+        raise DamagedFileError(f'{path}: is damaged: {damaged} is not that of its checksum')

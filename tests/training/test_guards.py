@@ -1,0 +1,132 @@
+"""One run a work folder; no checkpoint of lost weights; configs that are wrong in one line."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from support.small_run import small_config
+
+from mbv1_backbone.common.errors import InputError, LockedError
+from mbv1_backbone.training import load_config
+from mbv1_backbone.training.checkpoint import latest_checkpoint
+from mbv1_backbone.training.checks import check_training
+from mbv1_backbone.training.config import require_data
+from mbv1_backbone.training.guards import only_run
+from mbv1_backbone.training.run import resume_from, train
+
+HOLD = """
+import sys, time
+from mbv1_backbone.training.guards import only_run
+with only_run(sys.argv[1]):
+    print('held', flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_run_in_a_work_folder_is_refused_until_the_first_is_killed(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == 'held\n'
+        with pytest.raises(LockedError, match=f'in use by another training run .*process {other.pid} on'):
+            train(small_config(tmp_path))
+        assert [p.name for p in tmp_path.iterdir()] == ['.training.lock']
+        other.kill()
+    for _ in range(100):
+        try:
+            with only_run(tmp_path):
+                return
+        except LockedError:
+            time.sleep(0.1)
+    pytest.fail('the lock of a killed run stays')
+
+
+@pytest.mark.parametrize('poison', [float('nan'), float('inf')])
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(poison, tmp_path):
+    options = {'default_hooks.checkpoint.max_keep_ckpts': 1}
+    train(small_config(tmp_path, epochs=1, **options))
+    before = (tmp_path / 'epoch_1.pth').read_bytes()
+    cfg = small_config(tmp_path, epochs=3, **options, **{'train_dataloader.dataset.poison': poison})
+    resume_from(cfg, 'auto')
+    with pytest.raises(InputError, match=r'not finite since iteration 4: training stops.*epoch_1\.pth'):
+        train(cfg)
+    assert (tmp_path / 'epoch_1.pth').read_bytes() == before
+    assert latest_checkpoint(tmp_path).name == 'epoch_1.pth'
+    assert not list(tmp_path.glob('*epoch_2*'))
+
+
+def test_weights_that_are_not_finite_are_not_written_either(tmp_path):
+    cfg = small_config(tmp_path, epochs=1, **{'optim_wrapper.optimizer.lr': 1e38})
+    cfg.param_scheduler = None
+    with pytest.raises(InputError, match='not finite'):
+        train(cfg)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+WRONG = {
+    'classes as text': (
+        {'train_dataloader.dataset.metainfo': dict(classes='ball')},
+        r"\('name',\), with a comma",
+    ),
+    'one class twice': ({'train_dataloader.dataset.metainfo': dict(classes=['a', 'a'])}, 'names a twice'),
+    'another number': (
+        {'model.bbox_head': dict(num_classes=3)},
+        r'bbox_head.num_classes=3, but .* 2 classes',
+    ),
+    'a head of several': (
+        {'model.roi_head': dict(bbox_head=[dict(num_classes=2), dict(num_classes=5)])},
+        r'roi_head.bbox_head\[1\].num_classes=5',
+    ),
+    'no optimizer': ({'optim_wrapper': None}, 'has no optim_wrapper'),
+}
+
+
+@pytest.mark.parametrize('name', WRONG)
+def test_a_config_that_cannot_train_is_one_line(name, tmp_path):
+    changes, complaint = WRONG[name]
+    cfg = small_config(tmp_path)
+    cfg.train_dataloader.dataset.metainfo = dict(classes=('a', 'b'))
+    cfg.merge_from_dict(changes)
+    with pytest.raises(InputError, match=complaint):
+        check_training(cfg)
+
+
+@pytest.mark.parametrize(('kind', 'decay'), [('AdamW', 0.01), ('SGD', 0)])
+def test_an_optimizer_without_weight_decay_gets_its_own_default(kind, decay, tmp_path):
+    """mmengine's constructor raises "base_wd should not be None"."""
+    cfg = small_config(tmp_path, epochs=1)
+    cfg.optim_wrapper = dict(optimizer=dict(type=kind, lr=1e-3), paramwise_cfg=dict(norm_decay_mult=0.0))
+    train(cfg)
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['optimizer']['param_groups']
+    assert {group['weight_decay'] for group in saved} == {decay}
+
+
+def test_a_data_prefix_may_be_one_folder_as_mmpretrain_has_it(tmp_path):
+    cfg = small_config(tmp_path)
+    cfg.train_dataloader.dataset = dict(type='ImageNet', data_root=str(tmp_path), data_prefix='train')
+    with pytest.raises(InputError, match='train does not exist'):
+        require_data(cfg, 'train_dataloader')
+    (tmp_path / 'train').mkdir()
+    require_data(cfg, 'train_dataloader')
+
+
+BROKEN = {
+    'empty': ('', 'has no model'),
+    'raises': ('1 / 0', 'division by zero'),
+    'exits': ('raise SystemExit(3)', 'config .*: 3'),
+    'itself': ("_base_ = 'itself.py'\nmodel = dict(type='x')", 'its own base: itself.py -> itself.py'),
+    'circle': ("_base_ = ['other.py']", 'its own base: circle.py -> other.py -> circle.py'),
+    'model is a number': ('model = 5', 'has no model'),
+    'backbone is a number': ('model = dict(backbone=5)', 'backbone must be a dict, got 5'),
+}
+
+
+@pytest.mark.parametrize('name', BROKEN)
+def test_a_config_that_does_anything_wrong_is_one_line(name, tmp_path):
+    content, complaint = BROKEN[name]
+    (tmp_path / f'{name.split()[0]}.py').write_text(content)
+    (tmp_path / 'other.py').write_text("_base_ = 'circle.py'")
+    with pytest.raises(InputError, match=complaint):
+        load_config(tmp_path / f'{name.split()[0]}.py')
