@@ -48,7 +48,7 @@ def test_damage_that_pytorch_reads_over_is_found(tmp_path):
     (tmp_path / 'x.pth').write_bytes(content)
     torch.load(tmp_path / 'x.pth', weights_only=True)
     for read in (lambda path: load_weights(model, path), import_weights):
-        with pytest.raises(InputError, match='is damaged: .* checksum'):
+        with pytest.raises(InputError, match=r'is damaged: .* checksum'):
             read(tmp_path / 'x.pth')
 
 
