@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,9 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several processes: a core each
     torch.set_num_threads(1)
 else:
     torch.set_num_threads(2)
+
+
+NEEDS_DATA = f'needs the real images and weights of {SHARED}'
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -36,16 +39,29 @@ def _seeded() -> None:
 def shared() -> Path:
     """The folder of real images and weights beside the project."""
     if not SHARED.is_dir():
-        pytest.skip(f'needs the real data in {SHARED}')
+        pytest.skip(NEEDS_DATA)
     return SHARED
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line how many tests were skipped for want of the real data, not in one each."""
+    for report in terminalreporter.stats.get('skipped', []):
+        if NEEDS_DATA in str(report.longrepr):
+            report.longrepr = (str(ROOT / 'tests'), None, f'Skipped: {NEEDS_DATA}')
+
+
 @pytest.fixture(scope='session')
-def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 training and 8 validation images of the demo set."""
+def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """24 training and 8 validation images of the demo set; all tests read them, none may change them."""
     folder = tmp_path_factory.mktemp('demo')
     make_demo_data(folder, train=24, val=8)
-    return folder
+    made = _contents(folder)
+    yield folder
+    assert _contents(folder) == made, 'a test changed the data that all of them share'
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
 
 
 Run = Callable[..., subprocess.CompletedProcess]

@@ -77,10 +77,10 @@ def test_layers_have_the_shares_of_table_2(kind):
         assert 100 * part / whole == pytest.approx(share, abs=0.8)
 
 
-DETECTORS = [  # Table 13 at 90 classes, to four digits
-    ('ssd_mbv1_coco', 300, 1.237, 6.820),
-    ('faster_rcnn_mbv1_300_coco', 300, 25.22, 6.062),
-    ('faster_rcnn_mbv1_600_coco', 600, 30.49, 6.062),
+DETECTORS = [  # Table 13 as printed: billions of mult-adds, millions of params; it has COCO's 90 class ids
+    ('ssd_mbv1_coco', 300, 1.2, 6.8),
+    ('faster_rcnn_mbv1_300_coco', 300, 25.2, 6.1),
+    ('faster_rcnn_mbv1_600_coco', 600, 30.5, 6.1),
 ]
 
 
@@ -90,8 +90,8 @@ def test_detectors_cost_what_table_13_says(name, size, billions, millions):
     model = load_config(f'configs/detection/{name}.py').model
     model.get('bbox_head', model.get('roi_head', {}).get('bbox_head')).num_classes = 90
     mult_adds, params = total(count_detector(MODELS.build(model), size, size))
-    assert mult_adds / 1e9 == pytest.approx(billions, rel=1e-3)
-    assert params / 1e6 == pytest.approx(millions, rel=1e-3)
+    assert round(mult_adds / 1e9, 1) == billions
+    assert round(params / 1e6, 1) == millions
 
 
 # The last digit that a table prints, in plain units; 0 stands for the other tables.
