@@ -40,7 +40,7 @@ demo: $(DEMO)/done
 	@echo 'Trained weights:                        $(DEMO)/epoch_40.pth'
 
 test: $(READY)
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: | $(READY) data/demo/annotations/val.json
 	$(RUN) tools/benchmark.py all $(BENCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,15 @@ NEEDS_DATA = f'needs the real images and weights of {SHARED}'
 def _exports_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What ``load`` exports is kept for the tests alone, not in the user's cache."""
     os.environ.setdefault('MBV1_CACHE', str(tmp_path_factory.mktemp('cache')))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: with ``--dist loadfile`` the processes then end together, on short ones."""
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        starts_python = 'run' in getattr(item, 'fixturenames', ())
+        seconds[item.path] += 20 * bool(item.get_closest_marker('slow')) + 8 * starts_python + 1
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ def trained(tiny_config, demo_data, tmp_path_factory, run):
     folder = tmp_path_factory.mktemp('trained')
     run(
         *('tools/train.py', tiny_config, '--data-root', demo_data, '--work-dir', folder),
-        *('--amp', '--auto-scale-lr'),
+        '--auto-scale-lr',
     )
     return folder, log_of(folder)
 
@@ -307,7 +307,7 @@ def test_degenerate_annotations_train_and_evaluate_one_image_a_batch(tiny_config
     for split in ('train', 'val'):
         (root / 'annotations' / f'{split}.json').write_text(json.dumps(coco))
     run(
-        *('tools/train.py', tiny_config, '--data-root', root, '--work-dir', tmp_path / 'w', '--amp'),
+        *('tools/train.py', tiny_config, '--data-root', root, '--work-dir', tmp_path / 'w'),
         *(
             '--cfg-options',
             'train_cfg.max_epochs=1',

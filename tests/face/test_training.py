@@ -74,7 +74,7 @@ def trained(people, run, tmp_path_factory):
     def train(kind):
         folder = tmp_path_factory.mktemp(kind)
         config = tiny(ROOT / 'configs' / 'face', people, kind, folder / 'tiny.py')
-        run('tools/train.py', config, '--amp', '--work-dir', folder)
+        run('tools/train.py', config, '--work-dir', folder)
         return config, folder
 
     return functools.cache(train)
