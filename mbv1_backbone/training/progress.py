@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
+from shutil import get_terminal_size
 from statistics import fmean
 from typing import Any
 
@@ -109,11 +110,14 @@ class ProgressHook(Hook):
         self._next_line = self._start + _FIRST
         self._time = TimeLeft(self._clock)
         self._guess = _steps_a_validation(runner)
+        size = get_terminal_size()  # never 0, where tqdm would draw nothing
         self._bar = tqdm(
             total=runner.max_iters,
             initial=runner.iter,
             disable=self._quiet or not self._wants_bar,
-            bar_format='{desc}{percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} {postfix}',
+            ncols=size.columns,
+            nrows=size.lines,
+            bar_format='{desc}{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}',
             mininterval=0.5,
         )
 
@@ -133,7 +137,8 @@ class ProgressHook(Hook):
             gap = (self._clock() - self._start + left) / _LINES
             self._next_line = self._clock() + min(max(gap, _LEAST), _MOST)
             epoch = f'epoch {runner.epoch + 1}/{runner.max_epochs}  ' if self._by_epoch else ''
-            self._say(f'{epoch}step {done}/{runner.max_iters}  {self._state(runner, left)}')
+            gone = _clock_time(self._clock() - self._start)
+            self._say(f'{epoch}step {done}/{runner.max_iters}  {gone} gone, {self._state(runner, left)}')
 
     @override
     def before_val_epoch(self, runner: Runner) -> None:
@@ -156,9 +161,8 @@ class ProgressHook(Hook):
 
     def _state(self, runner: Runner, left: float | None) -> str:
         loss = runner.message_hub.get_scalar('train/loss').mean(20)
-        rest = 'measuring' if left is None else f'{_clock_time(left)} left'
-        gone = _clock_time(self._clock() - self._start)
-        return f'loss {loss:.3f}  {self._time.seconds_a_step:.3f} s a step  {gone} gone, {rest}'
+        rest = '' if left is None else f'{_clock_time(left)} left, '
+        return f'{rest}loss {loss:.3f}, {self._time.seconds_a_step:.3f} s a step'
 
     def _say(self, text: str) -> None:
         tqdm.write(text)

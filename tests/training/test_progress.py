@@ -110,7 +110,9 @@ def test_lines_where_there_is_no_terminal(train_cfg, steps, prefix, tmp_path, ca
     assert end == f'trained in 0:0{2 * steps // 60}:{2 * steps % 60:02d}'
     assert len(lines) < 2 * steps / 10 + 2
     for line in lines:
-        done = re.match(rf'{prefix}step (\d+)/{steps}  loss [\d.]+  2.000 s a step  ', line)
+        done = re.match(
+            rf'{prefix}step (\d+)/{steps}  [\d:]+ gone, [\d:]+ left, loss [\d.]+, 2.000 s a step$', line
+        )
         hours, minutes, seconds = map(int, LEFT.search(line).groups())
         assert 3600 * hours + 60 * minutes + seconds == 2 * (steps - int(done[1]))
 
