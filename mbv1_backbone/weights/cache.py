@@ -17,10 +17,19 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.common.errors import DamagedFileError, InputError, user_errors
 from mbv1_backbone.common.files import write_atomically
 
-__all__ = ['CACHE_VARIABLE', 'MIRROR_VARIABLE', 'Released', 'cache_folder', 'fetch', 'sha256_of']
+__all__ = [
+    'CACHE_VARIABLE',
+    'MIRROR_VARIABLE',
+    'Released',
+    'cache_folder',
+    'fetch',
+    'record_sha256',
+    'recorded_sha256',
+    'sha256_of',
+]
 
 CACHE_VARIABLE = 'MBV1_CACHE'
 MIRROR_VARIABLE = 'MBV1_MIRROR'
@@ -80,6 +89,7 @@ def fetch(url: str, name: str, sha256: str | None = None, size: int | None = Non
 
     Raises:
         InputError: If it cannot be had, or is not the file that the hash was made of.
+        DamagedFileError: If it has changed in the cache.
     """
     wanted = Released(url, name, sha256 and sha256.lower(), size)
     path = cache_folder() / name
@@ -103,20 +113,30 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def recorded_sha256(path: Path) -> str | None:
+    """The hash that is written beside a file of the cache; None where there is none."""
+    record = path.with_name(f'{path.name}.sha256')
+    return record.read_text().strip() if record.is_file() else None
+
+
+def record_sha256(path: Path, sha256: str) -> None:
+    """Write a file's hash beside its place in the cache."""
+    with user_errors(f'cache folder {path.parent}'):
+        write_atomically(path.with_name(f'{path.name}.sha256'), sha256.encode())
+
+
 def _check_cached(path: Path, wanted: Released) -> None:
     """Hold a file of the cache to the hash that is known, and to the one written beside it."""
-    found, record = sha256_of(path), path.with_name(f'{path.name}.sha256')
-    recorded = record.read_text().strip() if record.is_file() else None
+    found, recorded = sha256_of(path), recorded_sha256(path)
     for right in (wanted.sha256, recorded):
         if right is not None and right != found:
-            raise InputError(f'{path} has SHA-256 {found} instead of {right}: remove it and try again')
+            raise DamagedFileError(f'{path} has SHA-256 {found} instead of {right}: remove it and try again')
     if recorded is None:  # put there by hand
-        _record(record, found, wanted)
+        _record(path, found, wanted)
 
 
-def _record(record: Path, found: str, wanted: Released) -> None:
-    with user_errors(f'cache folder {record.parent}'):
-        write_atomically(record, found.encode())
+def _record(path: Path, found: str, wanted: Released) -> None:
+    record_sha256(path, found)
     if wanted.sha256 is None:
         print(f'{wanted.name}: no SHA-256 is known of it; from now on it must be {found}', file=sys.stderr)
 
@@ -150,7 +170,7 @@ def _download(wanted: Released, path: Path) -> None:
             f'{_address(wanted)}: {length} bytes with SHA-256 {found} instead of {wanted}; '
             'that is another file, and was not kept'
         )
-    _record(path.with_name(f'{path.name}.sha256'), found, wanted)
+    _record(path, found, wanted)
     with user_errors(f'cache folder {path.parent}'):
         os.replace(part, path)
 

@@ -10,7 +10,14 @@ from typing import Any
 import yaml
 
 from mbv1_backbone.common.resources import resource_folder
-from mbv1_backbone.weights.cache import Released, cache_folder, fetch
+from mbv1_backbone.weights.cache import (
+    Released,
+    cache_folder,
+    fetch,
+    record_sha256,
+    recorded_sha256,
+    sha256_of,
+)
 
 __all__ = ['External', 'external_models', 'import_external']
 
@@ -65,9 +72,10 @@ def import_external(model: External) -> Path:
     from mbv1_backbone.weights.store import write_weights
 
     paths = [fetch(file.url, file.name, file.sha256, file.size) for file in model.files]
-    hashes = [path.with_name(f'{path.name}.sha256').read_text().strip() for path in paths]
+    hashes = [recorded_sha256(path) or '' for path in paths]
     key = hashlib.sha256(' '.join([__version__, *hashes]).encode()).hexdigest()[:12]
     imported = cache_folder() / model.name / f'imported-{key}.safetensors'
-    if not imported.is_file():
+    if not imported.is_file() or recorded_sha256(imported) != sha256_of(imported):
         write_weights(import_weights(*paths), imported)
+        record_sha256(imported, sha256_of(imported))
     return imported

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.weights.cache import fetch, sha256_of
 
 CONTENT = bytes(range(256)) * 400
@@ -73,7 +73,7 @@ def test_without_a_known_hash_the_first_one_counts_and_is_said(site, tmp_path, c
     path = fetch(f'{site}/file', 'w.bin')
     assert f'no SHA-256 is known of it; from now on it must be {SHA256}' in capsys.readouterr().err
     path.write_bytes(CONTENT[:-1] + b'x')
-    with pytest.raises(InputError, match=f'instead of {SHA256}'):
+    with pytest.raises(DamagedFileError, match=f'instead of {SHA256}'):
         fetch(f'{site}/file', 'w.bin')
 
 

@@ -142,6 +142,13 @@ def test_put_there_by_hand_it_needs_no_network(monkeypatch, tmp_path, shared):
     assert read_weights(get(SMALLEST)).recipe.widen_factor == 0.25
 
 
+def test_a_damaged_import_is_made_anew(mirror):
+    path = get(SMALLEST)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b'x')
+    assert get(SMALLEST).read_bytes() == whole
+
+
 def test_an_unknown_name_has_its_nearest_guess():
     with pytest.raises(InputError, match=r'did you mean google/mobilenet_v1_0\.25_128\?'):
         get('google/mobilenet_v1_0.25_12')
