@@ -15,7 +15,16 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.folders import SUFFIXES, find_images
 
-__all__ = ['FORMATS', 'SUFFIXES', 'as_image', 'find_images', 'middle_square', 'read_image', 'scale_deep']
+__all__ = [
+    'FORMATS',
+    'SUFFIXES',
+    'as_image',
+    'find_images',
+    'lies_sideways',
+    'middle_square',
+    'read_image',
+    'scale_deep',
+]
 
 FORMATS = ('JPEG', 'PNG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP')
 MAX_PIXELS = 100_000_000
@@ -179,6 +188,11 @@ def _turn(image: Image.Image, size: tuple[int, int] | None) -> Image.Transpose |
         return turn
     sideways = turn in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
     return None if sideways and image.width != image.height else turn
+
+
+def lies_sideways(image: Image.Image) -> bool:
+    """Whether a picture's EXIF orientation exchanges width and height."""
+    return _orientation(image) in (5, 6, 7, 8)
 
 
 def _orientation(image: Image.Image) -> int | None:

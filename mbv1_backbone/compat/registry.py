@@ -9,6 +9,7 @@ from typing import Any
 # What each module registers. A test compares it with the decorators in the code.
 NAMES: dict[str, tuple[str, ...]] = {
     'detection.anchors': ('MobileSSDAnchorGenerator',),
+    'detection.coco_data': ('CheckedCocoDataset', 'CheckedCocoMetric'),
     'detection.drawing': ('DrawDetectionsHook',),
     'detection.shared_head': ('MobileNetV1SharedHead',),
     'detection.ssd_head': ('MobileSSDHead',),

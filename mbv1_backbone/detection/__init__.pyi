@@ -1,4 +1,5 @@
 from .anchors import MobileSSDAnchorGenerator as MobileSSDAnchorGenerator
+from .coco_data import CheckedCocoDataset as CheckedCocoDataset, CheckedCocoMetric as CheckedCocoMetric
 from .drawing import DrawDetectionsHook as DrawDetectionsHook
 from .shared_head import MobileNetV1SharedHead as MobileNetV1SharedHead
 from .ssd_head import MobileSSDHead as MobileSSDHead

@@ -16,7 +16,9 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS
 
 from mbv1_backbone.common.errors import user_errors
+from mbv1_backbone.compat.datasets import plain_datasets
 from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
+from mbv1_backbone.detection.formats.report import table
 
 
 class View(NamedTuple):
@@ -45,6 +47,8 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
     with user_errors('config'):
         model = MODELS.build(dict(cfg.model, _scope_='mmdet')).eval()
         dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, _scope_='mmdet'))
+    if reports := [d.report for d in plain_datasets(dataset) if hasattr(d, 'report')]:
+        print(table(reports))
     names = dataset.metainfo['classes']
     for index in range(min(count, len(dataset))):
         sample = dataset[index]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from mbv1_backbone.common.coco import COCO_CATEGORY_IDS, COCO_CLASSES
+from mbv1_backbone.common.coco import category_ids
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import as_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
@@ -62,6 +62,10 @@ class DetectionNetwork(Protocol):
         """Names, by label."""
 
     @property
+    def category_ids(self) -> tuple[int | str, ...]:
+        """Ids in results, by label."""
+
+    @property
     def backend(self) -> str:
         """What runs the network, and in which precision."""
 
@@ -90,15 +94,15 @@ class Detector:
     Attributes:
         network: What it detects with.
         classes: Names, by label.
-        category_ids: COCO's ids where the classes are COCO's, else label + 1, as ``mbv1 convert voc``
-            and ``mbv1 demo-data`` number them.
+        category_ids: By label, those of the data set that it was trained on. Where they are not known: COCO's
+            where the classes are COCO's, else label + 1, as ``mbv1 convert voc`` and ``mbv1 demo-data``
+            number them.
     """
 
     def __init__(self, network: DetectionNetwork) -> None:
         self.network = network
         self.classes = network.classes
-        is_coco = self.classes == COCO_CLASSES
-        self.category_ids = COCO_CATEGORY_IDS if is_coco else tuple(range(1, len(self.classes) + 1))
+        self.category_ids = network.category_ids
 
     @classmethod
     def of_network(cls, network: Network) -> Detector:
@@ -227,6 +231,7 @@ class ExportedDetection:
     Attributes:
         network: The same.
         classes: Names, by label.
+        category_ids: Ids in results, by label.
 
     Raises:
         InputError: If the network is of another kind.
@@ -237,6 +242,7 @@ class ExportedDetection:
             raise InputError(f'not a detector, but {network.spec.a_kind}')
         self.network = network
         self.classes = network.spec.classes
+        self.category_ids = category_ids(self.classes, network.spec.category_ids)
 
     @property
     def backend(self) -> str:

@@ -114,6 +114,7 @@ def _detector(found: Trained, precision: str) -> Exportable:
         fingerprint=found.fingerprint,
         recipe=asdict(recipe),
         classes=found.classes,
+        category_ids=found.category_ids,
         keep_ratio=_resize(found).get('keep_ratio', False),
     )
     try:

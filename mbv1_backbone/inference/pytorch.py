@@ -146,6 +146,7 @@ class MMDetDetection:
 
     Attributes:
         classes: Names, by label.
+        category_ids: Ids in results, by label.
         parallel: How many threads should run it.
     """
 
@@ -154,6 +155,7 @@ class MMDetDetection:
     def __init__(self, found: Trained, device: str = 'cpu', bf16: bool = False) -> None:
         assert found.config is not None  # a detector has one
         self.classes = found.classes
+        self.category_ids = found.category_ids
         self._network = folded(found.model).to(device)
         self._device = torch.device(device)
         self._bf16 = bf16

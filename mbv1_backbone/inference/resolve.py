@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mbv1_backbone.common.coco import COCO_CLASSES
+from mbv1_backbone.common.coco import COCO_CLASSES, category_ids
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.models.recipe import Recipe, recipe_of
 from mbv1_backbone.runtime.sessions import SUFFIXES
@@ -102,6 +102,11 @@ class Trained:
         config = self.config or Config()
         dataset = (config.get('test_dataloader') or {}).get('dataset', {})
         return tuple(trained or (dataset.get('metainfo') or {}).get('classes') or COCO_CLASSES)
+
+    @property
+    def category_ids(self) -> tuple[int | str, ...]:
+        """Ids of a detector's classes in results: those of the data set, where the checkpoint has them."""
+        return category_ids(self.classes, self.checkpoint.meta.get('category_ids'))
 
 
 def resolve(source: PathLike | Config, checkpoint: PathLike | None = None) -> Trained:

@@ -26,6 +26,7 @@ class ModelSpec:
         fingerprint: SHA-256 of the weights that it was made of.
         recipe: Of the backbone, as ``dataclasses.asdict`` gives it.
         classes: A detector's.
+        category_ids: Their ids in the data set that it was trained on; empty where they are not known.
         keep_ratio: Whether images keep their shape in the input, at its top left, or are stretched to it.
         dims: Values of an embedding.
         any_size: Whether images may have another size than ``size``; then of multiples of ``multiple``.
@@ -38,6 +39,7 @@ class ModelSpec:
     fingerprint: str
     recipe: dict[str, Any]
     classes: tuple[str, ...] = ()
+    category_ids: tuple[int | str, ...] = ()
     keep_ratio: bool = False
     dims: int = 0
     any_size: bool = False
@@ -62,7 +64,8 @@ class ModelSpec:
         """
         try:
             values = json.loads(text or '')
-            spec = cls(**{**values, 'size': tuple(values['size']), 'classes': tuple(values['classes'])})
+            lists = ('size', 'classes', 'category_ids')
+            spec = cls(**{**values, **{key: tuple(values[key]) for key in lists if key in values}})
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f'{path}: not a file of mbv1 export') from error
         if spec.format != FORMAT:

@@ -23,6 +23,7 @@ from typing_extensions import override
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
+from mbv1_backbone.training.annotations import category_ids_of
 from mbv1_backbone.weights.archive import check_archive
 from mbv1_backbone.weights.pytorch import read_pth
 from mbv1_backbone.weights.sources import local_file
@@ -150,6 +151,8 @@ class SafeCheckpointHook(CheckpointHook):
         model = getattr(runner.model, 'module', runner.model)
         if recipe := recipe_of(model, f'run: {runner.experiment_name}'):
             checkpoint['meta']['recipe'] = _plain_recipe(recipe)
+        if ids := category_ids_of(runner.train_dataloader.dataset):
+            checkpoint['meta']['category_ids'] = ids
         runtime = checkpoint['message_hub']['runtime_info']
         plain = {key: _plain(value) for key, value in runtime.items()}
         checkpoint['message_hub'] = dict(
@@ -262,4 +265,5 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if weights is None:
         return Checkpoint(path, state, {})
     classes = dict(classes=weights.classes) if weights.classes else {}
-    return Checkpoint(path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes))
+    ids = dict(category_ids=weights.category_ids) if weights.category_ids else {}
+    return Checkpoint(path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes, **ids))

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.resources import find_config
+from mbv1_backbone.training.annotations import use_checked_annotations
 from mbv1_backbone.training.bases import read_config
 from mbv1_backbone.weights import import_weights
 
@@ -45,6 +46,7 @@ def load_config(
     require_keys(cfg, 'model')
     with user_errors(f'config {path}'):
         check_taps(cfg.model)
+        use_checked_annotations(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
 

@@ -45,4 +45,10 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
     if recipe is None:
         raise InputError(f'config {cfg.filename}: its backbone is not MobileNetV1')
     classes = (meta.get('dataset_meta') or {}).get('classes')
-    return Weights(state, recipe, classes=tuple(classes) if classes else None)
+    ids = meta.get('category_ids')
+    return Weights(
+        state,
+        recipe,
+        classes=tuple(classes) if classes else None,
+        category_ids=tuple(ids) if ids else None,
+    )

@@ -17,6 +17,7 @@ from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
+from mbv1_backbone.training.annotations import check_annotations, check_same_classes
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights
 from mbv1_backbone.training.checks import check_training
 from mbv1_backbone.training.exported import ExportedModel
@@ -65,8 +66,9 @@ def _train(cfg: Config, launcher: str) -> None:
         runner.logger.warning(warning)
     with pycocotools_logged(summary=True):
         with user_errors('data set'):
-            _ = runner.train_loop, runner.val_loop  # built here, so that a broken annotation file is one line
+            found = check_annotations(runner, runner.train_loop, runner.val_loop)
         if runner.rank == 0:
+            print(found, end='')
             print(_summary(runner), flush=True)
         if cfg.get('resume'):
             runner.register_hook(ResumeHook(cfg.load_from))
@@ -94,15 +96,22 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     cfg.load_from, cfg.resume = None, False
     runner = build_runner(cfg, launcher)
     if Path(checkpoint).suffix in SUFFIXES:
-        runner.model = ExportedModel(open_session(checkpoint))
+        session = open_session(checkpoint)
+        runner.model, classes = ExportedModel(session), session.spec.classes
     else:
         model: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_weights(model, checkpoint)
+        meta = load_weights(model, checkpoint)
+        classes = (meta.get('dataset_meta') or {}).get('classes') or ()
         if launcher == 'none':
             runner.model = folded(runner.model)
     with pycocotools_logged(summary=False):
         with user_errors('data set'):
-            _ = runner.test_loop
+            found = check_annotations(runner, runner.test_loop)
+        here = runner.test_loop.dataloader.dataset.metainfo.get('classes')
+        if classes and here:
+            check_same_classes(f'the classes of checkpoint {checkpoint}', classes, 'metainfo.classes', here)
+        if runner.rank == 0:
+            print(found, end='')
         runner.open_terminal()
         return runner.test()
 

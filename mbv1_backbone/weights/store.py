@@ -33,12 +33,14 @@ class Weights:
         recipe: What they ask of network and input.
         moves: What went where; empty once they come from our own file.
         classes: Names of a detector's classes, where they are known.
+        category_ids: Ids of these classes in the data set that it was trained on, where they are known.
     """
 
     state: dict[str, Tensor]
     recipe: Recipe
     moves: Sequence[Move] = ()
     classes: tuple[str, ...] | None = None
+    category_ids: tuple[int | str, ...] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,7 +67,10 @@ def write_weights(weights: Weights, path: str | os.PathLike[str]) -> None:
     if Path(path).suffix != '.safetensors':
         raise InputError(f'weights are written to a .safetensors file, got {path}')
     about = dict(
-        recipe=asdict(weights.recipe), fingerprint=weights.fingerprint, classes=weights.classes or None
+        recipe=asdict(weights.recipe),
+        fingerprint=weights.fingerprint,
+        classes=weights.classes or None,
+        category_ids=weights.category_ids or None,
     )
     state = {name: tensor.contiguous() for name, tensor in weights.state.items()}
     write_atomically(path, save(state, metadata={_KEY: json.dumps(about), 'format': 'pt'}))
@@ -100,9 +105,10 @@ def described(
         recipe = Recipe.from_dict(about['recipe'])
         expected = str(about['fingerprint'])
         classes = about.get('classes') and tuple(map(str, about['classes']))
+        category_ids = about.get('category_ids') and tuple(about['category_ids'])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
-    weights = Weights(state, recipe, classes=classes)
+    weights = Weights(state, recipe, classes=classes, category_ids=category_ids)
     if weights.fingerprint != expected:
         raise DamagedFileError(f'{path}: its tensors are not those of its fingerprint {expected[:16]}')
     return weights

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import FORMATS
+from mbv1_backbone.common.images import FORMATS, lies_sideways, read_image
 
 Size = tuple[int, int]  # width and height in pixels
 
-_ORIENTATION = 0x0112  # EXIF tag
-_TURNED = (5, 6, 7, 8)  # its values that exchange width and height
 _SLACK = 1.5  # pixels by which boxes of a fitting size may stick out: tools count from 0 or from 1
 
 
@@ -44,11 +42,10 @@ def picture_size(path: Path, stated: Size | None = None) -> PictureSize:
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            turned = (width, height) != stated and _orientation(image) in _TURNED
-    except UnidentifiedImageError:
-        raise InputError(f'image {path}: cannot be decoded as any of {", ".join(FORMATS)}') from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f'image {path}: {error}') from error
+            turned = (width, height) != stated and lies_sideways(image)
+    except Exception:  # of Pillow's parsers: any kind; read_image knows more ways, and what to say
+        height, width = read_image(path).shape[:2]
+        turned = False
     return PictureSize((width, height), (height, width) if turned else (width, height))
 
 
@@ -85,10 +82,3 @@ def same_shape(stated: Size, picture: PictureSize) -> Size | None:
         if near_height or near_width:
             return width, height
     return None
-
-
-def _orientation(image: Image.Image) -> object:
-    try:
-        return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Pillow raises many kinds for damaged EXIF; the picture itself may be good
-        return 1

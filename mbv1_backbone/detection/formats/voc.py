@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
-from mbv1_backbone.detection.formats.names import guess, listed
+from mbv1_backbone.common.names import guess, listed
 from mbv1_backbone.detection.formats.pictures import Size, drawn_on, fits, picture_size, same_shape
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
 

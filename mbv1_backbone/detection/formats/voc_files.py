@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import SUFFIXES
-from mbv1_backbone.detection.formats.names import listed
+from mbv1_backbone.common.names import listed
 
 _XML_FOLDERS = ('annotations', 'annotation', 'xml', 'xmls', 'labels')
 _IMAGE_FOLDERS = ('jpegimages', 'images', 'image', 'imgs', 'img', 'photos')
