@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO := work_dirs/demo
 CONFIG := configs/detection/ssd_mbv1_demo.py
 
-.PHONY: help install demo test bench lint format clean
+.PHONY: help install demo test bench docs docs-long lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,8 @@ help:
 	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: about five minutes on two cores'
 	@echo 'make test     the tests'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
+	@echo 'make docs     the documentation as a site in build/site'
+	@echo 'make docs-long  run every command of the documentation, the long ones too'
 	@echo 'make lint     ruff, mypy, the import contract and spelling'
 	@echo 'make format   format the code'
 	@echo 'make clean    remove the environment, the demo data and its results'
@@ -44,6 +46,13 @@ test: $(READY)
 
 bench: | $(READY) data/demo/annotations/val.json
 	$(RUN) tools/benchmark.py all $(BENCH)
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	@echo 'The site: build/site/index.html'
+
+docs-long: $(READY)
+	MBV1_DOCS_LONG=1 $(RUN) -m pytest tests/docs
 
 lint: $(READY)
 	$(RUN) -m ruff check .

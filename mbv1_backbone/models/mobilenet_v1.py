@@ -107,8 +107,8 @@ class MobileNetV1(BaseModule):
 
     Example:
         >>> net = MobileNetV1(out_indices=(11, 13))
-        >>> [tuple(y.shape) for y in net(torch.zeros(1, 3, 320, 320))]
-        [(1, 512, 20, 20), (1, 1024, 10, 10)]
+        >>> tuple(tuple(y.shape) for y in net(torch.zeros(1, 3, 320, 320)))
+        ((1, 512, 20, 20), (1, 1024, 10, 10))
         >>> net.taps
         (Tap(channels=512, stride=16), Tap(channels=1024, stride=32))
     """
