@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mbv1_backbone.common.blame import is_of_config
 from mbv1_backbone.common.errors import (
     InputError,
     Mbv1Error,
@@ -26,6 +27,7 @@ from mbv1_backbone.common.errors import (
     NotInstalledError,
     is_full,
     one_line,
+    reason_of,
 )
 
 DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
@@ -74,6 +76,8 @@ def _refusal(error: Exception, given: Sequence[str]) -> Mbv1Error | None:
         return NoSpaceError(str(error))
     if isinstance(error, OSError) and (error.errno in _OF_THE_MACHINE or _is_given(error.filename, given)):
         return InputError(str(error))
+    if is_of_config(error):
+        return InputError(f'config: {reason_of(error)}')
     if (
         isinstance(error, ModuleNotFoundError)
         and (error.name or 'mbv1_backbone').split('.')[0] != 'mbv1_backbone'

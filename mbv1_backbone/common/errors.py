@@ -6,14 +6,11 @@ An error outside the family is a defect of this project, and keeps its traceback
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-# Libraries that build what a config names: an error raised in them is the config's.
-_BUILDERS = ('mmengine', 'mmdet', 'mmcv', 'mmpretrain', 'mmseg', 'mmpose')
+from mbv1_backbone.common.blame import is_defect, misfits
+
 # What libraries raise over a user's file.
 _OF_INPUT = (ValueError, KeyError, OSError, SyntaxError)
 # What they raise over a config, which is code; a defect of ours raises the same.
@@ -71,11 +68,17 @@ def user_errors(subject: str, parsing: bool = False) -> Iterator[None]:
     except (Mbv1Error, BrokenPipeError):
         raise
     except (*_OF_INPUT, *_OF_CODE) as error:
-        if isinstance(error, _OF_CODE) and not parsing and _is_defect(error):
+        if isinstance(error, _OF_CODE) and not parsing and is_defect(error):
             raise
-        reason = one_line(error) or type(error).__name__
+        reason = reason_of(error)
         kind = NoSpaceError if is_full(error) else InputError
         raise kind(reason if subject in reason else f'{subject}: {reason}') from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something of a user's is refused: the value that a class does not take, else what the error says."""
+    misfit = '; '.join(misfits(error)) if isinstance(error, _OF_CODE) else ''
+    return misfit or one_line(error) or type(error).__name__
 
 
 def one_line(error: BaseException) -> str:
@@ -87,27 +90,3 @@ def one_line(error: BaseException) -> str:
         return ' '.join(line.strip() for line in lines)
     name, colon, message = lines[-1].partition(': ')
     return message if colon and name.startswith('mbv1_backbone.') else lines[-1]
-
-
-def _is_defect(error: BaseException) -> bool:
-    """Whether the innermost code that is ours or a builder's is ours.
-
-    mmengine's registry raises anew what a constructor raised; the first of such a chain counts.
-    """
-    while (inner := error.__cause__ or error.__context__) is not None and type(inner) is type(error):
-        error = inner
-    files, traceback = [], error.__traceback__
-    while traceback is not None:
-        files.append(traceback.tb_frame.f_code.co_filename)
-        traceback = traceback.tb_next
-    if isinstance(error, AssertionError):  # a library's are about what it was given
-        return Path(files[-1]).is_relative_to(_PACKAGE)
-    for file in reversed(files):
-        if file.startswith('<frozen'):  # the import system
-            continue
-        path = Path(file)
-        if path.is_relative_to(_PACKAGE):
-            return file != __file__
-        if any(name in path.parts for name in _BUILDERS) or not os.path.exists(file):
-            return False
-    return False

@@ -126,10 +126,11 @@ class MobileNetV1(BaseModule):
         with_cp: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
+        _check_dicts(norm_cfg=norm_cfg, act_cfg=act_cfg, init_cfg=init_cfg)
         super().__init__(init_cfg if init_cfg is not None else _default_init())
         self.out_indices = _check_out_indices(out_indices, variant)
-        if not widen_factor > 0:
-            raise ValueError(f'widen_factor must be > 0, got {widen_factor}')
+        if not (isinstance(widen_factor, int | float) and widen_factor > 0):
+            raise ValueError(f'widen_factor must be > 0, got {widen_factor!r}')
         if frozen_stages not in range(-1, LAST_ROW + 1):
             raise ValueError(f'frozen_stages must lie in -1..{LAST_ROW}, got {frozen_stages}')
         if padding not in PADDINGS:
@@ -223,9 +224,19 @@ def _default_init() -> list[dict[str, Any]]:
     ]
 
 
+def _check_dicts(**configs: Any) -> None:
+    """Layers and initialisation are described by dicts; the latter also by a list of them."""
+    for name, value in configs.items():
+        parts = value if name == 'init_cfg' and isinstance(value, list) else [value or {}]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError(f'{name} must be a dict, got {value!r}')
+
+
 def _check_out_indices(out_indices: Sequence[int], variant: str) -> tuple[int, ...]:
     if variant not in VARIANTS:
         raise ValueError(f'variant must be one of {", ".join(VARIANTS)}, got {variant!r}')
+    if not isinstance(out_indices, Sequence) or isinstance(out_indices, str):
+        raise ValueError(f'out_indices must be a tuple of rows, got {out_indices!r}')
     indices = tuple(out_indices)
     if not indices or any(i not in range(LAST_ROW + 1) for i in indices):
         raise ValueError(f'out_indices must lie in 0..{LAST_ROW} and name at least one row, got {indices}')

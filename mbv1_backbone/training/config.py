@@ -44,6 +44,8 @@ def load_config(
         if data_root is not None:
             set_data_root(cfg, data_root)
     require_keys(cfg, 'model')
+    if not isinstance(cfg.model, dict):
+        raise InputError(f'config {path}: model must be a dict, got {cfg.model!r}')
     with user_errors(f'config {path}'):
         check_taps(cfg.model)
         use_checked_annotations(cfg)
@@ -122,7 +124,7 @@ def require_data(cfg: Config, *loaders: str) -> None:
         for dataset in datasets_of(cfg.get(loader)):
             root = Path(dataset.get('data_root') or '.')
             lists = ('ann_file', 'identities_file', 'teacher_file')
-            wanted = [root / dataset[name] for name in lists if dataset.get(name)]
+            wanted = [root / str(dataset[name]) for name in lists if dataset.get(name)]
             prefixes = dataset.get('data_prefix') or {}  # of mmpretrain it may be one folder
             prefixes = prefixes.values() if isinstance(prefixes, dict) else [prefixes]
             wanted += [root / prefix for prefix in prefixes if isinstance(prefix, str)]

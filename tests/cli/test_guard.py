@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from mmengine.registry import OPTIMIZERS
 
 from mbv1_backbone.cli.guard import guarded
 from mbv1_backbone.common.errors import (
@@ -118,3 +120,11 @@ def test_a_full_disk_behind_standard_output_is_one_line():
     assert done.returncode == 2
     assert done.stderr.startswith('error: [Errno 28] No space left on device')
     assert 'Traceback' not in done.stderr
+
+
+def test_what_is_wrong_in_a_config_and_seen_late_is_one_line(capsys):
+    """mmengine builds optimisers and schedules when training begins."""
+    assert guarded(lambda: OPTIMIZERS.build(dict(type=torch.optim.SGD, params=[torch.zeros(1)], lr='x'))) == 2
+    assert capsys.readouterr().err.startswith('error: config: ')
+    with pytest.raises(TypeError):
+        guarded(lambda: torch.optim.SGD([torch.zeros(1)], lr='x'))

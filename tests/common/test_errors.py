@@ -2,6 +2,8 @@
 
 import errno
 import runpy
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -10,6 +12,8 @@ from mmengine.registry import Registry
 from mbv1_backbone.common import errors
 from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error, NoSpaceError, user_errors
 from mbv1_backbone.models.recipe import Recipe
+
+PACKAGE = Path(errors.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_an_import_that_fails_is_of_who_asks_for_it(module, tmp_path):
     (tmp_path / 'c.py').write_text(f'import {module}')
     with pytest.raises(InputError, match=module), user_errors('config c.py'):
         runpy.run_path(str(tmp_path / 'c.py'))
-    ours = compile(f'import {module}', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec')
+    ours = compile(f'import {module}', str(PACKAGE / 'models' / 'layers.py'), 'exec')
     with pytest.raises(ModuleNotFoundError) as raised, user_errors('config c.py'):
         exec(ours)
     assert not isinstance(raised.value, Mbv1Error)
@@ -71,9 +75,7 @@ def test_a_defect_in_our_own_code_keeps_its_traceback(mistake, monkeypatch):
         def __init__(self) -> None:
             self.value = errors.defect()
 
-    defect = compile(
-        f'def defect():\n    return {mistake}\n', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec'
-    )
+    defect = compile(f'def defect():\n    return {mistake}\n', str(PACKAGE / 'models' / 'layers.py'), 'exec')
     namespace = {}
     exec(defect, namespace)
     monkeypatch.setattr(errors, 'defect', namespace['defect'], raising=False)
@@ -83,8 +85,43 @@ def test_a_defect_in_our_own_code_keeps_its_traceback(mistake, monkeypatch):
         assert not isinstance(raised.value, Mbv1Error)
 
 
+class Picky:
+    """A class of ours that a config names, which works with its values before it looks at them."""
+
+    def __init__(self, width: float = 1.0, rows: Sequence[int] = (), broken: bool = False) -> None:
+        work(width, rows, broken)
+
+
+def work(width, rows, broken):
+    """Stands for the project's own code."""
+    code = compile(
+        'width * 1.0 + sum(rows) + (None if broken else 0)', str(PACKAGE / 'models' / 'layers.py'), 'eval'
+    )
+    return eval(code, dict(width=width, rows=rows, broken=broken))
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (dict(width='x'), "config: Picky: width must be float, got 'x'"),
+        (dict(width=2.0, rows=3), 'config: Picky: rows must be Sequence[int], got 3'),
+        (dict(width=None, rows='ab'), 'config: Picky: width must be float, got None; Picky: rows must be'),
+    ],
+)
+def test_values_of_a_config_that_a_class_of_ours_does_not_take_are_named(values, message):
+    with pytest.raises(InputError) as raised:
+        build(Picky, **values)
+    assert str(raised.value).startswith(message)
+
+
+def test_a_defect_in_a_class_with_right_values_is_a_defect():
+    with pytest.raises(TypeError) as raised:
+        build(Picky, width=2.0, rows=(3,), broken=True)
+    assert not isinstance(raised.value, Mbv1Error)
+
+
 def test_what_our_own_code_meets_in_a_file_is_about_the_file():
-    code = compile('x = [1]; x["images"]', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec')
+    code = compile('x = [1]; x["images"]', str(PACKAGE / 'models' / 'layers.py'), 'exec')
     with pytest.raises(TypeError), user_errors('data x'):
         exec(code)
     with pytest.raises(InputError, match='data x: list indices'), user_errors('data x', parsing=True):
@@ -95,7 +132,7 @@ def test_an_assertion_of_a_library_is_about_its_input():
     with pytest.raises(InputError, match='config: not so'), user_errors('config'):
         exec(compile('assert 0, "not so"', 'library.py', 'exec'))
     with pytest.raises(AssertionError), user_errors('config'):
-        exec(compile('assert 0, "not so"', str(errors._PACKAGE / 'models' / 'layers.py'), 'exec'))
+        exec(compile('assert 0, "not so"', str(PACKAGE / 'models' / 'layers.py'), 'exec'))
 
 
 def test_a_full_disk_is_told_from_a_mistake():
