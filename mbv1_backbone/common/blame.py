@@ -86,4 +86,8 @@ def _in_mmengine(frame: FrameType) -> bool:
 
 
 def _shown(hint: object) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace('typing.', '').replace('collections.abc.', '')
+    return (
+        hint.__name__
+        if isinstance(hint, type)
+        else str(hint).replace('typing.', '').replace('collections.abc.', '')
+    )

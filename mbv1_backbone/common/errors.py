@@ -76,7 +76,7 @@ def user_errors(subject: str, parsing: bool = False) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something of a user's is refused: the value that a class does not take, else what the error says."""
+    """Why a user's input is refused: the value that a class does not take, else what the error says."""
     misfit = '; '.join(misfits(error)) if isinstance(error, _OF_CODE) else ''
     return misfit or one_line(error) or type(error).__name__
 
