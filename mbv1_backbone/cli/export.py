@@ -6,6 +6,8 @@ mbv1 export NAME --to openvino --out ssd.xml --images FOLDER
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,34 +70,35 @@ def run(args: argparse.Namespace) -> None:
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
     network = resolve(*source_and_checkpoint(args.model, args.checkpoint))
     exported = exportable(network, args.precision, args.part)
-    kind, truths = (
-        exported.spec.kind,
-        dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels),
-    )
+    kind = exported.spec.kind
+    truths = dict(embedder=args.pairs, detector=args.ann_file, classifier=args.labels)
     if any(file for of, file in truths.items() if of != kind):
         raise InputError(f'{args.model} is a {kind}: --pairs, --ann-file and --labels are of other networks')
     calibration = [input_of(read_image(p), exported.spec) for p in calibrate if args.precision == 'int8']
-    writers.write(*exported, out, calibration)
-    size = sum(path.stat().st_size for path in files_of(out))
-    print(f'{out}: {kind}, {size / 1e6:.2f} MB')
     truth = Truth(truths[kind], args.data_root) if truths.get(kind) else None
-    _compare(network, exported, out, images, truth)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
+        draft = Path(folder) / out.name  # in its place only once it has been compared
+        writers.write(*exported, draft, calibration)
+        size = sum(path.stat().st_size for path in files_of(draft))
+        print(f'{kind}, {size / 1e6:.2f} MB')
+        if failures := _compare(network, exported, draft, images, truth):
+            raise InputError(f'{out} is out of tolerance and was not written: {"; ".join(failures)}')
+        for path in reversed(files_of(draft)):
+            os.replace(path, out.with_name(path.name))
+    print(f'{out}: written')
 
 
 def _compare(
-    network: Trained, exported: Exportable, out: Path, images: list[Path], truth: Truth | None
-) -> None:
-    """Print how far the file is from PyTorch, and remove it where that is too far."""
-    from mbv1_backbone.common.errors import InputError
+    network: Trained, exported: Exportable, file: Path, images: list[Path], truth: Truth | None
+) -> list[str]:
+    """Print how far the file is from PyTorch, and give what of it is too far."""
     from mbv1_backbone.inference.parity import compare
-    from mbv1_backbone.runtime.sessions import files_of, open_session
+    from mbv1_backbone.runtime.sessions import open_session
 
-    session = open_session(out)
+    session = open_session(file)
     print(f'{session}, against PyTorch fp32:')
     parity = compare(network, exported, session, images, truth)
     for name, value in parity.figures.items():
         print(f'  {name:20} {value:.6g}')
-    if parity.failures:
-        for path in files_of(out):
-            path.unlink()
-        raise InputError(f'{out} is out of tolerance and was removed: {"; ".join(parity.failures)}')
+    return parity.failures

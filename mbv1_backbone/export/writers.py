@@ -71,7 +71,8 @@ def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.nd
 def _onnx(graph: Graph, spec: ModelSpec) -> bytes:
     onnx = importlib.import_module('onnx')
     graph = graph.eval()
-    images = torch.randint(0, 256, (2, *spec.size, 3), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)  # not the program's own: an export changes no training
+    images = torch.randint(0, 256, (2, *spec.size, 3), dtype=torch.uint8, generator=generator)
     names = [*graph.inputs, *graph.outputs]
     written = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():

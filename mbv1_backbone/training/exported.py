@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.runtime.sessions import Session, top_left
 
 
@@ -18,10 +19,15 @@ class ExportedModel(BaseModel):
 
     Args:
         session: Of an embedder or a detector; its size must be the one of the test pipeline.
+
+    Raises:
+        InputError: If it is of another kind.
     """
 
     def __init__(self, session: Session) -> None:
         super().__init__()
+        if session.spec.kind not in ('embedder', 'detector'):
+            raise InputError(f'{session.path}: not an embedder or a detector, but {session.spec.a_kind}')
         self.session = session
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:

@@ -288,17 +288,19 @@ def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):
         nms.type = kind
 
 
-def test_the_tool_compares_and_removes_what_is_out_of_tolerance(tmp_path, shared, monkeypatch, capsys):
+def test_an_export_is_in_its_place_only_once_it_has_been_compared(tmp_path, shared, monkeypatch, capsys):
     config = str(ROOT / 'configs' / 'detection' / f'{SSD}.py')
     out = tmp_path / 's.xml'
     images = str(shared / 'bccd' / 'JPEGImages')
     args = ['--to', 'openvino', '--out', str(out), '--images', images, '--num', '3']
     assert main(['export', config, SSD, *args]) == 0
     assert 'same_boxes           1' in capsys.readouterr().out
-    assert out.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['s.bin', 's.xml']
+    good = out.read_bytes()
     monkeypatch.setitem(parity.MIN_SAME, 'fp32', 1.1)
     assert main(['export', config, SSD, *args]) == 2
-    assert 'is out of tolerance and was removed: same_boxes is' in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert 'is out of tolerance and was not written: same_boxes is' in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['s.bin', 's.xml']
+    assert out.read_bytes() == good
     assert main(['export', config, SSD, *args[:3], 'x.onnx', *args[4:]]) == 2
     assert '--out must end in .xml for openvino' in capsys.readouterr().err

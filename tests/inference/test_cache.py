@@ -2,7 +2,9 @@
 
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.project import ROOT
 
 from mbv1_backbone import load
@@ -121,6 +123,42 @@ def test_a_config_is_its_bases_too(tmp_path):
     found = config_files(config)
     assert {config, tmp_path / 'd.py', ROOT / 'configs' / 'detection' / 'ssd_mbv1_coco.py'} <= set(found)
     assert len(found) > 4
+
+
+QUICK = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {blocked!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Blocked())
+from mbv1_backbone import load
+network = load({name!r})
+print(network.backend, network.{verb}({photo!r}))
+"""
+TOOLBOXES = ('mmdet', 'mmcv', 'mmpretrain', 'pycocotools')
+HEAVY = ('torch', 'torchvision', 'mmengine', 'matplotlib', 'sklearn', 'scipy', *TOOLBOXES)
+
+
+def photograph(tmp_path):
+    Image.fromarray(np.full((120, 120, 3), 90, np.uint8)).save(tmp_path / 'a.jpg')
+    return str(tmp_path / 'a.jpg')
+
+
+def test_faces_need_no_toolbox_and_the_second_start_no_torch(folder, tmp_path, run):
+    photo = photograph(tmp_path)
+    for blocked in (TOOLBOXES, HEAVY):
+        script = QUICK.format(blocked=blocked, name=FACES, verb='embed', photo=photo)
+        assert 'Embedded(vectors: 1 x 128, images: 1)' in run('-c', script).stdout
+    assert len(list(folder.glob('*.onnx'))) == 1
+
+
+@pytest.mark.slow
+def test_a_detectors_second_start_needs_no_torch(folder, tmp_path, run):
+    load(SSD)
+    blocked = set(HEAVY) - {'mmdet'}  # whose folder holds bases of the config; importing it needs torch
+    script = QUICK.format(blocked=tuple(blocked), name=SSD, verb='detect', photo=photograph(tmp_path))
+    assert '[Detections(' in run('-c', script).stdout
 
 
 def write_name(path):

@@ -1,5 +1,6 @@
 """One way to a network that is ready to answer, whatever runs it."""
 
+import pickle
 import subprocess
 import sys
 
@@ -84,7 +85,10 @@ def test_what_cannot_be_exported_is_run_by_pytorch(tmp_path, shared):
     loaded = load(config, SSD)
     assert isinstance(loaded.network, MMDetDetection)
     assert loaded.backend.startswith('torch')
-    assert len(loaded.detect(find_images([str(shared / 'bccd' / 'JPEGImages')])[:1])[0].above(0.3)) > 3
+    image = find_images([str(shared / 'bccd' / 'JPEGImages')])[0]
+    [found], [again] = loaded.detect(image), pickle.loads(pickle.dumps(loaded)).detect(image)
+    assert len(found.above(0.3)) > 3
+    np.testing.assert_array_equal(found.boxes, again.boxes)
     with pytest.raises(InputError, match="must be of type 'nms', got 'soft_nms'"):
         load(config, SSD, backend='onnxruntime')
 
@@ -194,6 +198,14 @@ def test_a_failed_export_leaves_other_files_alone(tmp_path, shared, tool, monkey
     images = ['--images', str(shared / 'lfw' / 'images'), '--num', '2']
     assert tool('export', FACES, '--to', 'onnx', '--out', str(tmp_path / 'e.onnx'), *images) == 2
     assert [path.name for path in tmp_path.iterdir()] == ['e.bin']
+
+
+def test_images_that_cannot_be_read_leave_no_unverified_export(tmp_path, tool, capsys):
+    (tmp_path / 'a.jpg').write_text('no image')
+    out = tmp_path / 'out' / 'e.onnx'
+    assert tool('export', FACES, '--to', 'onnx', '--out', str(out), '--images', str(tmp_path / 'a.jpg')) == 2
+    assert 'none of 1 images could be read' in capsys.readouterr().err
+    assert list(out.parent.iterdir()) == []
 
 
 @pytest.fixture
