@@ -150,7 +150,7 @@ def _source(width: float, precision: str = 'fp32') -> Any:
 def _export(path: Path, width: float, precision: str = 'fp32') -> None:
     source = _source(width, precision)
     images = np.random.default_rng(0).integers(0, 256, (4, *source.spec.size, 3), dtype=np.uint8)
-    write(source.graph, source.spec, path, images if precision == 'int8' else ())
+    write(source.graph, source.spec, path, [*images] if precision == 'int8' else ())
 
 
 def _theirs(name: str) -> torch.nn.Module:

@@ -89,7 +89,7 @@ def _ours(config: Path, checkpoint: Path) -> Detector:
 def _quieten(predictor: nn.Module, logits: int, sigmoid: bool, background: int) -> None:
     """Let a predictor's last convolution find nothing."""
     last = [module for module in predictor.modules() if isinstance(module, nn.Conv2d)][-1]
-    bias = last.bias.data.view(-1, logits)
+    bias = last.get_parameter('bias').data.view(-1, logits)
     if sigmoid:
         bias.fill_(-_NOTHING)
     else:

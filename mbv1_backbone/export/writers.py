@@ -80,7 +80,7 @@ def _onnx(graph: Graph, spec: ModelSpec) -> bytes:
         torch.onnx.export(
             graph,
             (images,),
-            written,
+            written,  # type: ignore[arg-type]  # a file object is taken, though the stub leaves it out
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_axes={name: _free_axes(name, graph, spec) for name in names},

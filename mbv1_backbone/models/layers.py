@@ -239,9 +239,12 @@ def folded_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def _is_folded(norm: _BatchNorm) -> bool:
-    if not norm.affine or not norm.track_running_stats or norm.running_mean.any() or not norm.bias.any():
+    if not norm.affine or not norm.track_running_stats:
         return False
-    return all(bool((values == values[0]).all()) for values in (norm.running_var, norm.weight))
+    if norm.get_buffer('running_mean').any() or not norm.get_parameter('bias').any():
+        return False
+    uniform = (norm.get_buffer('running_var'), norm.get_parameter('weight'))
+    return all(torch.equal(values, values[:1].expand_as(values)) for values in uniform)
 
 
 @contextmanager

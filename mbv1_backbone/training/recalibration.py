@@ -7,9 +7,9 @@ from typing import Any
 
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import nn
 
 from mbv1_backbone.models.layers import folded_norms
 from mbv1_backbone.weights.recalibrate import recalibrate_modules
@@ -31,7 +31,7 @@ class RecalibrateHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Recalibrate what is folded and would use the batch's statistics."""
-        model: nn.Module = getattr(runner.model, 'module', runner.model)
+        model: BaseModel = getattr(runner.model, 'module', runner.model)
         model.train()
         norms = folded_norms(model)
         if not norms:

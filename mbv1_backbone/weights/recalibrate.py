@@ -125,12 +125,13 @@ def recalibrate_modules(
 
 
 def _set_statistics(norm: _BatchNorm, mean: Tensor, var: Tensor) -> None:
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    bias = norm.bias.double() + scale * (mean - norm.running_mean.double())
-    norm.weight.copy_(scale * (var + norm.eps).sqrt())
-    norm.bias.copy_(bias)
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(var)
+    weight, bias = norm.get_parameter('weight'), norm.get_parameter('bias')
+    running_mean, running_var = norm.get_buffer('running_mean'), norm.get_buffer('running_var')
+    scale = weight.double() / (running_var.double() + norm.eps).sqrt()
+    bias.copy_(bias.double() + scale * (mean - running_mean.double()))
+    weight.copy_(scale * (var + norm.eps).sqrt())
+    running_mean.copy_(mean)
+    running_var.copy_(var)
 
 
 def square_batches(paths: Sequence[Path], size: int, batch_size: int = 32) -> Iterator[Tensor]:
