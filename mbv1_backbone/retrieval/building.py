@@ -39,7 +39,9 @@ def build_index(store: Store, old: IndexState | None) -> IndexState:
         catalog, vectors = _read(store, stamp.entries)
         factory = wanted_factory(store, stamp.entries, old)
         fixed = store.meta('factory') is not None
-    built = IndexState(SearchIndex.build(factory, vectors), catalog, stamp.change, stamp.state, {})
+    built = IndexState(
+        SearchIndex.build(factory, vectors), catalog, stamp.change, stamp.state, {}, stamp.calibration
+    )
     measure(built, store, lambda rows: vectors if rows is None else vectors[rows])
     limits, width = built.index.limits(), built.index.width
     scattered = limits.nprobe is not None and (width.nprobe or 0) > _SCATTERED * limits.nprobe

@@ -13,6 +13,7 @@ from mbv1_backbone.common.errors import InputError
 
 MAX_TEXT = 4096  # characters of an identity or a file name
 _UNIT = 1e-6  # from 1, a length that is 1
+_TINY, _HUGE = 1e-20, 1e20  # between these, squares of float32 are right
 _ID_LIMIT = 2**63  # SQLite's numbers end below
 _BOX_LIMIT = 2**31
 _SHA256 = re.compile('[0-9a-f]{64}')
@@ -38,8 +39,11 @@ def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np
     with np.errstate(over='ignore'):
         single = np.array(array, dtype=np.float32, order='C')
     squares = np.einsum('ij,ij->i', single, single)
-    if (np.abs(squares - 1) < _UNIT).all():  # these stay as they are, to the bit
+    unit = np.abs(squares - 1) < _UNIT  # these stay as they are, to the bit
+    if unit.all():
         return single
+    if ((squares > _TINY) & (squares < _HUGE)).all():
+        return single / np.where(unit, np.float32(1), np.sqrt(squares))[:, None]
     return _unit_length(array, what)
 
 

@@ -123,8 +123,12 @@ class Connections:
 
     def data_version(self) -> int:
         """A number that is another once any other connection has changed the database."""
-        with self.errors():
+        try:
             return int(self.reader().execute('PRAGMA data_version').fetchone()[0])
+        except sqlite3.Error:
+            with self.errors():
+                raise
+        raise AssertionError
 
     def in_transaction(self) -> bool:
         """Whether this thread reads one state of the database."""

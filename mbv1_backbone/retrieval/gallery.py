@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import writes
+from mbv1_backbone.retrieval import integrity, writes
 from mbv1_backbone.retrieval.factories import make_index
-from mbv1_backbone.retrieval.index import Width
 from mbv1_backbone.retrieval.opening import create_files, discard
 from mbv1_backbone.retrieval.recall import RecallProbe
+from mbv1_backbone.retrieval.width import Width
 from mbv1_backbone.retrieval.writing import WritableGallery
 
 
@@ -222,8 +222,8 @@ class Gallery(WritableGallery):
     def integrity_problems(self) -> list[str]:
         """What is wrong with the database as a whole, one line each."""
         try:
-            self._store.check_integrity()
-            return self._store.attribute_problems()
+            integrity.check_integrity(self._store)
+            return integrity.attribute_problems(self._store)
         except InputError as error:
             return [str(error)]
 

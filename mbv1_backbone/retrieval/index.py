@@ -7,9 +7,7 @@ out of lists; of other kinds they are passed over, by a bitmap, until the index 
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import faiss
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
 from mbv1_backbone.retrieval.training import train
+from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
 
 _REMOVED = {'graph': 0.3, 'other': 0.1}  # share of removed rows after which an index is built anew
 _REMOVED_LEAST = 100
@@ -24,27 +23,8 @@ _GROWN = 0.1  # share of new vectors after which an index is trained anew
 _GROWN_LEAST = 1000
 _CANDIDATES = 150  # that are compared exactly, by default
 _QUANTIZER_BREADTH = 64  # least breadth of the search among centres that are a graph
-_PIECE = 1 << 20  # bytes written at once
 _HALF = faiss.ScalarQuantizer.QT_fp16
 _MISSING = object()
-
-
-@dataclass(frozen=True)
-class Width:
-    """How widely to search: more finds more of the truly nearest, and takes longer.
-
-    Attributes:
-        nprobe: Lists of an IVF index to look through.
-        ef_search: Breadth of the search of an HNSW graph.
-        candidates: Entries of short codes that are compared exactly.
-    """
-
-    nprobe: int | None = None
-    ef_search: int | None = None
-    candidates: int | None = None
-
-
-OWN_WIDTH = Width()  # of the index itself
 
 
 class SearchIndex:
@@ -134,6 +114,18 @@ class SearchIndex:
             return True
         trained = not (self.exact or self._graph)
         return trained and self.count - self.trained_for > max(_GROWN_LEAST, _GROWN * self.count)
+
+    def restore(self, removed: np.ndarray) -> None:
+        """Take over which rows (bool) were removed, of an index that was read.
+
+        Raises:
+            InputError: If the index does not hold as many.
+        """
+        listed = int(np.count_nonzero(~removed)) if self._lists is not None else len(removed)
+        refined = len(removed) if self._refine is None else int(self._refine.ntotal)
+        if int(self._candidates.ntotal) != listed or refined != len(removed):
+            raise InputError(f'index holds {self._candidates.ntotal} vectors, not {listed}')
+        self.removed, self._gone = removed, int(np.count_nonzero(removed))
 
     def add(self, vectors: np.ndarray) -> None:
         """Add vectors (N, dimension) as the next rows."""
@@ -240,7 +232,7 @@ class SearchIndex:
         return scores, rows
 
     def search_some(
-        self, vectors: np.ndarray, k: int, bitmap: np.ndarray, matching: int, width: Width = Width()
+        self, vectors: np.ndarray, k: int, bitmap: np.ndarray, matching: int, width: Width = OWN_WIDTH
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same among some rows only, too many to be compared one by one.
 
@@ -313,45 +305,6 @@ class SearchIndex:
             return found
         factor = max(1.0, (width.candidates or k) / k)
         return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=found)
-
-    # --- its file
-
-    def write(self, file: BinaryIO) -> str:
-        """Write the index as FAISS does, piece by piece; the SHA-256 of what was written."""
-        digest = hashlib.sha256()
-
-        def write(piece: bytes) -> int:
-            digest.update(piece)
-            file.write(piece)
-            return len(piece)
-
-        faiss.write_index(self.faiss, faiss.PyCallbackIOWriter(write, _PIECE))
-        return digest.hexdigest()
-
-    @classmethod
-    def read(
-        cls, content: np.ndarray, factory: str, trained_for: int, dim: int, removed: np.ndarray
-    ) -> SearchIndex:
-        """Read what ``write`` wrote, as bytes; its checksum must have been checked before.
-
-        Raises:
-            InputError: If it cannot be read, or is not the index it should be.
-        """
-        faiss.set_deserialization_vector_byte_limit(max(4 * len(content), 1 << 20))
-        faiss.set_deserialization_loop_limit(max(len(content), 1 << 16))
-        try:
-            index = faiss.deserialize_index(content)
-        except (RuntimeError, MemoryError) as error:
-            raise InputError(f'not a readable index: {reason(error)}') from error
-        read = cls(index, factory, trained_for)
-        if (index.d, index.metric_type) != (dim, faiss.METRIC_INNER_PRODUCT):
-            raise InputError(f'index of {index.d} values a vector, not {dim}')
-        listed = int(np.count_nonzero(~removed)) if read._lists is not None else len(removed)
-        refined = listed if read._refine is None else int(read._refine.ntotal)
-        if int(read._candidates.ntotal) != listed or (read._refine is not None and refined != len(removed)):
-            raise InputError(f'index holds {read._candidates.ntotal} vectors, not {listed}')
-        read.removed, read._gone = removed, int(np.count_nonzero(removed))
-        return read
 
 
 def _nothing(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -94,6 +94,7 @@ class LiveIndex:
         self._cache.clear()
         self._unsaved += _apply(standing, delta)
         standing.change, standing.state = delta.stamp.change, delta.stamp.state
+        standing.calibration = delta.stamp.calibration
         return standing.index.count == delta.stamp.entries
 
     def rebuild(self, save: bool = True) -> str:

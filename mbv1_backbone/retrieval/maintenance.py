@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import acknowledged, writes
+from mbv1_backbone.retrieval import acknowledged, integrity, writes
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.manifest import NAME
@@ -89,12 +89,12 @@ def repair(folder: str | os.PathLike[str], timeout: float = 10.0) -> Gallery:
     store = Store(folder / STORE)
     try:
         with writer_lock(folder, 'repair', timeout):
-            store.check()
+            integrity.check_tables(store)
             try:
-                store.check_integrity()
+                integrity.check_integrity(store)
             except InputError:
                 writes.reindex(store)
-                store.check_integrity()
+                integrity.check_integrity(store)
             (folder / NAME).unlink(missing_ok=True)
             (folder / acknowledged.NAME).unlink(missing_ok=True)
     finally:

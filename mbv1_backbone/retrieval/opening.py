@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError, NoSpaceError
+from mbv1_backbone.retrieval import integrity
 from mbv1_backbone.retrieval.acknowledged import read_acknowledged, write_acknowledged
 from mbv1_backbone.retrieval.checks import check_count, check_text
 from mbv1_backbone.retrieval.connections import GalleryReadOnly
@@ -60,7 +61,7 @@ class OpenGallery:
         migrate(path, self.read_only, timeout)
         self._store = Store(path, self.read_only)
         try:
-            self._store.check()
+            integrity.check_tables(self._store)
             self._trust()
             self._tied = {key: self._store.meta(key) for key in TIED_TO}
             self._live = LiveIndex(self._store, SavedIndex(self.folder, self._tied))
@@ -97,7 +98,7 @@ class OpenGallery:
                 raise self._lost(acknowledged.change)
             if acknowledged.fits(self._store.path):
                 return
-        self._store.check_integrity()
+        integrity.check_integrity(self._store)
 
     def _lost(self, change: int) -> DamagedFileError:
         return DamagedFileError(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from mbv1_backbone.retrieval.index import SearchIndex, Width
+from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.width import Width
 
 _SEED = 1234
 _NEWEST = 0.1  # share of the entries whose recall is looked at by itself

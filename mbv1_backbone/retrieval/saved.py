@@ -16,9 +16,11 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import atomic_file, write_atomically
 from mbv1_backbone.retrieval.catalog import Catalog
-from mbv1_backbone.retrieval.index import SearchIndex, Width
+from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.index_file import read_index, write_index
 from mbv1_backbone.retrieval.manifest import NAME, Manifest
 from mbv1_backbone.retrieval.schema import FORMAT
+from mbv1_backbone.retrieval.width import Width
 
 _OURS = re.compile(r'(?P<name>index-\d+-[0-9a-f]{8})\.(faiss|npz)')
 _UNFINISHED = re.compile(r'\.(index-\d+-[0-9a-f]{8}\.(faiss|npz)|manifest\.json)\..*\.tmp')
@@ -34,6 +36,7 @@ class IndexState:
         change: Number of the last change that it holds.
         state: Random id of the database's state after it.
         measured: Recall@10, of ``all`` and of the ``newest``, and how many ``entries`` there were.
+        calibration: What the database says of it in this state.
     """
 
     index: SearchIndex
@@ -41,6 +44,7 @@ class IndexState:
     change: int
     state: str
     measured: dict[str, Any]
+    calibration: Mapping[str, Any] | None = None
 
 
 class SavedIndex:
@@ -64,7 +68,7 @@ class SavedIndex:
         name = f'index-{standing.change}-{os.urandom(4).hex()}'
         catalog = standing.catalog.to_bytes(standing.index.removed)
         with atomic_file(self.folder / f'{name}.faiss') as file:
-            sha256 = standing.index.write(file)
+            sha256 = write_index(standing.index, file)
         write_atomically(self.folder / f'{name}.npz', catalog)
         Manifest(
             **self._identity,
@@ -108,7 +112,7 @@ class SavedIndex:
     @staticmethod
     def _read(manifest: Manifest, content: np.ndarray, catalog_bytes: bytes) -> IndexState:
         catalog, removed = Catalog.from_bytes(catalog_bytes)
-        index = SearchIndex.read(content, manifest.factory, manifest.trained_for, manifest.dim, removed)
+        index = read_index(content, manifest.factory, manifest.trained_for, manifest.dim, removed)
         index.width = Width(**manifest.search_width)
         return IndexState(index, catalog, manifest.change, manifest.state, dict(manifest.recall))
 

@@ -12,12 +12,12 @@ import numpy as np
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval.checks import check_count, check_names, check_sha256, check_vectors
 from mbv1_backbone.retrieval.conditions import Where, check_conditions
-from mbv1_backbone.retrieval.index import Width
 from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.opening import OpenGallery
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.width import Width
 
 CALIBRATED = 'calibrated'  # a threshold: the one that calibration has stored, if any
 _GATHERED = 20_000  # matching entries up to which a filtered search compares with each of them
@@ -123,12 +123,12 @@ class SearchableGallery(OpenGallery):
         width = _width(nprobe, ef_search, candidates)
         if identity is None and not metadata:
             with self._live.current() as standing:
-                floor = self._floor(threshold)
+                floor = _floor(threshold, standing)
                 scores, rows = standing.index.search(array, k, width)
         else:
             names = None if identity is None else tuple(sorted(set(check_names(identity))))
             with self._live.snapshot() as standing:
-                floor = self._floor(threshold)
+                floor = _floor(threshold, standing)
                 among = _Among(self._store, self._live, standing, names, metadata)
                 scores, rows = among.search(array, k, width)
         catalog = standing.catalog
@@ -164,8 +164,8 @@ class SearchableGallery(OpenGallery):
         k = check_count(k, 'k')
         array = check_vectors(vectors, self.dim, 'probes')
         found = []
-        with self._live.snapshot():
-            floor = self._floor(threshold)
+        with self._live.snapshot() as standing:
+            floor = _floor(threshold, standing)
             for probe in array:
                 best = self._best_images(probe, k if by == 'best' else 4 * k, search)
                 images = self._store.images_of(best)
@@ -191,18 +191,6 @@ class SearchableGallery(OpenGallery):
         if by == 'mean':
             score = float(np.mean([probe @ vector for _, vector in self._store.select(identity=name)]))
         return IdentityMatch(name, score, 2.0 - 2.0 * score, images, best)
-
-    def _floor(self, threshold: float | str | None) -> float:
-        if isinstance(threshold, str) and threshold == CALIBRATED:
-            found = self._store.stamp().calibration
-            return -np.inf if found is None else float(found['threshold'])
-        if threshold is None:
-            return -np.inf
-        if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
-            raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
-        if not np.isfinite(threshold):
-            raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
-        return float(threshold)
 
     @property
     def dim(self) -> int:
@@ -273,3 +261,16 @@ def _counts(ids: np.ndarray, scores: np.ndarray, floor: float) -> list[int]:
     if ids.size and ids[:, -1].min() >= 0 and scores[:, -1].min() >= floor:
         return [ids.shape[1]] * len(ids)
     return ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()
+
+
+def _floor(threshold: float | str | None, standing: IndexState) -> float:
+    if isinstance(threshold, str) and threshold == CALIBRATED:
+        found = standing.calibration
+        return -np.inf if found is None else float(found['threshold'])
+    if threshold is None:
+        return -np.inf
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
+        raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
+    if not np.isfinite(threshold):
+        raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
+    return float(threshold)

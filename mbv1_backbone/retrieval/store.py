@@ -13,7 +13,7 @@ import numpy as np
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.checks import check_id, check_names, check_text
-from mbv1_backbone.retrieval.conditions import Where, attributes_of, check_conditions, sql_of
+from mbv1_backbone.retrieval.conditions import Where, check_conditions, sql_of
 from mbv1_backbone.retrieval.connections import Connections
 from mbv1_backbone.retrieval.records import Entry
 
@@ -71,51 +71,6 @@ class Store:
         if self._dim is None:
             self._dim = int(self.meta('dim'))
         return self._dim
-
-    def check(self) -> None:
-        """Check that the file is a gallery's, of this format, with nothing else in it.
-
-        Raises:
-            InputError: If it is not.
-        """
-        with self.reading() as connection:
-            if schema.tables(connection) != set(schema.SCHEMA):
-                raise InputError(f'{self.path}: not a gallery: its tables are not those of one')
-        if self.meta('format') != schema.FORMAT:
-            raise InputError(f'{self.path}: format {self.meta("format")}, this version knows {schema.FORMAT}')
-
-    def check_integrity(self) -> None:
-        """Check the whole file: SQLite's own structures, and that they agree with each other.
-
-        Raises:
-            DamagedFileError: If something is wrong; the message is the first thing.
-        """
-        with self.reading() as connection:
-            found = connection.execute('PRAGMA integrity_check(1)').fetchone()[0]
-            if found != 'ok':
-                said = ' '.join(str(found).split())
-                raise DamagedFileError(f'{self.path}: damaged: {said:.200}; repair mends what can be mended')
-            rows, people = (
-                connection.execute(f'SELECT {what}').fetchone()[0]
-                for what in ('count(*) FROM entries', 'coalesce(sum(entries), 0) FROM people')
-            )
-            if not rows == people == schema.get_meta(connection, 'count'):
-                raise DamagedFileError(
-                    f'{self.path}: damaged: {rows} entries are there, {people} are counted'
-                )
-
-    def attribute_problems(self) -> list[str]:
-        """Entries whose metadata cannot be asked for as they should, one line each."""
-        problems = []
-        with self.reading() as connection:
-            rows = connection.execute('SELECT entry, key, kind, value FROM attributes ORDER BY entry, key')
-            stored: dict[int, list[Any]] = {}
-            for entry, *row in rows:
-                stored.setdefault(entry, []).append(tuple(row))
-            for entry_id, text in connection.execute('SELECT id, metadata FROM entries'):
-                if sorted(attributes_of(text)) != sorted(stored.pop(entry_id, [])):
-                    problems.append(f'entry {entry_id}: its metadata and what is asked for differ')
-        return problems + [f'attributes of entry {entry_id}, which is not there' for entry_id in stored]
 
     def close(self) -> None:
         """Close every thread's connection."""

@@ -7,7 +7,9 @@ from support.crowd import DIM, normalised, people
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery, choose_factory
 from mbv1_backbone.retrieval.factories import usable_factory
-from mbv1_backbone.retrieval.index import SearchIndex, Width
+from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.index_file import read_index, write_index
+from mbv1_backbone.retrieval.width import Width
 
 
 @pytest.mark.parametrize('clustered', [True, False])
@@ -62,9 +64,9 @@ def test_every_kind_finds_keeps_loses_and_comes_back_from_its_bytes(factory, tmp
     index.remove(gone)  # once more changes nothing
     assert (index.rows, index.count) == (6000, 5997)
     with open(tmp_path / 'i', 'wb') as file:
-        index.write(file)
+        write_index(index, file)
     content = np.fromfile(tmp_path / 'i', np.uint8)
-    read = SearchIndex.read(content, factory, 5000, DIM, index.removed)
+    read = read_index(content, factory, 5000, DIM, index.removed)
     for some in (index, read):
         found = some.search(vectors[:1], 50, widest)[1][0]
         assert not set(gone) & set(found)

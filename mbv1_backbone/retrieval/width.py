@@ -1,0 +1,23 @@
+"""How widely an index is searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Width:
+    """How widely to search: more finds more of the truly nearest, and takes longer.
+
+    Attributes:
+        nprobe: Lists of an IVF index to look through.
+        ef_search: Breadth of the search of an HNSW graph.
+        candidates: Entries of short codes that are compared exactly.
+    """
+
+    nprobe: int | None = None
+    ef_search: int | None = None
+    candidates: int | None = None
+
+
+OWN_WIDTH = Width()  # of the index itself
