@@ -3,8 +3,10 @@
 import shutil
 
 import pytest
+from support.project import ROOT
 
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.cli.zoo import external_table
 from mbv1_backbone.weights import import_weights, read_weights
 from mbv1_backbone.weights.external import external_models
 from mbv1_backbone.weights.zoo import find_any_config
@@ -22,6 +24,15 @@ def test_other_projects_models_have_their_licence_and_source(capsys):
     assert len(rows) == len(external_models())
     source = 'https://github.com/google-coral/test_data/blob/104342d2d3480b3e66203073dac24f4e2dbb4c41/'
     assert any(f'[`{NAME}`]({source}mobilenet_v1_0.25_128_quant.tflite)' in row for row in rows)
+
+
+def test_the_docs_have_the_table_of_the_file():
+    """Made anew by ``mbv1 zoo external --markdown``."""
+    page = (ROOT / 'docs' / 'weights.md').read_text()
+    _, _, after = page.partition('<!-- zoo table: mbv1 zoo external --markdown -->\n')
+    shown, end, _ = after.partition('\n<!-- /zoo table -->')
+    assert end
+    assert shown == external_table(markdown=True)
 
 
 def test_a_model_is_fetched_from_a_mirror(capsys, shared, tmp_path, monkeypatch):
