@@ -1,12 +1,16 @@
 """Exit codes, and the one line of a refusal."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from mmengine.registry import OPTIMIZERS
+from support.project import ROOT
 
 from mbv1_backbone.cli.guard import guarded
 from mbv1_backbone.common.errors import (
@@ -86,6 +90,7 @@ def test_debugging_shows_the_traceback_of_a_refusal(monkeypatch, capsys):
 
 CODE = """
 import sys
+import time
 from mbv1_backbone.cli.guard import guarded
 def work():
     {work}
@@ -128,3 +133,39 @@ def test_what_is_wrong_in_a_config_and_seen_late_is_one_line(capsys):
     assert capsys.readouterr().err.startswith('error: config: ')
     with pytest.raises(TypeError):
         guarded(lambda: torch.optim.SGD([torch.zeros(1)], lr='x'))
+
+
+def test_an_interrupted_verb_ends_in_one_line_and_leaves_no_half_file(tmp_path):
+    """As Ctrl-C in a terminal does it, in the middle of the work."""
+    command = [
+        sys.executable,
+        '-m',
+        'mbv1_backbone',
+        'demo-data',
+        '--out-dir',
+        str(tmp_path),
+        '--train',
+        '9999',
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob('images/*.jpg')):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == 'interrupted'
+    assert 'Traceback' not in err
+    assert out == ''
+    assert not list(tmp_path.glob('annotations/*'))
+
+
+def test_a_verb_whose_reader_has_gone_ends_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, '-m', 'mbv1_backbone', 'zoo']
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, '')
