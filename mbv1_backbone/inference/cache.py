@@ -10,6 +10,8 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +29,7 @@ _LIBRARIES = ('mbv1-backbone', 'torch', 'torchvision', 'onnx', 'mmengine', 'mmde
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ROOMS = ('models', 'detection', 'face', 'export', 'weights', 'inference')  # what an export depends on
 _MAX_FILES = 32
+_DAY = 24 * 3600  # seconds
 PathLike = str | os.PathLike[str]
 
 
@@ -113,6 +116,12 @@ def _make_room(folder: Path) -> None:
     for path in files[_MAX_FILES:]:
         path.unlink(missing_ok=True)
         path.with_suffix('.sha256').unlink(missing_ok=True)
+    for leftover in folder.glob('.*'):  # of exports that were killed
+        if time.time() - leftover.stat().st_mtime > _DAY:
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

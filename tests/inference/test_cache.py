@@ -178,3 +178,15 @@ def test_what_was_not_used_for_longest_makes_room(folder, monkeypatch):
         'c.onnx',
         'c.sha256',
     ]
+
+
+def test_what_killed_exports_left_is_removed_after_a_day(folder):
+    old, new = folder / '.a.onnx.x1', folder / '.b.onnx.x2'
+    for path in (old, new):
+        path.mkdir(parents=True)
+        (path / 'model.onnx').write_text('half')
+    (folder / '.c.onnx.x3.tmp').write_text('half')
+    for path in (old, folder / '.c.onnx.x3.tmp'):
+        os.utime(path, (1000, 1000))
+    cache.keep('key', write_name)
+    assert sorted(path.name for path in folder.iterdir()) == ['.b.onnx.x2', 'key.onnx', 'key.sha256']
