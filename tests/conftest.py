@@ -18,7 +18,7 @@ from mbv1_backbone.detection.demo_data import make_demo_data
 if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several processes: a core each, and for what it starts
     os.environ['OMP_NUM_THREADS'] = '1'
     torch.set_num_threads(1)
-else:
+elif 'OMP_NUM_THREADS' not in os.environ:
     torch.set_num_threads(2)
 
 
