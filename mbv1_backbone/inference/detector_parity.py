@@ -19,8 +19,9 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
-from mbv1_backbone.common.errors import InputError, NotInstalledError, user_errors
+from mbv1_backbone.common.errors import NotInstalledError
 from mbv1_backbone.common.images import read_image
+from mbv1_backbone.detection.formats.coco import read_coco
 from mbv1_backbone.inference.detector import Detections, Detector
 
 CAP = 10  # detections an image that the released file's own post-processing gives
@@ -52,17 +53,18 @@ def compare_with_tflite(
         InputError: If a file cannot be read.
         NotInstalledError: If TensorFlow Lite's interpreter is not installed.
     """
-    truth = _read_coco(ann_file)
+    found = read_coco(ann_file, images, detector.classes)
+    truth = found.api(by_label=True)
     theirs, ours = [], []
     runtime = TFLiteDetector(tflite)
-    for entry in tqdm(truth.dataset['images'], unit='image'):
-        image = read_image(Path(images) / entry['file_name'])
-        theirs += detector.to_coco(runtime.detect(image), entry['id'], entry['file_name'])
-        ours.append(detector.to_coco(detector.detect([image])[0], entry['id'], entry['file_name']))
+    for entry in tqdm(found.images, unit='image'):
+        image = _read_entry(images, entry)
+        theirs += _results(detector, runtime.detect(image), entry)
+        ours.append(_results(detector, detector.detect([image])[0], entry))
     return [
         _evaluate(f'TensorFlow Lite, {CAP} an image', truth, theirs),
-        _evaluate(f'ours, {CAP} an image', truth, [d for found in ours for d in found[:CAP]]),
-        _evaluate('ours, 100 an image', truth, [d for found in ours for d in found]),
+        _evaluate(f'ours, {CAP} an image', truth, [d for results in ours for d in results[:CAP]]),
+        _evaluate('ours, 100 an image', truth, [d for results in ours for d in results]),
     ]
 
 
@@ -71,16 +73,21 @@ def evaluate_detectors(
 ) -> list[Figures]:
     """COCO's AP of several detectors on the images of an annotation file.
 
+    Args:
+        detectors: By name; all of the same classes, which the file's categories are matched to by name.
+        images: Folder of the images.
+        ann_file: COCO annotations.
+
     Raises:
-        InputError: If a file cannot be read.
+        InputError: If a file cannot be read, or the classes are not the file's.
     """
-    truth = _read_coco(ann_file)
+    truth = read_coco(ann_file, images, next(iter(detectors.values())).classes)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in detectors}
-    for entry in tqdm(truth.dataset['images'], unit='image', leave=False):
-        image = read_image(Path(images) / entry['file_name'])
+    for entry in tqdm(truth.images, unit='image', leave=False):
+        image = _read_entry(images, entry)
         for name, detector in detectors.items():
-            found[name] += detector.to_coco(detector.detect([image])[0], entry['id'], entry['file_name'])
-    return [_evaluate(name, truth, results) for name, results in found.items()]
+            found[name] += _results(detector, detector.detect([image])[0], entry)
+    return [_evaluate(name, truth.api(by_label=True), results) for name, results in found.items()]
 
 
 def share_of_same(a: Detections, b: Detections, score_thr: float, iou_thr: float) -> tuple[int, int]:
@@ -146,20 +153,17 @@ def _evaluate(name: str, truth: COCO, results: Sequence[dict[str, Any]]) -> Figu
     return Figures(name, float(evaluation.stats[0]), float(evaluation.stats[1]))
 
 
-def _read_coco(ann_file: str | os.PathLike[str]) -> COCO:
-    """Annotations, with images that have an id and a file.
+def _results(detector: Detector, found: Detections, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """An image's detections in COCO's form, with categories 1, 2, 3, ... by label."""
+    results = detector.to_coco(found, entry['id'], entry['file_name'])
+    return [
+        {**result, 'category_id': int(label) + 1} for result, label in zip(results, found.labels, strict=True)
+    ]
 
-    Raises:
-        InputError: If it is not a file of COCO's format, or names no image.
-    """
-    if not Path(ann_file).is_file():
-        raise InputError(f'annotations {ann_file}: no such file')
-    with user_errors(f'annotations {ann_file}', parsing=True):
-        truth = _quietly(COCO, ann_file)
-        named = [(entry['id'], entry['file_name']) for entry in truth.dataset['images']]
-    if not named:
-        raise InputError(f'annotations {ann_file}: name no image')
-    return truth
+
+def _read_entry(images: str | os.PathLike[str], entry: dict[str, Any]) -> np.ndarray:
+    """The picture of an entry, turned as its annotations are."""
+    return read_image(Path(images) / entry['file_name'], (entry['height'], entry['width']))
 
 
 def _quietly(call: Any, *args: Any) -> Any:

@@ -36,7 +36,7 @@ def check_annotations(runner: Runner, *loops: Any) -> str:
         InputError: If two data sets have other classes, or a metric other images than its data set.
     """
     reports = []
-    classes: dict[str, tuple[str, ...]] = {}
+    classes: list[tuple[str, tuple[str, ...]]] = []
     for loop in loops:
         if loop is None:
             continue
@@ -44,13 +44,13 @@ def check_annotations(runner: Runner, *loops: Any) -> str:
         reports += [dataset.report for dataset in found if hasattr(dataset, 'report')]
         for dataset in found:
             if hasattr(dataset, 'report'):
-                classes[dataset.ann_file] = tuple(dataset.metainfo['classes'])
+                classes.append((dataset.ann_file, tuple(dataset.metainfo['classes'])))
         checked = [d.annotations for d in found if getattr(d, 'annotations', None)]
         for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', []):
             if hasattr(metric, 'use') and len(checked) == 1:
                 metric.use(checked[0])
-    for file, names in classes.items():
-        check_same_classes(f'the classes of {file}', names, next(iter(classes)), next(iter(classes.values())))
+    for file, names in classes:
+        check_same_classes(f'the classes of {file}', names, *classes[0])
     if not reports:
         return ''
     runner.logger.info('\n' + table(reports))

@@ -1,5 +1,7 @@
 """Verbs with input of a wrong kind: one line, exit code 2, nothing written."""
 
+from types import SimpleNamespace
+
 import pytest
 from support.project import DEMO_CONFIG
 
@@ -63,18 +65,18 @@ def test_what_an_evaluator_does_not_write(evaluator, complaint, tmp_path, capsys
 @pytest.mark.parametrize(
     ('content', 'complaint'),
     [
-        ('', 'Expecting value'),
-        ('[1]', 'not supported'),
-        ('{"images": [], "annotations": []}', 'name no image'),
-        ('{"images": [1], "annotations": []}', ''),
-        ('{"annotations": []}', 'images'),
+        ('', 'not JSON: Expecting value'),
+        ('[1]', 'must be an object with images'),
+        ('{"images": [], "annotations": [], "categories": [1]}', "'images' must be a list with something"),
+        ('{"images": [1], "annotations": [], "categories": [1]}', 'must be an object'),
+        ('{"annotations": []}', "has no 'images'"),
     ],
 )
 def test_annotations_that_are_none(content, complaint, demo_data, tmp_path, capsys):
     path = tmp_path / 'coco.json'
     path.write_text(content)
-    with pytest.raises(InputError, match=f'annotations {path}: .*{complaint}'):
-        evaluate_detectors({}, demo_data / 'images', str(path))
+    with pytest.raises(InputError, match=f'{path}: .*{complaint}'):
+        evaluate_detectors({'ours': SimpleNamespace(classes=('ball',))}, demo_data / 'images', str(path))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ class CocoAnnotations:
 
 
 def read_coco(
-    path: str | Path, folder: str | Path | None, classes: Sequence[str], training: bool = False
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | None,
+    classes: Sequence[str],
+    training: bool = False,
 ) -> CocoAnnotations:
     """Read an annotation file, fill in what can be known and leave out, counted, what cannot be.
 
@@ -92,11 +96,11 @@ def read_coco(
         InputError: If the file cannot be read or lacks a key, names do not match, a picture is missing or of
             another size than its boxes, an image id is given twice, or nothing is left.
     """
-    return checked(read_json(path), str(path), folder, classes, training)
+    return checked(read_json(path), os.fspath(path), folder, classes, training)
 
 
 def checked(
-    raw: Any, name: str, folder: str | Path | None, classes: Sequence[str], training: bool = False
+    raw: Any, name: str, folder: str | os.PathLike[str] | None, classes: Sequence[str], training: bool = False
 ) -> CocoAnnotations:
     """The same of the file's content; ``raw`` is written into."""
     classes = check_classes(classes)

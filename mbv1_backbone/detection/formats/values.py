@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ _YES = {'1', 'true', 'yes'}
 _MOST = 2**63 - 1  # COCO's evaluation sorts ids as 64-bit integers
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """A JSON file in UTF-8, -16 or -32, with or without a byte order mark.
 
     Raises:

@@ -32,8 +32,8 @@ train_dataloader = dict(
     batch_size=24,
     num_workers=2,
     batch_sampler=None,  # every image is resized to one shape
-    dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
+    dataset=dict(type='CheckedCocoDataset', pipeline=train_pipeline))
+val_dataloader = dict(batch_size=8, dataset=dict(type='CheckedCocoDataset', pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(classwise=True)
+val_evaluator = dict(type='CheckedCocoMetric', classwise=True)
 test_evaluator = val_evaluator
