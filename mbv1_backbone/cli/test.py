@@ -70,7 +70,8 @@ def _set_outputs(cfg: Config, args: argparse.Namespace) -> bool:
     from mbv1_backbone.common.outputs import check_output_file
 
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    writers = {e.type: e for e in evaluators if e.get('type') in ('FaceMetric', 'CocoMetric')}
+    kinds = dict(FaceMetric='FaceMetric', CocoMetric='CocoMetric', CheckedCocoMetric='CocoMetric')
+    writers = {kinds[e.type]: e for e in evaluators if e.get('type') in kinds}
     faces = 'FaceMetric' in writers
     if args.out_dir and faces:
         raise InputError('--out-dir draws detections; for faces there is mbv1 faces evaluate --out-dir')
