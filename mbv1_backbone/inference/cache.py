@@ -17,13 +17,12 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.resources import find_config
 from mbv1_backbone.inference.config_files import config_files
 from mbv1_backbone.runtime.spec import FORMAT, OPSET
 from mbv1_backbone.weights.cache import cache_folder
-from mbv1_backbone.weights.zoo import config_of, find_checkpoint
+from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_names
 
 _LIBRARIES = ('mbv1-backbone', 'torch', 'torchvision', 'onnx', 'mmengine', 'mmdet', 'mmpretrain')
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -41,15 +40,18 @@ def export_key(source: PathLike, checkpoint: PathLike | None = None) -> str | No
         checkpoint: Of a config.
 
     Returns:
-        None where that cannot be told: of a URL, or of a config with code of a user's own.
+        None where that cannot be told: of a URL, of weights in several files, or of a config with code of a
+        user's own.
 
     Raises:
-        InputError: If there is no such file or name.
+        InputError: If there is no such config.
     """
     by_config = Path(source).suffix == '.py'
     weights = checkpoint if by_config else source
     if weights is None or '://' in os.fspath(weights):
         return None
+    if not Path(weights).is_file() and os.fspath(weights) not in zoo_names():
+        return None  # of several files, or of none
     return key_of(find_checkpoint(weights), find_config(source) if by_config else config_of(source))
 
 
@@ -97,7 +99,7 @@ def keep(key: str, write: Callable[[Path], None]) -> Path | None:
         write(path)
         write_atomically(path.with_suffix('.sha256'), _sha256(path).encode())
         _make_room(path.parent)
-    except (OSError, InputError) as error:
+    except OSError as error:
         logging.getLogger('mbv1_backbone').warning(
             '%s: cannot be written (%s): what load() exports is not kept for the next start',
             path.parent,

@@ -12,7 +12,7 @@ from support.project import ROOT
 
 from mbv1_backbone import load
 from mbv1_backbone.common.coco import COCO_CLASSES
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, Mbv1Error
 from mbv1_backbone.inference.resolve import resolve
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.training.checkpoint import weights_fingerprint
@@ -129,6 +129,13 @@ def test_a_pth_of_something_else_is_one_line(tmp_path, name):
     with pytest.raises(InputError, match=r'bad\.pth: .*(not a state dict|its meta|its recipe)') as caught:
         resolve(tmp_path / 'bad.pth')
     assert '\n' not in str(caught.value)
+
+
+def test_tensorflows_checkpoints_are_known_by_their_prefix(tmp_path):
+    (tmp_path / 'm.ckpt.index').write_text('damaged')
+    for function in (resolve, load):
+        with pytest.raises(Mbv1Error, match=r'(?i)tensorflow'):
+            function(tmp_path / 'm.ckpt')
 
 
 def test_cocos_names():
