@@ -125,6 +125,8 @@ def run_embed(args: argparse.Namespace) -> None:
     print(
         f'{args.out}: {len(found)} embeddings of {embedder.dims} dimensions, {len(found.failures)} left out'
     )
+    if note := embedder.uncropped_note():
+        print(f'warning: {note}', file=sys.stderr)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:

@@ -89,6 +89,9 @@ def open_network(args: Namespace, model: str, checkpoint: str | None, kind: Kind
         return load(*source, kind=kind, finder=finder, **options)
     if args.backend not in ('auto', 'torch'):
         raise InputError(f'--device {args.device} is of PyTorch, --backend {args.backend} runs on the CPU')
+    from mbv1_backbone.inference.pytorch import device_of
+
+    device_of(args.device)  # before files are read
     if kind == 'embedder':
         from mbv1_backbone.inference.embedder import FaceEmbedder
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mbv1_backbone.models.layers import PADDINGS, SeparableUnit, make_divisible, set_norm_eval
 from mbv1_backbone.models.mobilenet_v1 import TABLE
-from mbv1_backbone.models.pretrained import check_pretrained
+from mbv1_backbone.models.pretrained import check_pretrained, check_pretrained_file
 from mbv1_backbone.models.recipe import Recipe, built_with
 
 
@@ -80,6 +80,7 @@ class MobileNetV1SharedHead(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; pre-trained weights must fill both rows."""
+        check_pretrained_file(self)
         super().init_weights()
         self.recipe = check_pretrained(self)
 

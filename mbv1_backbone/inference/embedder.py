@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # an exported embedder needs no torch
     from mbv1_backbone.face.model import FaceEmbeddingModel
     from mbv1_backbone.models.recipe import Recipe
 
+MAX_ASPECT = 1.3  # of a face crop's sides: photographs have 4 : 3 and more
+MAX_SIDE = 600  # pixels of a face crop's shorter side
 FaceLike: TypeAlias = Union[str, os.PathLike[str], np.ndarray, 'Tensor']
 
 
@@ -61,6 +63,8 @@ class FaceEmbedder:
     Attributes:
         network: What embeds.
         finder: What cuts faces out.
+        seen: Images that were embedded.
+        uncropped: How many of them are evidently no face crops, and had no finder.
 
     Raises:
         InputError: If the network is of another kind.
@@ -77,6 +81,20 @@ class FaceEmbedder:
             raise InputError(f'not an embedder, but {network.spec.a_kind}')
         self.network = network
         self.finder = finder
+        self.seen = self.uncropped = 0
+
+    def uncropped_note(self) -> str:
+        """One line for the images so far that are evidently no face crops, empty where there are none.
+
+        Without a finder their middle square was taken for the face.
+        """
+        if not self.uncropped:
+            return ''
+        return (
+            f'{self.uncropped} of {self.seen} images are whole photographs by their shape (sides of more '
+            f'than {MAX_ASPECT:g} : 1, or more than {MAX_SIDE} pixels), and their middle square was taken '
+            'for the face: with --detector faces are found and aligned'
+        )
 
     @classmethod
     def of_model(
@@ -191,6 +209,8 @@ class FaceEmbedder:
                 if isinstance(cut_out, str):
                     failures[index] = cut_out
                     continue
+                self.seen += 1
+                self.uncropped += isinstance(cut_out, _Uncropped)
                 sources.extend([index] * len(cut_out))
                 yield from cut_out
 
@@ -205,7 +225,8 @@ class FaceEmbedder:
         try:
             pixels = _as_array(image)
             if self.finder is None:
-                return [fit_square(pixels, self.input_size)]
+                kind = _Uncropped if is_uncropped(pixels) else list
+                return kind([fit_square(pixels, self.input_size)])
             return self.finder(pixels, self.input_size)
         except (InputError, ValueError) as error:
             return str(error)
@@ -218,6 +239,19 @@ class FaceEmbedder:
             embeddings = embeddings + self.network.run(np.ascontiguousarray(images[:, :, ::-1]))[0]
             embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
         return embeddings
+
+
+def is_uncropped(image: np.ndarray) -> bool:
+    """Whether an image (H, W, 3) is evidently no face crop: far from square, or larger than crops are.
+
+    Crops as data sets of faces have them are none: LFW's 250 x 250, CelebA's 178 x 218, portraits of 4 : 5.
+    """
+    short, long = sorted(image.shape[:2])
+    return long > MAX_ASPECT * short or short > MAX_SIDE
+
+
+class _Uncropped(list[np.ndarray]):
+    """Faces of an image that is evidently no crop."""
 
 
 def _with_bar(

@@ -13,6 +13,7 @@ from mmengine.dataset import Compose
 from torch import Tensor, nn
 
 from mbv1_backbone.common.cpu import bf16_is_fast
+from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.inference.detector import Detections
@@ -22,6 +23,23 @@ from mbv1_backbone.models.layers import folded
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.sessions import Outputs, check_images
 from mbv1_backbone.runtime.spec import ModelSpec
+
+
+def device_of(name: str) -> torch.device:
+    """PyTorch's device of a name, tried out.
+
+    Raises:
+        InputError: If there is no such device on this machine, or PyTorch was built without it.
+    """
+    try:
+        device = torch.device(name)
+        if device.type == 'meta':
+            raise ValueError('it computes nothing')
+        torch.zeros(1, device=device)
+    except Exception as error:  # AssertionError, RuntimeError, AcceleratorError, ...: by the kind of device
+        reason = one_line(error).partition('. ')[0]
+        raise InputError(f'device {name}: PyTorch cannot use it on this machine: {reason}') from error
+    return device
 
 
 class TorchNetwork:
@@ -44,8 +62,8 @@ class TorchNetwork:
     def __init__(self, graph: nn.Module, spec: ModelSpec, bf16: bool = False, device: str = 'cpu') -> None:
         self.spec = spec
         self.precision = 'bf16' if bf16 else 'fp32'
-        self._network = folded(graph).to(device)
-        self._device = torch.device(device)
+        self._device = device_of(device)
+        self._network = folded(graph).to(self._device)
         self._process = Process()
 
     def __str__(self) -> str:
@@ -156,8 +174,8 @@ class MMDetDetection:
         assert found.config is not None  # a detector has one
         self.classes = found.classes
         self.category_ids = found.category_ids
-        self._network = folded(found.model).to(device)
-        self._device = torch.device(device)
+        self._device = device_of(device)
+        self._network = folded(found.model).to(self._device)
         self._bf16 = bf16
         self._process = Process()
         pipeline = found.config.test_dataloader.dataset.pipeline

@@ -24,7 +24,7 @@ from mbv1_backbone.models.layers import (
     make_divisible,
     set_norm_eval,
 )
-from mbv1_backbone.models.pretrained import check_pretrained
+from mbv1_backbone.models.pretrained import check_pretrained, check_pretrained_file
 from mbv1_backbone.models.recipe import Recipe, built_with
 
 
@@ -178,6 +178,7 @@ class MobileNetV1(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; pre-trained weights must fill the whole backbone."""
+        check_pretrained_file(self)
         super().init_weights()
         self.recipe = check_pretrained(self)
         self._may_be_folded = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,27 @@ from mmengine.model import BaseModule
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader, Runner
 
+from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, preprocessing_of
 
 _SHOWN = 3  # offending tensors in an error
+
+
+def check_pretrained_file(module: BaseModule) -> None:
+    """Check a PyTorch file of a module's ``Pretrained`` weights for damage, which mmengine reads over.
+
+    Raises:
+        DamagedFileError: If a member is not that of its checksum.
+    """
+    cfg = _pretrained(module)
+    if cfg is not None and zipfile.is_zipfile(cfg['checkpoint']):
+        check_archive(cfg['checkpoint'])
+
+
+def _pretrained(module: BaseModule) -> Mapping[str, Any] | None:
+    entries = [module.init_cfg] if isinstance(module.init_cfg, Mapping) else module.init_cfg or []
+    return next((entry for entry in entries if entry.get('type') == 'Pretrained'), None)
 
 
 def check_pretrained(module: BaseModule) -> Recipe | None:
@@ -31,8 +49,7 @@ def check_pretrained(module: BaseModule) -> Recipe | None:
     Raises:
         InputError: If a tensor of the module is not in the file, or has another shape there.
     """
-    entries = [module.init_cfg] if isinstance(module.init_cfg, Mapping) else module.init_cfg or []
-    cfg = next((entry for entry in entries if entry.get('type') == 'Pretrained'), None)
+    cfg = _pretrained(module)
     if cfg is None:
         return None
     checkpoint = CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu', logger=None)

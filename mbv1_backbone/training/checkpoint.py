@@ -20,11 +20,11 @@ from mmengine.runner import Runner
 from torch import nn
 from typing_extensions import override
 
+from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
 from mbv1_backbone.training.annotations import category_ids_of
-from mbv1_backbone.weights.archive import check_archive
 from mbv1_backbone.weights.pytorch import read_pth
 from mbv1_backbone.weights.sources import local_file
 from mbv1_backbone.weights.store import described, fingerprint, read_safetensors

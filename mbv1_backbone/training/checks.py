@@ -32,6 +32,21 @@ def check_training(cfg: Config) -> None:
         hook['type'] = 'SafeCheckpointHook'
 
 
+def schedule_note(cfg: Config) -> str:
+    """One line where the schedule by epochs ends before the training does, else empty."""
+    epochs, schedules = cfg.train_cfg.get('max_epochs'), cfg.get('param_scheduler') or []
+    schedules = [schedules] if isinstance(schedules, dict) else schedules
+    ends = [s['end'] for s in schedules if s.get('by_epoch', True) and isinstance(s.get('end'), int)]
+    if not epochs or not ends or len(ends) < len([s for s in schedules if s.get('by_epoch', True)]):
+        return ''
+    if max(ends) >= epochs:
+        return ''
+    return (
+        f'param_scheduler ends at epoch {max(ends)}, training at {epochs}: the learning rate stays as it is '
+        'then; to change both, set end and T_max in param_scheduler'
+    )
+
+
 def _check_classes(cfg: Config) -> None:
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     for dataset in datasets_of(cfg.get('train_dataloader')):

@@ -100,8 +100,8 @@ class ResumeHook(Hook):
         what = _listed(changed, '; ')
         if any(not hasattr(scheduler, 'base_values') for scheduler in runner.param_schedulers):
             runner.logger.warning(
-                f"{self.path}: the checkpoint's schedule is kept, as it follows a metric; the config's is "
-                f'another: {what}'
+                f"resumed from {self.path}: the checkpoint's schedule is kept, as it follows a metric; the "
+                f"config's is another: {what}"
             )
             return
         _replay(runner, checkpoint['meta'])
@@ -112,8 +112,8 @@ class ResumeHook(Hook):
         checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in runner.param_schedulers]
         rate = runner.optim_wrapper.get_lr()['lr'][0]
         runner.logger.warning(
-            f"{self.path}: the schedule follows the config, not the checkpoint's ({what}); the learning rate "
-            f'goes on at {rate:.3g}'
+            f"resumed from {self.path}: the schedule follows the config, not the checkpoint's ({what}); the "
+            f'learning rate goes on at {rate:.3g}'
         )
 
 

@@ -13,13 +13,14 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
+from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
-from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights
-from mbv1_backbone.training.checks import check_training
+from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, read_checkpoint
+from mbv1_backbone.training.checks import check_training, schedule_note
 from mbv1_backbone.training.exported import ExportedModel
 from mbv1_backbone.training.guards import FiniteHook, only_run
 from mbv1_backbone.training.precision import precision_of, slow_precision
@@ -27,7 +28,6 @@ from mbv1_backbone.training.progress import ProgressHook
 from mbv1_backbone.training.recalibration import RecalibrateHook
 from mbv1_backbone.training.resume import ResumeHook
 from mbv1_backbone.training.terminal import QuietRunner
-from mbv1_backbone.weights.archive import check_archive
 
 
 def build_runner(cfg: Config, launcher: str = 'none') -> QuietRunner:
@@ -56,14 +56,17 @@ def train(cfg: Config, launcher: str = 'none') -> None:
     check_training(cfg)
     if cfg.get('resume') and not cfg.get('load_from'):
         resume_from(cfg, 'auto')
+    if not cfg.get('resume') and Path(cfg.get('load_from') or '').is_file():
+        read_checkpoint(cfg.load_from)  # mmengine's loader reads over damage
     with only_run(cfg.work_dir):
         _train(cfg, launcher)
 
 
 def _train(cfg: Config, launcher: str) -> None:
     runner = build_runner(cfg, launcher)
-    if warning := slow_precision(cfg):
-        runner.logger.warning(warning)
+    for warning in (slow_precision(cfg), schedule_note(cfg)):
+        if warning:
+            runner.logger.warning(warning)
     with pycocotools_logged(summary=True):
         with user_errors('data set'):
             found = check_annotations(runner, runner.train_loop, runner.val_loop)

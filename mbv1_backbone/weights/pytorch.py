@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.models.recipe import Recipe
-from mbv1_backbone.weights.archive import check_archive
 from mbv1_backbone.weights.rules import Rule, as_linear
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of

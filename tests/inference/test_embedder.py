@@ -171,3 +171,46 @@ def test_images_of_another_size_are_refused_by_the_preprocessor():
         build().data_preprocessor(dict(inputs=[torch.zeros(3, 32, 32, dtype=torch.uint8)]))
     with pytest.raises(ValueError, match="mode must be tensor, loss or predict, got 'x'"):
         build()(torch.zeros(1, 3, 64, 64), mode='x')
+
+
+@pytest.mark.parametrize(
+    ('height', 'width', 'whole'),
+    [
+        (160, 160, False),
+        (250, 250, False),
+        (218, 178, False),
+        (500, 400, False),
+        (480, 640, True),
+        (640, 480, True),
+        (300, 500, True),
+        (1080, 1080, True),
+    ],
+)
+def test_whole_photographs_are_counted_and_face_crops_are_not(model, height, width, whole):
+    embedder = FaceEmbedder.of_model(model, recipe_of(model, 'test'))
+    photograph, crop = np.zeros((height, width, 3), np.uint8), np.zeros((64, 64, 3), np.uint8)
+    embedder.embed([photograph, crop])
+    embedder.embed([photograph])
+    note = embedder.uncropped_note()
+    assert bool(note) == whole
+    assert not whole or (note.startswith('2 of 3 images are whole photographs') and '--detector' in note)
+    found = FaceEmbedder.of_model(
+        model, recipe_of(model, 'test'), FaceFinder(lambda image: box_of_all(image))
+    )
+    found.embed([photograph])
+    assert found.uncropped_note() == ''
+
+
+def box_of_all(image):
+    height, width = image.shape[:2]
+    return Faces(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+@pytest.mark.parametrize('name', ['cuda', 'cuda:7', 'meta', 'nonsense', 'mps'])
+def test_a_device_that_is_not_there_is_one_line(name):
+    from mbv1_backbone.inference.pytorch import device_of
+
+    with pytest.raises(InputError, match=f'device {name}: PyTorch cannot use it on this machine') as raised:
+        device_of(name)
+    assert len(str(raised.value)) < 300

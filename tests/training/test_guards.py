@@ -8,10 +8,11 @@ import pytest
 import torch
 from support.small_run import small_config
 
+from mbv1_backbone import MobileNetV1
 from mbv1_backbone.common.errors import InputError, LockedError
 from mbv1_backbone.training import load_config
 from mbv1_backbone.training.checkpoint import latest_checkpoint
-from mbv1_backbone.training.checks import check_training
+from mbv1_backbone.training.checks import check_training, schedule_note
 from mbv1_backbone.training.config import require_data
 from mbv1_backbone.training.guards import only_run
 from mbv1_backbone.training.run import resume_from, train
@@ -130,3 +131,28 @@ def test_a_config_that_does_anything_wrong_is_one_line(name, tmp_path):
     (tmp_path / 'other.py').write_text("_base_ = 'circle.py'")
     with pytest.raises(InputError, match=complaint):
         load_config(tmp_path / f'{name.split()[0]}.py')
+
+
+def test_a_schedule_that_ends_before_the_training_is_said(tmp_path):
+    cfg = small_config(tmp_path, epochs=2)
+    assert schedule_note(cfg) == ''
+    cfg.train_cfg.max_epochs = 6
+    assert 'ends at epoch 2, training at 6' in schedule_note(cfg)
+    cfg.param_scheduler = dict(type='MultiStepLR', milestones=[1])
+    assert schedule_note(cfg) == ''
+
+
+def test_damaged_weights_to_start_from_are_found_before_the_first_step(tmp_path):
+    train(small_config(tmp_path / 'first', epochs=1, **{'model.outputs': 4000}))
+    path = tmp_path / 'first' / 'epoch_1.pth'
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(content)
+    cfg = small_config(tmp_path / 'second', **{'model.outputs': 4000})
+    cfg.load_from = str(path)
+    with pytest.raises(InputError, match=r'epoch_1\.pth: is damaged'):
+        train(cfg)
+    backbone = MobileNetV1(0.25, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    with pytest.raises(InputError, match=r'epoch_1\.pth: is damaged'):
+        backbone.init_weights()

@@ -41,14 +41,15 @@ def build(args: Namespace) -> None:
         args.index,
         args.bytes_per_vector,
     )
-    _report(gallery, enrol(gallery, embedder, sources, progress=True))
+    _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder)
 
 
 def add(args: Namespace) -> None:
     """Add images to a gallery."""
     sources = _sources(args)
     with Gallery(args.gallery) as gallery:
-        _report(gallery, enrol(gallery, _embedder(args), sources, progress=True))
+        embedder = _embedder(args)
+        _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder)
 
 
 def search(args: Namespace) -> None:
@@ -65,6 +66,7 @@ def search(args: Namespace) -> None:
         )
         if args.out:
             draw_answers(gallery, found, args.out)
+    _warn(embedder.uncropped_note())
     if args.json:
         answers = [answer.as_dict() for answer in found]
         print(json.dumps(dict(answers=answers, failures=failures), ensure_ascii=False, indent=2))
@@ -97,6 +99,7 @@ def reembed(args: Namespace) -> None:
         with made:
             print(f'{args.out_dir}: {len(made)} of {len(gallery)} entries')
     _list_failures(lost)
+    _warn(embedder.uncropped_note())
 
 
 def _sources(args: Namespace) -> list[Source]:
@@ -118,7 +121,7 @@ def _embedder(args: Namespace) -> FaceEmbedder:
     return embedder
 
 
-def _report(gallery: Gallery, done: Enrolled) -> None:
+def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder) -> None:
     for message in done.messages:
         print(message)
     _list_failures(done.failures)
@@ -127,6 +130,12 @@ def _report(gallery: Gallery, done: Enrolled) -> None:
         f'{done.added} added, {done.known} known already{left}; {len(gallery)} entries of '
         f'{len(gallery.identities())} people'
     )
+    _warn(embedder.uncropped_note())
+
+
+def _warn(note: str) -> None:
+    if note:
+        print(f'warning: {note}', file=sys.stderr)
 
 
 def _list_failures(failures: dict[str, str]) -> None:
