@@ -196,11 +196,12 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path, limit):
 # --- others at work
 
 
-def keep_changing(folder, stop):
+def keep_changing(folder, stop, changes):
     """Add pairs of entries and remove them again, two in one change, and retrain now and then."""
     with Gallery(folder) as gallery:
         number = 0
         while not stop.is_set():
+            changes.value = number
             number += 1
             gallery.add(*people(1, number))
             if number > 20:
@@ -209,16 +210,16 @@ def keep_changing(folder, stop):
                 gallery.rebuild() if number % 2 else gallery.compact()
 
 
-def keep_reading(folder, stop, results):
+def keep_reading(folder, stop, searches, results):
     """Search for everything; a person with one entry is a state between two changes."""
-    searches, halves = [0] * 3, []
+    halves = []
 
     def read(slot, gallery):
         while not stop.is_set():
             [matches] = gallery.search(np.ones((1, DIM)), k=1000, threshold=None)
             names = [match.identity for match in matches]
             halves.extend(name for name in set(names) if names.count(name) != 2)
-            searches[slot] += 1
+            searches[slot] += 1  # each thread has its own
 
     try:
         with Gallery(folder) as gallery:
@@ -227,27 +228,29 @@ def keep_reading(folder, stop, results):
                 thread.start()
             for thread in threads:
                 thread.join()
-        results.put((sum(searches), halves[:3]))
+        results.put(halves[:3])
     except BaseException as error:
-        results.put((0, [repr(error)]))
+        results.put([repr(error)])
 
 
 def test_readers_see_the_state_before_or_after_a_change_never_between(tmp_path):
     folder = tmp_path / 'g'
     with Gallery.create(folder, DIM, 'm') as gallery:
         gallery.add(*people(5, 10**6))
-    stop, results = FORK.Event(), FORK.Queue()
-    writer = forked(keep_changing, folder, stop)
-    readers = [forked(keep_reading, folder, stop, results) for _ in range(2)]
-    time.sleep(6)
+    stop, results, changes = FORK.Event(), FORK.Queue(), FORK.Value('i', 0)
+    searches = [FORK.Array('i', 3) for _ in range(2)]
+    writer = forked(keep_changing, folder, stop, changes)
+    readers = [forked(keep_reading, folder, stop, counts, results) for counts in searches]
+    processes, patience = (writer, *readers), time.monotonic() + 120
+    while changes.value < 50 or min(min(counts) for counts in searches) < 10:  # three times 15 is retrained
+        assert all(process.is_alive() for process in processes)
+        assert time.monotonic() < patience, (changes.value, [list(counts) for counts in searches])
+        time.sleep(0.02)
     stop.set()
-    told = [results.get(timeout=60) for _ in readers]
-    for process in (writer, *readers):
+    assert [results.get(timeout=60) for _ in readers] == [[], []]
+    for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    for searches, halves in told:
-        assert halves == []
-        assert searches > 10
     with Gallery(folder) as gallery:
         assert verify(gallery).problems == ()
 
