@@ -15,7 +15,18 @@ _FOLDERS = ('data_root', 'root', 'folder', 'gallery')
 _NAMES = ('config', 'model', 'checkpoint')
 _FILES = (
     *('ann_file', 'pairs', 'labels', 'source', 'images', 'calibrate', 'pretrained', 'resume', 'detector'),
-    *('embeddings', 'basis', 'probes', 'unknown', 'list', 'tflite', 'file', 'sources', 'strangers'),
+    *(
+        'embeddings',
+        'basis',
+        'probes',
+        'unknown',
+        'list',
+        'tflite',
+        'file',
+        'sources',
+        'strangers',
+        'non_mated',
+    ),
 )
 
 

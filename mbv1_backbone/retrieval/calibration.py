@@ -1,8 +1,9 @@
-"""A threshold that means something: computed for one gallery, from its own people and from strangers.
+"""A threshold that means something: computed for one gallery, from its own people and non-mated probes.
 
-A probe of a stranger is a false positive where its best score reaches the threshold; FPIR is the share of
-strangers for whom it does, DIR the share of enrolled people's probes whose own person comes first and
-reaches it (ISO/IEC 19795-1; https://nvlpubs.nist.gov/nistpubs/ir/2019/NIST.IR.8271.pdf, section 3).
+A non-mated probe, of somebody who is not enrolled, is a false positive where its best score reaches the
+threshold; FPIR is the share of them for which it does, DIR the share of enrolled people's probes whose own
+person comes first and reaches it (ISO/IEC 19795-1;
+https://nvlpubs.nist.gov/nistpubs/ir/2019/NIST.IR.8271.pdf, section 3).
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ class Calibration:
     """A gallery's threshold.
 
     Attributes:
-        fpir: Wanted share of strangers who are taken for somebody, 0..1.
+        fpir: Wanted share of non-mated probes that are taken for somebody, 0..1.
         threshold: Score that keeps to it.
         low: Lower end of the threshold's 95 % confidence interval.
         high: Upper end.
-        strangers: Probes of strangers that it was computed from.
+        non_mated: Non-mated probes that it was computed from.
         dir: Share of enrolled people's probes that are found and named rightly at it, None without any.
         probes: Such probes.
         change: The gallery's change that it was computed at.
@@ -40,27 +41,27 @@ class Calibration:
     threshold: float
     low: float
     high: float
-    strangers: int
+    non_mated: int
     dir: float | None
     probes: int
     change: int
 
 
-def calibrate(gallery: Gallery, fpir: float, strangers: Any = None, sample: int = 20_000) -> Calibration:
+def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int = 20_000) -> Calibration:
     """Compute a gallery's threshold and store it in the gallery.
 
-    Every enrolled image stands in for a stranger, compared with all other people's images; where embeddings
-    of real strangers are given, they are compared with all. For DIR every image of a person with several is
-    compared with all the others.
+    Every enrolled image stands in for a non-mated probe, compared with all other people's images; where
+    embeddings of people who are not enrolled are given, they are compared with all. For DIR every image of
+    a person with several is compared with all the others.
 
     Args:
-        gallery: At least two people, or one and strangers.
+        gallery: At least two people, or one and non-mated probes.
         fpir: Wanted rate, in (0, 1).
-        strangers: Embeddings (N, dimension) of people who are not in the gallery, in place of the stand-ins.
+        non_mated: Embeddings (N, dimension) of people who are not in the gallery, in place of the stand-ins.
         sample: At most so many images are compared, drawn without order.
 
     Raises:
-        InputError: If the rate is out of its range, or there are too few strangers to tell it: 1 / fpir.
+        InputError: If the rate is out of its range, or there are too few non-mated probes: 1 / fpir.
     """
     if not 0 < fpir < 1:
         raise InputError(f'fpir must lie between 0 and 1, got {fpir}')
@@ -71,15 +72,15 @@ def calibrate(gallery: Gallery, fpir: float, strangers: Any = None, sample: int 
     vectors = np.array([vector for _, vector in pairs], np.float32).reshape(-1, gallery.dim)
     probes = _drawn(len(vectors), sample)
     other, own = _best_scores(vectors, people, probes)
-    if strangers is not None:
-        given = check_vectors(strangers, gallery.dim, 'strangers')
+    if non_mated is not None:
+        given = check_vectors(non_mated, gallery.dim, 'non-mated probes')
         best, groups = _best_of(given, vectors), np.arange(len(given))
     else:
         best, groups = other, people[probes]
     best, groups = best[np.isfinite(best)], groups[np.isfinite(best)]
     if len(best) * fpir < 1:
         raise InputError(
-            f'an FPIR of {fpir:g} needs {int(np.ceil(1 / fpir))} probes of strangers or more, got {len(best)}'
+            f'an FPIR of {fpir:g} needs {int(np.ceil(1 / fpir))} non-mated probes or more, got {len(best)}'
         )
     threshold = _threshold(best, fpir)
     low, high = _interval(best, groups, fpir)
@@ -90,7 +91,7 @@ def calibrate(gallery: Gallery, fpir: float, strangers: Any = None, sample: int 
         threshold=threshold,
         low=low,
         high=high,
-        strangers=len(best),
+        non_mated=len(best),
         dir=float(hit[several].mean()) if several.any() else None,
         probes=int(several.sum()),
         change=change,
@@ -131,7 +132,7 @@ def _best_of(probes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _threshold(best: np.ndarray, fpir: float) -> float:
-    """The lowest score that at most a share of ``fpir`` of the strangers reach: just above the next one."""
+    """The lowest score that at most a share of ``fpir`` of the probes reach: just above the next one."""
     ordered = np.sort(best)[::-1]
     allowed = int(np.floor(fpir * len(ordered) + 1e-9))
     return float(np.nextafter(np.float32(ordered[min(allowed, len(ordered) - 1)]), np.float32(2)))

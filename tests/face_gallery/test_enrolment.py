@@ -231,11 +231,16 @@ def test_the_quieter_verbs(people, embedder, model, tmp_path, capsys):
     assert 'index: Flat' in call(capsys, 'rebuild', folder, '--index', 'Flat')[1]
     assert 'bytes before' in call(capsys, 'compact', folder)[1]
     assert call(capsys, 'calibrate', folder, '--fpir', '0.25')[1].startswith('threshold ')
-    assert 'needs 1000 probes' in call(capsys, 'calibrate', folder, '--fpir', '0.001')[2]
+    assert 'needs 1000 non-mated probes' in call(capsys, 'calibrate', folder, '--fpir', '0.001')[2]
     np.savez(tmp_path / 's.npz', files=['a', 'b'], embeddings=np.eye(16)[:2])
-    out = call(capsys, 'calibrate', folder, '--fpir', '0.5', '--strangers', tmp_path / 's.npz')[1]
-    assert 'from 2 strangers' in out
+    out = call(capsys, 'calibrate', folder, '--fpir', '0.5', '--non-mated', tmp_path / 's.npz')[1]
+    assert 'from 2 non-mated probes' in out
 
+    assert call(capsys, 'rename', folder, 'person_d', 'Dora')[1] == '3 entries of Dora\n'
+    assert 'there is no' in call(capsys, 'rename', folder, 'person_d', 'x')[2]
+    assert call(capsys, 'merge-people', folder, 'Dora', '--into', 'person_d')[0] == 0
+    assert call(capsys, 'backup', folder, '--out-dir', tmp_path / 'b')[1].endswith('12 entries\n')
+    assert call(capsys, 'correct', tmp_path / 'b', 1, 2)[1] == '2 corrected, 10 entries\n'
     assert '12 entries' in call(capsys, 'export', folder, '--out', tmp_path / 'e.npz')[1]
     assert '12 of them new; 12 now' in call(capsys, 'import', tmp_path / 'h', tmp_path / 'e.npz')[1]
     assert '12 entries, 0 of them new' in call(capsys, 'merge', folder, tmp_path / 'h')[1]

@@ -1,4 +1,4 @@
-"""Thresholds, against slow loops and against strangers who were kept apart."""
+"""Thresholds, against slow loops and against people who were kept apart."""
 
 import numpy as np
 import pytest
@@ -39,27 +39,27 @@ def test_a_threshold_is_the_slow_loops(gallery, fpir):
     found = calibrate(gallery, fpir)
     threshold, dir_, probes = slow(vectors, names, fpir)
     assert found.threshold == pytest.approx(threshold, abs=1e-5)
-    assert (found.dir, found.probes, found.strangers) == (pytest.approx(dir_), probes, 120)
+    assert (found.dir, found.probes, found.non_mated) == (pytest.approx(dir_), probes, 120)
     assert found.low <= found.threshold <= found.high
 
 
-def test_strangers_who_were_not_seen_are_taken_for_somebody_as_often_as_was_asked(gallery):
+def test_people_who_are_not_enrolled_are_taken_for_somebody_as_often_as_was_asked(gallery):
     vectors, names, files, hashes = people(400, images=2, dim=DIM)
     gallery.add(vectors, names, files, hashes)
     calibrate(gallery, 0.05)
-    strangers, *_ = people(2000, seed=7, images=1)
-    taken = np.mean([bool(matches) for matches in gallery.search(strangers, k=1)])
+    others, *_ = people(2000, seed=7, images=1)
+    taken = np.mean([bool(matches) for matches in gallery.search(others, k=1)])
     assert 0.03 < taken < 0.08
     known = normalised(vectors)[::2] + 0.02
     assert np.mean([bool(matches) for matches in gallery.search(known, k=1)]) > 0.95
 
 
-def test_given_strangers_take_the_place_of_the_stand_ins(gallery):
+def test_given_non_mated_probes_take_the_place_of_the_stand_ins(gallery):
     vectors, names, files, hashes = people(30)
     gallery.add(vectors, names, files, hashes)
-    strangers = np.random.default_rng(5).normal(size=(50, DIM))
-    found = calibrate(gallery, 0.1, strangers)
-    best = np.sort((normalised(strangers) @ normalised(vectors).T).max(1))[::-1]
+    others = np.random.default_rng(5).normal(size=(50, DIM))
+    found = calibrate(gallery, 0.1, others)
+    best = np.sort((normalised(others) @ normalised(vectors).T).max(1))[::-1]
     assert found.threshold == pytest.approx(best[5], abs=1e-5)
     assert (best > found.threshold + 1e-6).sum() <= 5
 
@@ -85,8 +85,8 @@ def test_a_rate_out_of_its_range_is_one_line(gallery, fpir):
 
 
 @pytest.mark.parametrize('count', [0, 1, 20])
-def test_too_few_strangers_for_the_rate_are_one_line(gallery, count):
+def test_too_few_non_mated_probes_for_the_rate_are_one_line(gallery, count):
     vectors, names, files, hashes = people(count)
     gallery.add(vectors, names, files, hashes)
-    with pytest.raises(InputError, match='needs 1000 probes of strangers or more, got'):
+    with pytest.raises(InputError, match='needs 1000 non-mated probes or more, got'):
         calibrate(gallery, 0.001)

@@ -6,6 +6,8 @@ mbv1 gallery search people photo.jpg --model NAME
 
 from __future__ import annotations
 
+import argparse
+
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.choices import FACE_POLICIES
 
@@ -107,6 +109,15 @@ def _add_entries(parser: options.Parser) -> None:
     made = _verb(parser, 'update', "Set an entry's metadata; keys that are not named stay.", 'entries')
     made.add_argument('id', type=int)
     made.add_argument('--set', nargs='+', metavar='KEY=VALUE', required=True)
+    made = _verb(parser, 'rename', 'Give a person another name.', 'entries')
+    made.add_argument('identity')
+    made.add_argument('new')
+    made = _verb(parser, 'merge-people', 'Make several names one person.', 'entries', 'merge_people')
+    made.add_argument('identities', nargs='+', help='names that go')
+    made.add_argument('--into', required=True, help='the name that stays')
+    made = _verb(parser, 'correct', 'Say that entries do not show their person; it is remembered.', 'entries')
+    made.add_argument('id', type=int, nargs='+')
+    made.add_argument('--identity', help='whom they show (default: they are removed)')
 
 
 def _add_upkeep(parser: options.Parser) -> None:
@@ -120,7 +131,8 @@ def _add_upkeep(parser: options.Parser) -> None:
     made.add_argument(
         '--fpir', type=float, required=True, help='share of non-enrolled probes taken for somebody'
     )
-    made.add_argument('--strangers', help='.npz file of embeddings of people who are not in the gallery')
+    made.add_argument('--non-mated', help='.npz file of embeddings of people who are not in the gallery')
+    made.add_argument('--strangers', help=argparse.SUPPRESS)
     for name, summary in (
         ('stats', 'Print counts, index and sizes.'),
         ('verify', 'Check a gallery.'),
@@ -134,6 +146,10 @@ def _add_upkeep(parser: options.Parser) -> None:
         parser, 'merge', "Add other galleries' entries; a gallery that is not there is made.", 'upkeep'
     )
     made.add_argument('sources', nargs='+', help='other galleries')
+    made = _verb(parser, 'backup', 'Copy a gallery to a new folder, while others use it.', 'upkeep')
+    made.add_argument(
+        '--out-dir', action=options.OutputFolder, empty=True, required=True, help='new folder for the copy'
+    )
     made = _verb(parser, 'export', 'Write all entries to a file.', 'upkeep')
     options.output_file(made, ('.npz',), 'file to write', required=True, former=True)
     made = _verb(

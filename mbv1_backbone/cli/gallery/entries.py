@@ -1,4 +1,4 @@
-"""The gallery's verbs for single entries: remove, list, get, update."""
+"""The gallery's verbs for entries and people: remove, list, get, update, rename and the like."""
 
 from __future__ import annotations
 
@@ -36,6 +36,26 @@ def update(args: Namespace) -> None:
     """Set an entry's metadata; keys that are not named stay."""
     with Gallery(args.gallery) as gallery:
         gallery.update(args.id, {**gallery.get(args.id).metadata, **(read_metadata(args.set) or {})})
+
+
+def rename(args: Namespace) -> None:
+    """Give a person another name."""
+    with Gallery(args.gallery) as gallery:
+        print(f'{gallery.rename(args.identity, args.new)} entries of {args.new}')
+
+
+def merge_people(args: Namespace) -> None:
+    """Make several names one person."""
+    with Gallery(args.gallery) as gallery:
+        count = gallery.merge_identities(args.identities, args.into)
+        print(f'{count} entries renamed; {gallery.identities()[args.into]} of {args.into}')
+
+
+def correct(args: Namespace) -> None:
+    """Say that entries do not show their person; it is remembered."""
+    with Gallery(args.gallery) as gallery:
+        gallery.not_this_person(args.id, args.identity)
+        print(f'{len(args.id)} corrected, {len(gallery)} entries')
 
 
 def read_metadata(pairs: list[str] | None) -> dict[str, str] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Gallery, calibrate, export as exports, maintenance
@@ -70,6 +71,12 @@ def merge(args: Namespace) -> None:
         print(f'{len(gallery)} entries now')
 
 
+def backup(args: Namespace) -> None:
+    """Copy a gallery to a new folder, while others use it."""
+    with Gallery(args.gallery) as gallery:
+        print(f'{args.out_dir}: {maintenance.backup(gallery, args.out_dir)} entries')
+
+
 def export(args: Namespace) -> None:
     """Write all entries to a file."""
     with Gallery(args.gallery) as gallery:
@@ -92,11 +99,14 @@ def calibrate_threshold(args: Namespace) -> None:
     """Compute and store the threshold for a wanted rate of false positives."""
     from mbv1_backbone.face.datasets import read_embeddings
 
-    strangers = read_embeddings(args.strangers)[1] if args.strangers else None
+    if args.strangers:
+        options.warn_renamed('--strangers', '--non-mated')
+    file = args.non_mated or args.strangers
+    non_mated = read_embeddings(file)[1] if file else None
     with Gallery(args.gallery) as gallery:
-        found = calibrate(gallery, args.fpir, strangers)
+        found = calibrate(gallery, args.fpir, non_mated)
     share = 'nobody has two images' if found.dir is None else f'{found.dir:.4f} of {found.probes} probes'
     print(
         f'threshold {found.threshold:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) '
-        f'for FPIR {found.fpir:g}, from {found.strangers} strangers; DIR there: {share}'
+        f'for FPIR {found.fpir:g}, from {found.non_mated} non-mated probes; DIR there: {share}'
     )
