@@ -54,6 +54,9 @@ def train(cfg: Config, launcher: str = 'none') -> None:
         InputError: If the config or the data is wrong.
     """
     check_training(cfg)
+    start = cfg.get('load_from')
+    if start and '://' not in start and not Path(start).is_file():
+        raise InputError(f'load_from {start}: no such file')
     if cfg.get('resume') and not cfg.get('load_from'):
         resume_from(cfg, 'auto')
     if not cfg.get('resume') and Path(cfg.get('load_from') or '').is_file():

@@ -3,12 +3,77 @@
 from types import SimpleNamespace
 
 import pytest
-from support.project import DEMO_CONFIG
+from support.project import DEMO_CONFIG, ROOT
 
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference.detector_parity import evaluate_detectors
 from mbv1_backbone.weights.parity import read_labels
+
+DEMO = str(DEMO_CONFIG)
+MISTAKES = {
+    'no config': (('train', 'configs/none.py'), 'config configs/none.py: no such file'),
+    'no data': (
+        ('train', 'ssd_mbv1_coco', '--data-root', '/nowhere', '--work-dir', '{out}'),
+        'cocodataset.org',
+    ),
+    'option out of range': (
+        ('train', DEMO, '--data-root', '{data}', '--cfg-options', 'model.backbone.frozen_stages=20'),
+        'frozen_stages must lie in -1..13, got 20',
+    ),
+    'option of another type': (
+        ('train', DEMO, '--data-root', '{data}', '--cfg-options', 'model.backbone.out_indices=5'),
+        'out_indices must be a tuple of rows, got 5',
+    ),
+    'option without value': (
+        ('train', DEMO, '--cfg-options', 'model.backbone.frozen_stages'),
+        '--cfg-options are given as key=value, got model.backbone.frozen_stages',
+    ),
+    'no checkpoint': (('test', DEMO, '--data-root', '{data}'), 'needs a checkpoint after it'),
+    'no such checkpoint': (
+        ('publish', DEMO, 'none.pth', '--out', '{out}.safetensors'),
+        'none.pth: no such file, and no such model in the zoo',
+    ),
+    'nothing to resume': (
+        ('train', DEMO, '--data-root', '{data}', '--work-dir', '{out}', '--resume', 'x.pth'),
+        'x.pth: no such file',
+    ),
+    'nothing to start from': (
+        ('train', DEMO, '--data-root', '{data}', '--work-dir', '{out}', '--cfg-options', 'load_from=x.pth'),
+        'load_from x.pth: no such file',
+    ),
+    'suffix': (('test', DEMO, 'x.pth', '--out', 'x.npz'), '--out must end in .json, got x.npz'),
+    'no images': (('detect', DEMO, 'x.pth', 'nothing/*.jpg', '--out-dir', '{out}'), 'nothing/*.jpg'),
+    'images forgotten': (
+        ('detect', DEMO, 'x.pth', '--out-dir', '{out}'),
+        'give its checkpoint and images',
+    ),
+    'no VOC': (('convert', 'voc', '/nowhere', '--out-dir', '{out}'), '/nowhere'),
+    'torchrun': (
+        ('train', DEMO, '--data-root', '{data}', '--work-dir', '{out}', '--launcher', 'pytorch'),
+        'runs under torchrun',
+    ),
+    'no weights': (('weights', 'import', 'nothing.tflite', '--out', '{out}.safetensors'), 'no such file'),
+    'no kind of weights': (
+        ('weights', 'import', 'README.md', '--out', '{out}.safetensors'),
+        'not a known kind of weights',
+    ),
+    'weights of another network': (
+        ('train', DEMO, '--pretrained', 'timm://resnet50', '--work-dir', '{out}'),
+        'the released ones are',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_a_mistake_is_one_line_and_writes_nothing(name, demo_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv('RANK', raising=False)
+    words, message = MISTAKES[name]
+    line = refused(capsys, *(word.format(data=demo_data, out=tmp_path / 'out') for word in words))
+    assert message in line
+    written = [path.name for path in tmp_path.rglob('*') if path.is_file()]
+    assert written in ([], ['.training.lock'])  # of the work folder, which is held first
 
 
 def refused(capsys, *words):

@@ -52,7 +52,7 @@ def test_training_reports_and_leaves_curves_scalars_and_safe_checkpoints(trained
 
 def test_an_import_prints_its_table_and_a_run_starts_from_it(tiny_config, demo_data, shared, tmp_path, run):
     source, out = shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite', tmp_path / 'w.safetensors'
-    done = run('tools/import_weights.py', source, out, '--unfold', demo_data / 'images')
+    done = run('tools/import_weights.py', source, '--out', out, '--recalibrate-bn', demo_data / 'images')
     assert '-> rows.13.pointwise.conv.weight' in done.stdout
     assert "init_cfg=dict(type='Pretrained'" in done.stdout
     assert f'fingerprint {read_weights(out).fingerprint}' in done.stdout
@@ -67,29 +67,14 @@ def test_an_import_prints_its_table_and_a_run_starts_from_it(tiny_config, demo_d
     assert 'was not trained with this config: padding=symmetric instead of same' in done.stderr
     own_config = tmp_path / 'run' / 'tiny.py'  # mmengine leaves it there
     run('tools/test.py', own_config, checkpoint, '--work-dir', tmp_path / 'test')
-    done = run('tools/publish_model.py', own_config, checkpoint, tmp_path / 'p.safetensors', '--half')
+    done = run(
+        'tools/publish_model.py', own_config, checkpoint, '--out', tmp_path / 'p.safetensors', '--half'
+    )
     assert 'fingerprint' in done.stdout
     run(
         *('tools/detect.py', own_config, tmp_path / 'p.safetensors', demo_data / 'images'),
         *('--out-dir', tmp_path / 'found'),
     )
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'complaint'),
-    [
-        (('tools/import_weights.py', 'nothing.tflite', 'x.safetensors'), 'no such file'),
-        (('tools/import_weights.py', 'README.md', 'x.safetensors'), 'not a known kind of weights'),
-        (('tools/import_weights.py', 'README.md', 'x.pth'), 'written to a .safetensors file'),
-        (('tools/train.py', DEMO_CONFIG, '--pretrained', 'timm://resnet50'), 'the released ones are'),
-        (('tools/publish_model.py', DEMO_CONFIG, 'none.pth', 'x.safetensors'), 'no such model in the zoo'),
-    ],
-)
-def test_a_mistake_with_weights_is_one_line(arguments, complaint, run):
-    done = run(*arguments, expect=2)
-    [line] = done.stderr.strip().splitlines()[-1:]
-    assert line.startswith('error: ')
-    assert complaint in line
 
 
 def test_test_prints_the_table_writes_detections_and_pictures(trained, tiny_config, demo_data, tmp_path, run):
@@ -104,7 +89,7 @@ def test_test_prints_the_table_writes_detections_and_pictures(trained, tiny_conf
             '--score-thr',
             '0.1',
         ),
-        *('--work-dir', tmp_path / 'w', '--out', tmp_path / 'found.json', '--show-dir', tmp_path / 'shown'),
+        *('--work-dir', tmp_path / 'w', '--out', tmp_path / 'found.json', '--out-dir', tmp_path / 'shown'),
     )
     output = done.stdout + done.stderr
     assert '| category |' in output
@@ -195,56 +180,6 @@ def test_two_processes_evaluate_and_train_as_one(plain_config, demo_data, tmp_pa
     assert json.loads((tmp_path / 'found.json').read_text())
     trained = metric(log_of(tmp_path / 'two'))
     assert trained == metric(alone.stdout + alone.stderr) == metric(together.stdout + together.stderr)
-
-
-MISTAKES = {
-    'no data': (
-        ['tools/train.py', 'configs/detection/ssd_mbv1_coco.py', '--data-root', '/nowhere'],
-        'cocodataset.org',
-    ),
-    'no config': (['tools/train.py', 'configs/none.py'], 'config configs/none.py: no such file'),
-    'bad option': (
-        [
-            'tools/train.py',
-            DEMO_CONFIG,
-            '--data-root',
-            '{data}',
-            '--cfg-options',
-            'model.backbone.frozen_stages=20',
-        ],
-        'frozen_stages must lie in -1..13, got 20',
-    ),
-    'no checkpoint': (
-        ['tools/test.py', DEMO_CONFIG, 'none.pth', '--data-root', '{data}'],
-        'none.pth: no such file',
-    ),
-    'no resume': (
-        ['tools/train.py', DEMO_CONFIG, '--data-root', '{data}', '--resume', 'x.pth'],
-        'x.pth: no such file',
-    ),
-    'out': (['tools/test.py', DEMO_CONFIG, 'x.pth', '--out', 'x.pkl'], '--out must end in .json, got x.pkl'),
-    'no images': (
-        ['tools/detect.py', DEMO_CONFIG, 'x.pth', 'nothing/*.jpg', '--out-dir', '{out}'],
-        'nothing/*.jpg',
-    ),
-    'no VOC': (['tools/voc_to_coco.py', '/nowhere', '{out}'], 'trainval.txt: No such file'),
-    'demo': (['tools/make_demo_data.py', '{out}', '--train', '0'], '--train must be at least 1, got 0'),
-    'torchrun': (
-        ['tools/train.py', DEMO_CONFIG, '--data-root', '{data}', '--launcher', 'pytorch'],
-        'runs under torchrun',
-    ),
-}
-
-
-@pytest.mark.parametrize('name', MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(name, demo_data, tmp_path, run):
-    args, message = MISTAKES[name]
-    done = run(*(str(arg).format(data=demo_data, out=tmp_path / 'out') for arg in args), expect=2)
-    errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert 'Traceback' not in done.stderr
-    assert not (tmp_path / 'out').exists()
 
 
 def test_broken_data_is_one_line(tiny_config, demo_data, tmp_path, run):
