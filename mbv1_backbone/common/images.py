@@ -22,6 +22,7 @@ __all__ = [
     'find_images',
     'lies_sideways',
     'middle_square',
+    'read_file',
     'read_image',
     'scale_deep',
 ]
@@ -71,7 +72,7 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
             whatever the bytes are.
     """
     name = 'image' if isinstance(source, bytes) else f'image {shown(source)}'
-    content = source if isinstance(source, bytes) else _read_file(source, name)
+    content = source if isinstance(source, bytes) else read_file(source)
     try:
         try:
             return _decode(content, name, size)
@@ -144,8 +145,13 @@ def middle_square(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(square)
 
 
-def _read_file(path: str | os.PathLike[str], name: str) -> bytes:
-    """The bytes of a regular file of at most ``MAX_BYTES``; of others not one is read."""
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file; of what is no regular file, or larger than ``MAX_BYTES``, not one is read.
+
+    Raises:
+        InputError: If it is one of these, or cannot be read.
+    """
+    name = f'image {shown(path)}'
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.images import read_file, read_image
 from mbv1_backbone.face.datasets import locate, read_rows, scan_people
 from mbv1_backbone.face.evaluation.drawing import BAD, GOOD, Tile, contact_sheet
 from mbv1_backbone.inference.embedder import FaceEmbedder
@@ -257,9 +257,9 @@ def _inside(folder: Path, file: str) -> Path:
 
 def _sha256(source: Source, done: Enrolled) -> str | None:
     try:
-        return hashlib.sha256(source.path.read_bytes()).hexdigest()
-    except OSError as error:
-        done.failures[source.file] = error.strerror or str(error)
+        return hashlib.sha256(read_file(source.path)).hexdigest()
+    except InputError as error:
+        done.failures[source.file] = str(error)
         return None
 
 

@@ -1,6 +1,7 @@
 """From folders and lists into a gallery, probes and answers, and the verbs of the command line."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,19 @@ def test_a_csv_file_brings_metadata(people, embedder, tmp_path):
     )
     gallery = create(tmp_path / 'g', embedder)
     done = enrol(gallery, embedder, read_sources(table))
-    assert done.failures == {'images/none.jpg': 'No such file or directory'}
+    assert list(done.failures) == ['images/none.jpg']
+    assert done.failures['images/none.jpg'].endswith('none.jpg: No such file or directory')
     [entry] = gallery.entries()
     assert (entry.identity, entry.metadata['year']) == ('Ada', '1843')
     assert entry_path(entry.metadata['folder'], entry.file).is_file()
+
+
+def test_a_pipe_that_a_csv_file_names_is_left_out_and_not_waited_for(embedder, tmp_path):
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / 'list.csv').write_text('file,identity\n./pipe.jpg,Ana\n')
+    done = enrol(create(tmp_path / 'g', embedder), embedder, read_sources(tmp_path / 'list.csv'))
+    [reason] = done.failures.values()
+    assert 'not a regular file' in reason
 
 
 def test_bare_names_are_found_in_their_persons_folder(people, tmp_path):
