@@ -15,10 +15,13 @@ from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.width import GATHERED
 
 RECALL = 0.99  # of the 10 truly nearest, that an index is tuned to find
 _K = 10
 _PROBES = 200
+_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)  # of the rows, that widths of filtered searches are measured for
+_SEED = 1234
 _LEAST_PROBED = 8  # lists
 _LEAST_BREADTH = 64  # of the search of a graph
 _SCATTERED = 0.25  # share of the lists: when more must be looked through, few lists serve better
@@ -77,15 +80,36 @@ def measure(
     if index.exact or index.count < 2:
         standing.measured = {}
         return
-    probe = RecallProbe(index, _K, _PROBES, vectors_of or stored_vectors(standing, store))
-    tuned = probe.narrowest(RECALL)
+    read = vectors_of or stored_vectors(standing, store)
+    tuned = RecallProbe(index, _K, _PROBES, read).narrowest(RECALL)
     nprobe, ef_search = tuned.width.nprobe, tuned.width.ef_search
     index.width = replace(
         tuned.width,  # the probes are alike to those of training: others get some room
         nprobe=nprobe and min(max(nprobe, _LEAST_PROBED), index.limits().nprobe or 1),
         ef_search=ef_search and max(ef_search, _LEAST_BREADTH),
     )
-    standing.measured = dict(all=tuned.recall, newest=tuned.newest, entries=index.count)
+    index.filtered = _filtered_widths(index, read)
+    standing.measured = dict(
+        all=tuned.recall,
+        newest=tuned.newest,
+        entries=index.count,
+        filtered={str(share): nprobe for share, nprobe in index.filtered.items()},
+    )
+
+
+def _filtered_widths(
+    index: SearchIndex, vectors_of: Callable[[np.ndarray | None], np.ndarray]
+) -> dict[float, int]:
+    """Lists to look through where a share of the rows matches, too many to be compared one by one."""
+    found: dict[float, int] = {}
+    present = np.flatnonzero(~index.removed)
+    for share in _SHARES:
+        if share * len(present) <= GATHERED or index.matrix is None or index.limits().nprobe is None:
+            break
+        drawn = np.random.default_rng(_SEED).choice(len(present), round(share * len(present)), replace=False)
+        probe = RecallProbe(index, _K, _PROBES, vectors_of, present[np.sort(drawn)])
+        found[share] = probe.narrowest(RECALL).width.nprobe or 1
+    return found
 
 
 def stored_vectors(standing: IndexState, store: Store) -> Callable[[np.ndarray | None], np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
+from mbv1_backbone.retrieval.matrix import gathered, matrix_of
 from mbv1_backbone.retrieval.training import train
 from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
 
@@ -23,7 +24,6 @@ _GROWN = 0.1  # share of new vectors after which an index is trained anew
 _GROWN_LEAST = 1000
 _CANDIDATES = 150  # that are compared exactly, by default
 _QUANTIZER_BREADTH = 64  # least breadth of the search among centres that are a graph
-_HALF = faiss.ScalarQuantizer.QT_fp16
 _MISSING = object()
 
 
@@ -38,6 +38,7 @@ class SearchIndex:
         trained_for: Vectors that it was trained for.
         width: How widely it is searched where nobody says.
         removed: bool (rows,), True for each that was removed.
+        filtered: Lists to look through where only a share of the rows matches, by that share.
         matrix: FAISS's matrix of all rows in single or half precision; None where codes only are kept.
     """
 
@@ -47,6 +48,7 @@ class SearchIndex:
         self.trained_for = trained_for
         self.removed: np.ndarray = np.zeros(int(index.ntotal), bool)
         self._gone = 0  # how many of them
+        self.filtered: dict[float, int] = {}
         self._candidates = candidates_of(index)
         self._refine = (
             faiss.downcast_index(index.refine_index) if isinstance(index, faiss.IndexRefine) else None
@@ -54,19 +56,10 @@ class SearchIndex:
         inner = inner_of(self._candidates)
         self._lists = inner if isinstance(inner, faiss.IndexIVF) else None
         self._graph = isinstance(inner, faiss.IndexHNSW)
-        self.matrix = self._full_vectors(inner)
+        self.matrix = matrix_of(self._refine, inner)
         self._parameters: dict[tuple[Width, int], Any] = {}
         self._alive: tuple[np.ndarray, Any] | None = None
         self._width = width or Width()
-
-    def _full_vectors(self, inner: Any) -> Any:
-        """FAISS's matrix of all rows in single or half precision, where there is one."""
-        if self._refine is not None:
-            found = self._refine
-        else:
-            found = faiss.downcast_index(inner.storage) if self._graph else inner
-        half = isinstance(found, faiss.IndexScalarQuantizer) and found.sq.qtype == _HALF
-        return found if half or isinstance(found, faiss.IndexFlat) else None
 
     @classmethod
     def build(cls, factory: str, vectors: np.ndarray) -> SearchIndex:
@@ -160,6 +153,12 @@ class SearchIndex:
 
     # --- how widely it is searched
 
+    def bitmap_of(self, rows: np.ndarray) -> np.ndarray:
+        """uint8, a bit for each row of the index, the lowest first: those that are set."""
+        bits: np.ndarray = np.zeros(self.rows, bool)
+        bits[rows] = True
+        return np.packbits(bits, bitorder='little')
+
     @property
     def width(self) -> Width:
         """How widely it is searched where nobody says."""
@@ -190,8 +189,7 @@ class SearchIndex:
         lists = None if self._lists is None else int(self._lists.nlist)
         nprobe = width.nprobe or own.nprobe or (None if lists is None else max(8, lists // 8))
         if lists is not None and nprobe is not None:
-            wider = nprobe if width.nprobe else int(np.ceil(nprobe * share**-0.5))
-            nprobe = min(wider, lists)
+            nprobe = min(width.nprobe or self._wider(nprobe, share), lists)
         ef_search = None
         if self._graph:
             breadth = max(own.ef_search or 64, k)
@@ -200,6 +198,13 @@ class SearchIndex:
         if self._refine is not None:
             candidates = max(width.candidates or own.candidates or _CANDIDATES, 2 * k)
         return Width(nprobe, ef_search, candidates)
+
+    def _wider(self, nprobe: int, share: float) -> int:
+        """Lists to look through where a share of the rows matches: as measured, or in proportion."""
+        if share >= 1:
+            return nprobe
+        measured = [value for least, value in self.filtered.items() if least <= share]
+        return max(nprobe, min(measured, default=int(np.ceil(nprobe / share))))
 
     # --- searching
 
@@ -267,16 +272,7 @@ class SearchIndex:
 
     def gathered(self, rows: np.ndarray) -> Any:
         """A FAISS index of some rows' full vectors, in their order; None where they are not kept."""
-        if self.matrix is None:
-            return None
-        size = int(self.matrix.code_size)
-        codes = faiss.rev_swig_ptr(self.matrix.codes.data(), self.rows * size).reshape(self.rows, size)
-        if isinstance(self.matrix, faiss.IndexFlat):
-            some = faiss.IndexFlatIP(self.matrix.d)
-        else:
-            some = faiss.IndexScalarQuantizer(self.matrix.d, _HALF, faiss.METRIC_INNER_PRODUCT)
-        some.add_sa_codes(np.ascontiguousarray(codes[rows]))
-        return some
+        return None if self.matrix is None else gathered(self.matrix, rows)
 
     def _selector(self) -> Any:
         """Of the rows that are there, where FAISS has to be told."""

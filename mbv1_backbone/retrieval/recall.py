@@ -41,13 +41,21 @@ class RecallProbe:
         k: Nearest rows that count.
         probes: How many rows: half of them of the newest tenth, half of all.
         vectors_of: Vectors (N, dimension) of some rows, and of all for None.
+        among: Rows that a filtered search is to find, ascending; None for all. For indexes with a matrix.
     """
 
     def __init__(
-        self, index: SearchIndex, k: int, probes: int, vectors_of: Callable[[np.ndarray | None], np.ndarray]
+        self,
+        index: SearchIndex,
+        k: int,
+        probes: int,
+        vectors_of: Callable[[np.ndarray | None], np.ndarray],
+        among: np.ndarray | None = None,
     ) -> None:
         self.index = index
-        present = np.flatnonzero(~index.removed)
+        present = np.flatnonzero(~index.removed) if among is None else among
+        self._bitmap = None if among is None else index.bitmap_of(among)
+        self._matching = len(present)
         self.k = min(k, len(present) - 1)
         newest = present[-max(1, round(_NEWEST * len(present))) :]
         rng = np.random.default_rng(_SEED)
@@ -57,7 +65,8 @@ class RecallProbe:
         self._newest = drawn >= newest[0]
         self.vectors = vectors_of(drawn)
         if index.matrix is not None:
-            nearest = index.compare_all(self.vectors, self.k + 1)[1]
+            selector = None if self._bitmap is None else faiss.IDSelectorBitmap(self._bitmap)
+            nearest = index.compare_all(self.vectors, self.k + 1, selector)[1]
         else:
             every, metric = vectors_of(None), faiss.METRIC_INNER_PRODUCT
             nearest = present[faiss.knn(self.vectors, every, self.k + 1, metric)[1]]
@@ -66,9 +75,14 @@ class RecallProbe:
             for own, rows in zip(drawn.tolist(), nearest.tolist(), strict=True)
         ]
 
+    def _search(self, k: int, width: Width) -> np.ndarray:
+        if self._bitmap is None:
+            return self.index.search(self.vectors, k, width)[1]
+        return self.index.search_some(self.vectors, k, self._bitmap, self._matching, width)[1]
+
     def measure(self, width: Width) -> tuple[float, float]:
         """Recall of all probes, and of the newest."""
-        found = self.index.search(self.vectors, self.k + 1, width)[1]
+        found = self._search(self.k + 1, width)
         hits = np.array(
             [
                 len(truth & set([row for row in rows if row != own][: self.k])) / max(1, len(truth))

@@ -105,7 +105,7 @@ class SavedIndex:
                 return None
             try:
                 return self._read(manifest, content, catalog)
-            except (InputError, TypeError):
+            except (InputError, TypeError, ValueError, AttributeError):
                 return None
         return None
 
@@ -114,7 +114,10 @@ class SavedIndex:
         catalog, removed = Catalog.from_bytes(catalog_bytes)
         index = read_index(content, manifest.factory, manifest.trained_for, manifest.dim, removed)
         index.width = Width(**manifest.search_width)
-        return IndexState(index, catalog, manifest.change, manifest.state, dict(manifest.recall))
+        measured = dict(manifest.recall)
+        filtered = measured.get('filtered', {})
+        index.filtered = {float(share): int(nprobe) for share, nprobe in filtered.items()}
+        return IndexState(index, catalog, manifest.change, manifest.state, measured)
 
     def manifest(self) -> Manifest | None:
         """The manifest; None where a kill at creation has left none, or it is of an older format.

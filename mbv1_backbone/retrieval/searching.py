@@ -17,10 +17,9 @@ from mbv1_backbone.retrieval.opening import OpenGallery
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
-from mbv1_backbone.retrieval.width import Width
+from mbv1_backbone.retrieval.width import GATHERED, Width
 
 CALIBRATED = 'calibrated'  # a threshold: the one that calibration has stored, if any
-_GATHERED = 20_000  # matching entries up to which a filtered search compares with each of them
 
 
 class SearchableGallery(OpenGallery):
@@ -231,11 +230,11 @@ class _Among:
         k = min(k, len(rows))
         if k == 0 or not len(vectors):
             return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
-        if len(rows) <= _GATHERED:
+        if len(rows) <= GATHERED:
             some = live.cached(('gathered', *self._key), self._gathered)
             scores, places = some.search(vectors, k)
             return scores, rows[places]
-        bitmap = live.cached(('bitmap', *self._key), self._bitmap)
+        bitmap = live.cached(('bitmap', *self._key), lambda: self._standing.index.bitmap_of(rows))
         return self._standing.index.search_some(vectors, k, bitmap, len(rows), width)
 
     def _gathered(self) -> Any:
@@ -244,11 +243,6 @@ class _Among:
             some = faiss.IndexFlatIP(self._store.dim)
             some.add(self._store.vectors(self._standing.catalog.ids[self._rows]))
         return some
-
-    def _bitmap(self) -> np.ndarray:
-        bits: np.ndarray = np.zeros(self._standing.index.rows, bool)
-        bits[self._rows] = True
-        return np.packbits(bits, bitorder='little')
 
 
 def _width(nprobe: int | None, ef_search: int | None, candidates: int | None) -> Width:

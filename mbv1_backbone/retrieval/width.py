@@ -20,4 +20,5 @@ class Width:
     candidates: int | None = None
 
 
+GATHERED = 20_000  # matching entries up to which a filtered search compares with each of them
 OWN_WIDTH = Width()  # of the index itself
