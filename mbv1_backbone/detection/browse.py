@@ -14,6 +14,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS
+from tqdm import tqdm
 
 from mbv1_backbone.common.errors import user_errors
 from mbv1_backbone.compat.datasets import plain_datasets
@@ -48,7 +49,7 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
         model = MODELS.build(dict(cfg.model, _scope_='mmdet')).eval()
         dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, _scope_='mmdet'))
     if reports := [d.report for d in plain_datasets(dataset) if hasattr(d, 'report')]:
-        print(table(reports))
+        tqdm.write(table(reports))  # above a progress bar, where there is one
     names = dataset.metainfo['classes']
     for index in range(min(count, len(dataset))):
         sample = dataset[index]
