@@ -3,13 +3,14 @@
 import copy
 import json
 import math
+import random
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.detection.formats.coco import read_coco
+from mbv1_backbone.detection.formats.coco import checked, read_coco
 from mbv1_backbone.detection.formats.report import table
 
 CLASSES = ('ball', 'car', 'star')
@@ -390,6 +391,64 @@ def test_masks_of_run_lengths_give_boxes(pictures):
         segmentation=dict(size=encoded['size'], counts=encoded['counts'].decode()), bbox=[]
     )
     assert named_boxes(read(content, pictures)) == EXPECTED
+
+
+ODD = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    math.nan,
+    math.inf,
+    2**70,
+    '',
+    '1',
+    'nan',
+    '\x00',
+    '..',
+    [],
+    [1, 2, 3, 4],
+    {},
+    dict(a=1),
+)
+
+
+def places_of(value, place=()):
+    """The paths to everything inside a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, other in inner:
+        yield (*place, key)
+        yield from places_of(other, (*place, key))
+
+
+def test_any_content_is_read_or_refused_in_one_line(pictures):
+    rng = random.Random(0)
+    refused, read_ones = [], 0
+    for _ in range(600):
+        content = good()
+        for _ in range(rng.choice([1, 1, 2, 4])):
+            *way, last = rng.choice([*places_of(content)] or [('images',)])
+            part = content
+            for key in way:
+                part = part[key]
+            if rng.random() < 0.2 and last in (part if isinstance(part, dict) else range(len(part))):
+                del part[last]
+            else:
+                part[last] = copy.deepcopy(rng.choice(ODD))
+        try:
+            found = checked(content, 'f.json', pictures, CLASSES, training=rng.random() < 0.5)
+        except InputError as error:
+            refused.append(str(error))
+            continue
+        read_ones += 1
+        for annotation in found.annotations:
+            assert all(map(math.isfinite, [*annotation['bbox'], annotation['area']]))
+            assert min(annotation['bbox'][2:]) > 0
+            assert annotation['iscrowd'] in (0, 1)
+    assert read_ones > 50
+    assert len(refused) > 50
+    assert not any('\n' in message for message in refused)
 
 
 def test_real_coco_loses_nothing(shared):
