@@ -153,7 +153,7 @@ def test_a_size_of_another_shape_is_refused(tmp_path):
 def test_lists_as_people_write_them(encoding, tmp_path):
     names = ['my cat 1', 'my cat', 'dog', 'größe']
     write_voc(tmp_path / 'voc', {name: [('cat', (5, 5, 20, 20), 0)] for name in names}, {'train': names})
-    lines = ['my cat 1', 'my cat -1', 'dog  1', 'dog.jpg', 'größe']
+    lines = ['my cat 1', 'my cat -1', 'dog\t 1', 'dog.jpg', 'dog.xml', 'größe']
     (tmp_path / 'voc/ImageSets/Main/train.txt').write_bytes('\r\n'.join(lines).encode(encoding))
     convert_voc(tmp_path / 'voc', tmp_path / 'coco', ['train'])
     coco = json.loads((tmp_path / 'coco/annotations/train.json').read_text())

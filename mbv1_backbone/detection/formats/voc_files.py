@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,10 +197,10 @@ def _read_list(path: Path, known: dict[str, Path]) -> list[str]:
 
 
 def _listed_name(line: str, known: dict[str, Path]) -> str:
-    name, _, flag = line.rpartition(' ')
-    candidates = [line, name.strip()] if flag in ('-1', '0', '1') and name else [line]
+    flagged = re.fullmatch(r'(.*\S)\s+(-1|0|1)', line)
+    candidates = [line, flagged[1]] if flagged else [line]
     for candidate in list(candidates):
         stem, dot, suffix = candidate.rpartition('.')
-        if dot and f'.{suffix.lower()}' in SUFFIXES:
+        if dot and f'.{suffix.lower()}' in (*SUFFIXES, '.xml'):
             candidates.append(stem)
     return next((candidate for candidate in candidates if candidate in known), candidates[-1])
