@@ -27,7 +27,8 @@ from mbv1_backbone.inference.pytorch import MMDetDetection
 from mbv1_backbone.inference.resolve import Trained, resolve
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
-from mbv1_backbone.runtime.sessions import open_session
+from mbv1_backbone.runtime.sessions import Session, open_session
+from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training import load_config
 from mbv1_backbone.training.checkpoint import Checkpoint
 from mbv1_backbone.training.exported import ExportedModel
@@ -304,3 +305,17 @@ def test_an_export_is_in_its_place_only_once_it_has_been_compared(tmp_path, shar
     assert out.read_bytes() == good
     assert main(['export', config, SSD, *args[:3], 'x.onnx', *args[4:]]) == 2
     assert '--out must end in .xml for openvino' in capsys.readouterr().err
+
+
+def test_an_export_leaves_the_programs_random_numbers_alone(tmp_path):
+    model = tiny_model()
+    before = torch.get_rng_state()
+    write_embedder(model, tmp_path / 'a.onnx')
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_classifier_is_not_tested_in_place_of_a_model(tmp_path):
+    spec = ModelSpec(kind='classifier', size=(8, 8), precision='fp32', fingerprint='', recipe={})
+    session = Session(tmp_path / 'c.onnx', spec, 'none', 'fp32', lambda images: ())
+    with pytest.raises(InputError, match=r'c\.onnx: not an embedder or a detector, but a classifier'):
+        ExportedModel(session)
