@@ -84,3 +84,10 @@ def test_public_names_are_there(package):
             assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match='nonesuch'):
         _ = package.nonesuch
+
+
+def test_what_answers_and_searches_is_there_without_torch(run):
+    """What is kept of an earlier start, and galleries, need a runtime alone."""
+    rooms = ('inference.loading', 'face.files', 'face_gallery.enrolment', 'cli.gallery.people')
+    loaded = load(run, *(f'mbv1_backbone.{room}' for room in rooms), whole=False)
+    assert not loaded & set(TORCH)

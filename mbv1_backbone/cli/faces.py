@@ -106,7 +106,7 @@ def run_embed(args: argparse.Namespace) -> None:
     """Embed a folder."""
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.images import find_images
-    from mbv1_backbone.face.evaluation.metric import write_embeddings
+    from mbv1_backbone.face.files import write_embeddings
     from mbv1_backbone.face.finder import face_finder
 
     if not Path(args.folder).is_dir():
@@ -167,8 +167,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
 def run_split(args: argparse.Namespace) -> None:
     """Split people."""
     from mbv1_backbone.common.outputs import check_output_folder
-    from mbv1_backbone.face.datasets import read_identities, scan_people
     from mbv1_backbone.face.evaluation.splits import split_people, write_protocol
+    from mbv1_backbone.face.files import read_identities, scan_people
 
     folder, out = Path(args.folder), Path(args.out_dir or args.folder)
     check_output_folder(out, LISTS)
@@ -194,7 +194,7 @@ def run_soft_attributes(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.errors import user_errors
     from mbv1_backbone.common.files import write_atomically
     from mbv1_backbone.face.attributes import soft_attributes
-    from mbv1_backbone.face.datasets import read_embeddings
+    from mbv1_backbone.face.files import read_embeddings
 
     files, embeddings = read_embeddings(args.embeddings)
     basis = read_embeddings(args.basis)[1] if args.basis else embeddings

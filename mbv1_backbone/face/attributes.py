@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.datasets import locate, read_archive
 from mbv1_backbone.face.evaluation.metrics import mean_average_precision
 from mbv1_backbone.face.evaluation.protocols import person_of
+from mbv1_backbone.face.files import locate, read_archive
 
 SPLITS = ('train', 'val', 'test')
 

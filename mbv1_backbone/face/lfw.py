@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.images import read_image
-from mbv1_backbone.face.datasets import scan_people
+from mbv1_backbone.face.files import scan_people
 
 SHARE = 160 / 250  # of the photograph's side
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_file, read_image
-from mbv1_backbone.face.datasets import locate, read_rows, scan_people
 from mbv1_backbone.face.evaluation.drawing import BAD, GOOD, Tile, contact_sheet
+from mbv1_backbone.face.files import locate, read_rows, scan_people
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.records import Match

@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.datasets import locate
 from mbv1_backbone.face.evaluation.protocols import Embeddings, evaluate_pairs, person_of, read_pairs
+from mbv1_backbone.face.files import locate
 from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder

@@ -9,8 +9,8 @@ from support.people import draw_people
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face import FaceDataset, PKBatchSampler
-from mbv1_backbone.face.datasets import read_embeddings, read_names, scan_people
 from mbv1_backbone.face.evaluation.splits import split_people, write_protocol
+from mbv1_backbone.face.files import read_embeddings, read_names, scan_people
 
 LOAD = [dict(type='LoadFace', size=32), dict(type='PackFace')]
 

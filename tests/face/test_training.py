@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.people import draw_people, write_pairs
 
-from mbv1_backbone.face.datasets import read_embeddings
+from mbv1_backbone.face.files import read_embeddings
 from mbv1_backbone.inference.embedder import FaceEmbedder
 
 TINY = """

@@ -9,8 +9,8 @@ from support.project import ROOT
 
 from mbv1_backbone import MobileNetV1
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.datasets import locate
 from mbv1_backbone.face.evaluation.protocols import Embeddings, evaluate_pairs, person_of, read_pairs
+from mbv1_backbone.face.files import locate
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.training import load_weights
 from mbv1_backbone.weights import import_weights, read_weights

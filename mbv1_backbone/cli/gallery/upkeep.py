@@ -97,7 +97,7 @@ def import_file(args: Namespace) -> None:
 
 def calibrate_threshold(args: Namespace) -> None:
     """Compute and store the threshold for a wanted rate of false positives."""
-    from mbv1_backbone.face.datasets import read_embeddings
+    from mbv1_backbone.face.files import read_embeddings
 
     if args.strangers:
         options.warn_renamed('--strangers', '--non-mated')

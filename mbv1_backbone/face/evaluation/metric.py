@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from mmengine.runner import Runner
 from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.face.evaluation.protocols import (
     Embeddings,
     Pairs,
@@ -26,6 +23,7 @@ from mbv1_backbone.face.evaluation.protocols import (
     read_gallery,
     read_pairs,
 )
+from mbv1_backbone.face.files import write_embeddings
 
 
 @METRICS.register_module()
@@ -116,16 +114,3 @@ def check_disjoint(training: set[str], tested: set[str]) -> None:
             f'{both[0]} and {len(both) - 1} more people are in the training set and in the test; '
             'split the people, not the images: mbv1 faces split'
         )
-
-
-def write_embeddings(path: str | os.PathLike[str], files: Sequence[str], vectors: np.ndarray) -> None:
-    """Write ``files`` and ``embeddings`` (N, D) as an ``.npz`` file without pickle, atomically.
-
-    Raises:
-        InputError: If the path does not end in ``.npz``.
-    """
-    if Path(path).suffix != '.npz':
-        raise InputError(f'embeddings are written to an .npz file, got {path}')
-    buffer = io.BytesIO()
-    np.savez(buffer, files=np.array(list(files), dtype=str), embeddings=np.asarray(vectors, np.float32))
-    write_atomically(path, buffer.getvalue())

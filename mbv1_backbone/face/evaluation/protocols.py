@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.datasets import read_embeddings, read_identities, read_rows
 from mbv1_backbone.face.evaluation.metrics import (
     Roc,
     area_under,
@@ -21,6 +20,7 @@ from mbv1_backbone.face.evaluation.metrics import (
     tar_at_far,
     verify_folds,
 )
+from mbv1_backbone.face.files import read_embeddings, read_identities, read_rows
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2, 1e-3)

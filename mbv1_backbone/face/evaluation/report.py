@@ -10,7 +10,6 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
-from mbv1_backbone.face.datasets import locate
 from mbv1_backbone.face.evaluation.drawing import (
     BAD,
     Tile,
@@ -21,6 +20,7 @@ from mbv1_backbone.face.evaluation.drawing import (
 )
 from mbv1_backbone.face.evaluation.metrics import Roc
 from mbv1_backbone.face.evaluation.protocols import Pairs, person_of
+from mbv1_backbone.face.files import locate
 
 
 def figures_as_text(figures: Mapping[str, Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from PIL import Image
 from support.people import draw_people
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.evaluation.metric import check_disjoint, write_embeddings
+from mbv1_backbone.face.evaluation.metric import check_disjoint
 from mbv1_backbone.face.evaluation.protocols import (
     Embeddings,
     evaluate_gallery,
@@ -16,6 +16,7 @@ from mbv1_backbone.face.evaluation.protocols import (
     person_of,
     read_pairs,
 )
+from mbv1_backbone.face.files import write_embeddings
 
 
 def unit(*rows):
