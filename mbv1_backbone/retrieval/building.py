@@ -93,6 +93,7 @@ def measure(
         all=tuned.recall,
         newest=tuned.newest,
         entries=index.count,
+        lists_at_training=standing.measured.get('lists_at_training', index.width.nprobe),
         filtered={str(share): nprobe for share, nprobe in index.filtered.items()},
     )
 

@@ -16,6 +16,8 @@ from mbv1_backbone.retrieval.store import Delta, Store
 
 _UNSAVED = 0.1  # share of changed vectors after which the index is saved again
 _UNSAVED_LEAST = 5000
+_WIDENED = 2  # times the lists that were looked through after training: then training anew pays
+_WIDENED_SHARE = 0.05  # of new entries, at least
 _UNMEASURED = 0.02  # share of new entries after which the width of the search is measured again
 
 
@@ -97,13 +99,12 @@ class LiveIndex:
         standing.calibration = delta.stamp.calibration
         return standing.index.count == delta.stamp.entries
 
-    def rebuild(self, save: bool = True) -> str:
+    def rebuild(self) -> str:
         """Make the index anew, trained for as many as there are now, and save it; its factory string."""
         standing = build_index(self._store, self._standing)
         with self._guard.alone():
             self._stand(standing)
-        if save:
-            self.save()
+        self.save()
         return standing.index.factory
 
     def maintain(self) -> str:
@@ -118,7 +119,7 @@ class LiveIndex:
             return ''
         with self.current() as standing:
             index = standing.index
-            retrain = index.needs_retraining() or self._other_factory(standing)
+            retrain = self._measure_again(standing, _UNMEASURED, _WIDENED_SHARE)
             unsaved = self._unsaved > max(_UNSAVED_LEAST, _UNSAVED * index.count)
         try:
             if retrain:
@@ -126,7 +127,6 @@ class LiveIndex:
                 if factory == 'Flat':  # nothing to train
                     return ''
                 return f'index trained anew for {index.count} entries: {factory}'
-            self._measure_again()
             if unsaved:
                 self.save()
         except OSError as error:
@@ -136,22 +136,31 @@ class LiveIndex:
     def optimize(self) -> None:
         """Save the index; train it anew before, where much has changed since it was trained."""
         with self.current() as standing:
-            retrain = standing.index.needs_retraining() or self._other_factory(standing)
+            retrain = self._measure_again(standing, 0, 0)
         if retrain:
             self.rebuild()
         else:
-            self._measure_again(0)
             self.save()
 
-    def _measure_again(self, share: float = _UNMEASURED) -> None:
-        """Set the width of the search anew, where entries have come since."""
-        standing = self._standing
-        if standing is None or standing.index.exact:
-            return
-        fresh = standing.index.count - standing.measured.get('entries', 0)
-        if fresh > share * standing.index.count:
-            with self._guard.alone(), self._store.reading():
-                measure(standing, self._store)
+    def _measure_again(self, standing: IndexState, unmeasured: float, widened: float) -> bool:
+        """Set the width of the search anew where entries have come; whether the index is to be trained anew.
+
+        Args:
+            standing: The index.
+            unmeasured: Share of entries that must have come since it was measured.
+            widened: Share of entries that must have come since it was trained, to train it anew where they
+                make the search much wider.
+        """
+        index = standing.index
+        if index.needs_retraining() or self._other_factory(standing):
+            return True
+        fresh = index.count - standing.measured.get('entries', 0)
+        if index.exact or fresh <= unmeasured * index.count:
+            return False
+        measure(standing, self._store)
+        lists, before = index.width.nprobe, standing.measured.get('lists_at_training')
+        wide = lists is not None and before is not None and lists > _WIDENED * before
+        return wide and index.count - index.trained_for > widened * index.count
 
     def _other_factory(self, standing: IndexState) -> bool:
         """Whether more entries than at training ask for another kind of index."""

@@ -88,6 +88,33 @@ def test_a_gallery_is_trained_anew_when_a_tenth_is_new(tmp_path):
         assert said == 'index trained anew for 11400 entries: IVF4,Flat'
 
 
+def test_people_who_came_after_training_are_found_as_well(tmp_path):
+    """Newest entries around centres of their own: the width follows, or the index is trained anew."""
+    rng = np.random.default_rng(0)
+
+    def crowd(count, seed):
+        vectors, names, files, hashes = people(count, seed, images=10, dim=32, spread=0.6)
+        return vectors, names, files, hashes
+
+    with Gallery.create(tmp_path / 'g', 32, 'm') as gallery:
+        old = crowd(1000, 0)
+        gallery.add(*old)
+        trained = gallery.stats()
+        for seed in (1, 2, 3):  # 3 % each
+            new = crowd(30, seed)
+            gallery.add(*new)
+        stats = gallery.stats()
+        every = normalised(np.concatenate([old[0], *(crowd(30, seed)[0] for seed in (1, 2, 3))]))
+        for group in (every[:10_000], every[10_000:]):
+            rows = rng.permutation(len(group))[:200]
+            truth = np.argsort(-group[rows] @ every.T, axis=1)[:, :10] + 1
+            found = gallery.search(group[rows], k=10, threshold=None)
+            hits = [len(set(a) & set(b.ids.tolist())) for a, b in zip(truth.tolist(), found, strict=True)]
+            assert np.mean(hits) / 10 > 0.975
+        assert stats['recall']['newest'] >= 0.99
+        assert stats['recall']['entries'] > trained['recall']['entries']
+
+
 def test_additions_in_bulk_train_once_at_the_end(tmp_path, monkeypatch):
     trained = []
     original = SearchIndex.build.__func__
