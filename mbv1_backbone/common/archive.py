@@ -17,6 +17,8 @@ def check_archive(path: str | os.PathLike[str]) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError('PyTorch does not compress')
             damaged = archive.testzip()
     except OSError as error:
         raise InputError(f'{path}: {error.strerror or error}') from error

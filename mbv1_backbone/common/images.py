@@ -175,14 +175,14 @@ def _decode(content: bytes, name: str, size: tuple[int, int] | None) -> np.ndarr
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise InputError(f'{name}: {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read')
-        stored = str(image.tile[0].args) if image.tile else ''  # names the stored depth; load() forgets it
+        stored = str(image.tile[0].args) if image.tile else ''  # says the stored depth; load() forgets it
         image.load()
         turn = _turn(image, size)
         if image.mode in _DEEP_MODES:
             rgb = _deep_gray(image, name)
         else:
             rgb = image.convert('RGB')
-            if ';16' in stored:
+            if ';16' in stored or stored == "('RGB', 65535)":  # the latter of PPM
                 rgb = _deep_colours(rgb, content, name)
     return np.array(rgb if turn is None else rgb.transpose(turn))
 

@@ -25,7 +25,7 @@ def check_training(cfg: Config) -> None:
     for part in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not cfg.get(part):
             raise InputError(f'config {cfg.filename}: has no {part}, which training needs')
-    _check_classes(cfg)
+    check_classes(cfg, 'train_dataloader', 'val_dataloader')
     _complete_weight_decay(cfg.optim_wrapper)
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
     if hook and hook.get('type') == 'CheckpointHook' and 'backend_args' not in hook:
@@ -47,31 +47,41 @@ def schedule_note(cfg: Config) -> str:
     )
 
 
-def _check_classes(cfg: Config) -> None:
+def check_classes(cfg: Config, *loaders: str) -> None:
+    """Check that the classes of data sets are lists of different names, as many as the model has.
+
+    Raises:
+        InputError: If they are not.
+    """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    for dataset in datasets_of(cfg.get('train_dataloader')):
-        given = (dataset.get('metainfo') or {}) if isinstance(dataset.get('metainfo'), dict) else {}
-        classes = given.get('classes', given.get('CLASSES'))
-        if classes is None:
-            kind = dataset.get('type')
-            found = DATASETS.get(kind) if isinstance(kind, str) else kind
-            classes = (getattr(found, 'METAINFO', None) or {}).get('classes')
-        if classes is None:
-            continue
-        if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+    for loader in loaders:
+        for dataset in datasets_of(cfg.get(loader)):
+            _check_classes_of(dataset, cfg.model, loader)
+
+
+def _check_classes_of(dataset: Any, model: Any, loader: str) -> None:
+    given = dataset.get('metainfo') if isinstance(dataset.get('metainfo'), dict) else {}
+    classes = given.get('classes', given.get('CLASSES'))
+    if classes is None:
+        kind = dataset.get('type')
+        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+        classes = (getattr(found, 'METAINFO', None) or {}).get('classes')
+    if classes is None:
+        return
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise InputError(
+            f'{loader}: metainfo.classes must be a list of names, got {classes!r}: of one class it is '
+            "('name',), with a comma"
+        )
+    if twice := [name for name in classes if list(classes).count(name) > 1]:
+        raise InputError(f'{loader}: metainfo.classes names {twice[0]} twice')
+    names = ', '.join(classes[:8]) + (', ...' if len(classes) > 8 else '')
+    for where, count in _class_counts(model, 'model'):
+        if count != len(classes):
             raise InputError(
-                f'metainfo.classes must be a list of names, got {classes!r}: of one class it is '
-                f"('name',), with a comma"
+                f'{where}.num_classes={count}, but the data of {loader} have {len(classes)} classes '
+                f'({names}): both must be the same (metainfo.classes)'
             )
-        if twice := [name for name in classes if list(classes).count(name) > 1]:
-            raise InputError(f'metainfo.classes names {twice[0]} twice')
-        for where, count in _class_counts(cfg.model, 'model'):
-            if count != len(classes):
-                raise InputError(
-                    f'{where}.num_classes={count}, but the training data have {len(classes)} classes '
-                    f'({", ".join(list(classes)[:8])}{", ..." if len(classes) > 8 else ""}): '
-                    'both must be the same (metainfo.classes)'
-                )
 
 
 def _class_counts(part: Any, where: str) -> Iterator[tuple[str, int]]:

@@ -166,8 +166,9 @@ def test_deep_colours_of_few_bits_are_not_black():
 
     deep = RGB.astype(np.uint16) * 16
     deep[0, 0, 0] = 4095
-    content = cv2.imencode('.png', deep[..., ::-1])[1].tobytes()
-    np.testing.assert_array_equal(read_image(content)[1:], RGB[1:])
+    for suffix in ('.png', '.tif', '.ppm'):
+        content = cv2.imencode(suffix, deep[..., ::-1])[1].tobytes()
+        np.testing.assert_array_equal(read_image(content)[1:], RGB[1:])
     content = cv2.imencode('.png', (RGB.astype(np.uint16) * 257)[..., ::-1])[1].tobytes()
     np.testing.assert_array_equal(read_image(content), RGB)
 
