@@ -14,6 +14,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.detector_parity import compare_with_tflite
+from mbv1_backbone.inference.resolve import resolve
 from mbv1_backbone.weights import import_weights, write_weights
 from mbv1_backbone.weights.tflite_graph import read_graph
 from mbv1_backbone.weights.tflite_ssd import read_ssd
@@ -27,13 +28,18 @@ def source(shared):
 
 
 @pytest.fixture(scope='module')
-def ours(source, tmp_path_factory):
+def imported(source, tmp_path_factory):
     path = tmp_path_factory.mktemp('ssd') / 'ssd.safetensors'
     write_weights(import_weights(source), path)
-    return Detector.load(CONFIG, path)
+    return path
 
 
-def test_raw_scores_and_boxes_are_the_runtimes_own(source, ours, shared):
+@pytest.fixture(scope='module')
+def ours(imported):
+    return Detector.load(CONFIG, imported)
+
+
+def test_raw_scores_and_boxes_are_the_runtimes_own(source, imported, shared):
     """Every anchor's 80 scores and four box values, before any suppression."""
     interpreter = Interpreter(str(source), experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
@@ -48,9 +54,10 @@ def test_raw_scores_and_boxes_are_the_runtimes_own(source, ours, shared):
 
     scores, boxes = tensor('convert_scores')[:, list(COCO_CATEGORY_IDS)], tensor('Squeeze')[:, [1, 0, 3, 2]]
     bgr = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)
-    prepared = ours.model.data_preprocessor(dict(inputs=[bgr], data_samples=None))['inputs']
-    logits, deltas = ours.model.bbox_head(ours.model.extract_feat(prepared))
-    head = ours.model.bbox_head
+    model = resolve(CONFIG, imported).model
+    prepared = model.data_preprocessor(dict(inputs=[bgr], data_samples=None))['inputs']
+    logits, deltas = model.bbox_head(model.extract_feat(prepared))
+    head = model.bbox_head
 
     def flat(maps, values):
         return np.concatenate([m.detach().permute(0, 2, 3, 1).reshape(-1, values).numpy() for m in maps])
