@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import typing
 from pathlib import Path
-from traceback import walk_tb
+from traceback import extract_tb, walk_tb
 from types import FrameType
 from typing import Any
 
@@ -44,6 +44,14 @@ def misfits(error: BaseException) -> list[str]:
             if name in values and not is_bearable(values[name], hint, conf=numbers)
         ]
     return found
+
+
+def failed_assertion(error: AssertionError) -> str:
+    """The condition of an assertion without a message, and the class of a config in which it stands."""
+    first = _first(error)
+    place = extract_tb(first.__traceback__)[-1:]
+    kinds = ''.join(f'{kind.__name__}: ' for kind, _ in _built(first))
+    return f'{kinds}{place[0].line} failed' if place and place[0].line else f'{kinds}AssertionError'
 
 
 def _first(error: BaseException) -> BaseException:

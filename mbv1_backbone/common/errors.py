@@ -9,7 +9,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mbv1_backbone.common.blame import is_defect, misfits
+from mbv1_backbone.common.blame import failed_assertion, is_defect, misfits
 
 # What libraries raise over a user's file.
 _OF_INPUT = (ValueError, KeyError, OSError, SyntaxError)
@@ -78,6 +78,8 @@ def user_errors(subject: str, parsing: bool = False) -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """Why a user's input is refused: the value that a class does not take, else what the error says."""
     misfit = '; '.join(misfits(error)) if isinstance(error, _OF_CODE) else ''
+    if isinstance(error, AssertionError) and not misfit and not str(error):
+        return failed_assertion(error)
     return misfit or one_line(error) or type(error).__name__
 
 

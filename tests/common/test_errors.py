@@ -135,6 +135,14 @@ def test_an_assertion_of_a_library_is_about_its_input():
         exec(compile('assert 0, "not so"', str(PACKAGE / 'models' / 'layers.py'), 'exec'))
 
 
+def test_an_assertion_without_a_message_is_told_by_its_condition(tmp_path):
+    (tmp_path / 'library.py').write_text('class Neck:\n    def __init__(self, a):\n        assert a > 1\n')
+    made = runpy.run_path(str(tmp_path / 'library.py'))['Neck']
+    with pytest.raises(InputError) as raised:
+        build(made, a=1)
+    assert str(raised.value) == 'config: Neck: assert a > 1 failed'
+
+
 def test_a_full_disk_is_told_from_a_mistake():
     with pytest.raises(NoSpaceError, match=r'weights x: .*No space left'), user_errors('weights x'):
         raise OSError(errno.ENOSPC, 'No space left on device')
