@@ -11,7 +11,7 @@ CONFIG := configs/detection/ssd_mbv1_demo.py
 
 help:
 	@echo 'make install  virtual environment in $(VENV) with everything the demo and the tests need'
-	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: about five minutes on two cores'
+	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: less than ten minutes on two cores'
 	@echo 'make test     the tests'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
 	@echo 'make docs     the documentation as a site in build/site'
@@ -35,11 +35,11 @@ $(DEMO)/done: $(CONFIG) | $(READY) data/demo/annotations/val.json
 	@touch $@
 
 demo: $(DEMO)/done
-	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_40.pth --work-dir $(DEMO) --out-dir $(DEMO)/pictures
+	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_14.pth --work-dir $(DEMO) --out-dir $(DEMO)/pictures
 	@echo
 	@echo 'Loss and mAP:                           $(DEMO)/curves.png'
 	@echo 'Annotated (left) and detected (right):  $(DEMO)/pictures/'
-	@echo 'Trained weights:                        $(DEMO)/epoch_40.pth'
+	@echo 'Trained weights:                        $(DEMO)/epoch_14.pth'
 
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

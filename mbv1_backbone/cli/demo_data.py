@@ -21,7 +21,7 @@ def add_arguments(parser: options.Parser) -> None:
         former=True,
     )
     parser.add_argument(
-        '--train', type=options.at_least(1), default=640, help='training images (default 640)'
+        '--train', type=options.at_least(1), default=1280, help='training images (default 1280)'
     )
     parser.add_argument(
         '--val', type=options.at_least(1), default=160, help='validation images (default 160)'

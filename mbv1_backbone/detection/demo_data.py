@@ -68,7 +68,7 @@ SHAPES: dict[str, Callable[[ImageDraw.ImageDraw, int, Colour, Colour], None]] = 
 HUES: dict[str, float] = {'ball': 0.4, 'car': 0.62, 'flower': 0.88, 'house': 0.04, 'star': 0.15}
 
 
-def make_demo_data(out: str | Path, train: int = 640, val: int = 160, seed: int = 0) -> dict[str, Any]:
+def make_demo_data(out: str | Path, train: int = 1280, val: int = 160, seed: int = 0) -> dict[str, Any]:
     """Write ``out/images/*.jpg`` and ``out/annotations/{train,val}.json``.
 
     One object in five or so is partly hidden by a later one; nothing is hidden by more than 60 %. Boxes are
