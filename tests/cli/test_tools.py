@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from support.project import DEMO_CONFIG
 
+from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.weights import read_weights
 
@@ -131,14 +132,14 @@ def test_detect_answers_for_every_kind_of_image(trained, tiny_config, demo_data,
         assert 0 <= y <= y + h <= height + 0.02
 
 
-def test_browse_draws_boxes_and_anchors(demo_data, tmp_path, run):
-    done = run(
-        'tools/browse_dataset.py', DEMO_CONFIG, '--data-root', demo_data, '--out-dir', tmp_path, '--num', 4
-    )
+def test_browse_draws_boxes_and_anchors(demo_data, tmp_path, capsys):
+    words = ('browse', DEMO_CONFIG, '--data-root', demo_data, '--out-dir', tmp_path, '--num', 4)
+    assert main([str(word) for word in words]) == 0
     pictures = sorted(tmp_path.iterdir())
     assert len(pictures) == 4
     assert read_image(pictures[0]).shape == (160, 324, 3)
-    boxes, anchors = (int(word) for word in done.stdout.split() if word.isdigit())
+    summary = capsys.readouterr().out.splitlines()[-1]
+    boxes, anchors = (int(word) for word in summary.split() if word.isdigit())
     assert anchors >= boxes > 0
 
 
