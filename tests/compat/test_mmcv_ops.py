@@ -150,7 +150,7 @@ def test_roi_align_gradient_is_the_numerical_one(device):
     weights = torch.randn(3, 1, 2, 2).to(device)
 
     def value(x):
-        return float((layer(x.to(device), rois) * weights).sum())
+        return float((layer(x.to(device), rois) * weights).sum().detach())
 
     variable = features.to(device).requires_grad_()
     (layer(variable, rois) * weights).sum().backward()

@@ -31,7 +31,9 @@ def test_rounding_gives_multiples_of_8_and_keeps_nine_tenths():
         assert abs(rounded - channels) <= 8
 
 
-@pytest.mark.parametrize(('size', 'kernel', 'stride'), itertools.product(range(1, 12), (1, 3, 5), (1, 2, 3)))
+@pytest.mark.parametrize(
+    ('size', 'kernel', 'stride'), [*itertools.product(range(1, 12), (1, 3, 5), (1, 2, 3))]
+)
 def test_same_padding_gives_ceil_outputs_with_the_odd_pixel_at_the_end(size, kernel, stride):
     before, after = same_padding(size, kernel, stride)
     assert (size + before + after - kernel) // stride + 1 == -(-size // stride)

@@ -37,7 +37,7 @@ def test_params_are_the_papers(options, millions):
     assert round((count(net) + count(classifier)) / 1e6, 1) == millions
 
 
-@pytest.mark.parametrize(('variant', 'size'), itertools.product(VARIANTS, [(64, 64), (65, 97), (32, 33)]))
+@pytest.mark.parametrize(('variant', 'size'), [*itertools.product(VARIANTS, [(64, 64), (65, 97), (32, 33)])])
 def test_every_tap_gives_what_it_declares(variant, size):
     rows = VARIANTS[variant]
     net = small(out_indices=rows, variant=variant).eval()
