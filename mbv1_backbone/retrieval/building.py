@@ -51,7 +51,7 @@ def build_index(store: Store, old: IndexState | None) -> IndexState:
     if not fixed and scattered:
         fewer = choose_factory(stamp.entries, store.dim, store.meta('bytes_per_vector'), clustered=False)
         if fewer != built.index.factory:
-            built.index = SearchIndex.build(fewer, vectors)
+            built.index, built.measured = SearchIndex.build(fewer, vectors), {}
             measure(built, store, lambda rows: vectors if rows is None else vectors[rows])
     return built
 

@@ -127,7 +127,9 @@ def test_additions_in_bulk_train_once_at_the_end(tmp_path, monkeypatch):
             for seed in range(10):
                 gallery.add(*people(200, seed))
         assert len(trained) <= 2  # with many lists and, for these vectors, with few
-        assert gallery.stats()['trained_for'] == 4000
+        stats = gallery.stats()
+        assert stats['trained_for'] == 4000
+        assert stats['recall']['lists_at_training'] == stats['search_width']['nprobe']
         assert gallery.search(people(1, 3)[0][:1])[0][0].identity == 'person 3-0'
 
 
