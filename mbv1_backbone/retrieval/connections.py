@@ -14,6 +14,7 @@ from urllib.parse import quote
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError, NoSpaceError
 
 _WAIT = 30  # seconds for another process's lock within SQLite
+_WRITE_CACHE = 65536  # KiB: hashes lie anywhere in their index, whose pages are to be written once a change
 _KINDS = {'SQLITE_FULL': NoSpaceError, 'SQLITE_IOERR_WRITE': NoSpaceError, 'SQLITE_BUSY': LockedError}
 _PRAGMAS = ('trusted_schema=OFF', 'cell_size_check=ON', 'mmap_size=0')
 
@@ -65,9 +66,7 @@ class Connections:
         if self.read_only:
             raise GalleryReadOnly(f'{self.path.parent}: opened for reading only')
         with self._lock, self.errors():
-            if self._writer is None:
-                self._writer = self._opened()
-            writer = self._writer
+            writer = self._write_connection()
             writer.execute('BEGIN IMMEDIATE')
             try:
                 yield writer
@@ -91,9 +90,7 @@ class Connections:
     def latest(self) -> Iterator[sqlite3.Connection]:
         """What was written last, also where this thread reads an older state."""
         with self._lock, self.errors():
-            if self._writer is None:
-                self._writer = self._opened()
-            yield self._writer
+            yield self._write_connection()
 
     def checkpoint(self) -> bool:
         """Bring what was written from the write-ahead log into the file; whether there was something."""
@@ -143,6 +140,12 @@ class Connections:
                 connection.close()
             self._all.clear()
             self._writer = None
+
+    def _write_connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = self._opened()
+            self._writer.execute(f'PRAGMA cache_size={-_WRITE_CACHE}')
+        return self._writer
 
     def _opened(self) -> sqlite3.Connection:
         connection = self._connect_read_only() if self.read_only else self._connect()
