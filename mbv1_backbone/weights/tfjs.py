@@ -134,9 +134,9 @@ def _unit(source: str, target: str, kernel: str, convert: Convert) -> list[Rule]
 
 
 _FACE_RULES: tuple[Rule, ...] = (
-    *_unit('conv1', 'backbone.rows.0', 'convolution/merged_input', _from_bgr),
-    *_unit(r'conv_dw_(\d+)', r'backbone.rows.\1.depthwise', 'depthwise_kernel', from_hwcm),
-    *_unit(r'conv_pw_(\d+)', r'backbone.rows.\1.pointwise', 'convolution/merged_input', from_hwio),
+    *_unit('conv1', 'rows.0', 'convolution/merged_input', _from_bgr),
+    *_unit(r'conv_dw_(\d+)', r'rows.\1.depthwise', 'depthwise_kernel', from_hwcm),
+    *_unit(r'conv_pw_(\d+)', r'rows.\1.pointwise', 'convolution/merged_input', from_hwio),
     Rule(r'(feats|age_pred|gender_pred)/(kernel|bias)', None),
     Rule(r'global_pooling/Mean/reduction_indices', None),
 )
@@ -157,7 +157,7 @@ def _face_network(tensors: Mapping[str, np.ndarray], subject: str) -> Weights:
         mean=_VGGFACE_MEAN,
         std=(1.0, 1.0, 1.0),
     )
-    shapes = {f'backbone.{n}': s for n, s in classifier_shapes(recipe.widen_factor, None).items()}
+    shapes = classifier_shapes(recipe.widen_factor, None)
     made = {n: v for n, v in _plain_norms(shapes).items() if not _is_given(n, tensors)}
     filled, moves = apply_rules(
         _FACE_RULES, tensors, {n: s for n, s in shapes.items() if n not in made}, subject
@@ -170,7 +170,7 @@ def _plain_norms(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]
     """What makes batch norm a factor and a shift, by the names of its tensors."""
     values = {'bn.weight': 1.0, 'bn.running_mean': 0.0, 'bn.running_var': 1.0 - _NORM_EPS}
     return {
-        f'backbone.{unit}.{part}': np.full(shapes[f'backbone.{unit}.{part}'], value, np.float32)
+        f'{unit}.{part}': np.full(shapes[f'{unit}.{part}'], value, np.float32)
         for unit in UNITS
         for part, value in values.items()
     }
@@ -178,5 +178,5 @@ def _plain_norms(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]
 
 def _is_given(target: str, tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether the source has the factor of a depthwise batch norm."""
-    match = re.fullmatch(r'backbone\.rows\.(\d+)\.depthwise\.bn\.weight', target)
+    match = re.fullmatch(r'rows\.(\d+)\.depthwise\.bn\.weight', target)
     return match is not None and f'conv_dw_{match[1]}_bn/batchnorm_1/mul' in tensors
