@@ -21,6 +21,7 @@ RENAMED = (
     Renamed('benchmark', '--out', '--out-dir'),
     Renamed('faces evaluate', '--json', '--out'),
     Renamed('faces evaluate', '--draw', '--out-dir'),
+    Renamed('gallery calibrate', '--strangers', '--non-mated'),
     Renamed('gallery search', '--sheet', '--out'),
     Renamed('weights import', '--unfold', '--recalibrate-bn'),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 
 from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.face.geometry import align, crop_box
 
 
@@ -49,6 +50,8 @@ class YuNet:
         file: ``face_detection_yunet_*.onnx``.
         score_thr: Least score, 0..1.
 
+    Threads may share one: each has a network of its own, since OpenCV's keeps the size of its input.
+
     Raises:
         InputError: If the file is not there, or is another network.
     """
@@ -58,12 +61,23 @@ class YuNet:
             raise InputError(f'face detector {file}: no such file')
         self.file = os.fspath(file)
         self.score_thr = score_thr
-        self._network = self._open()
+        self._threads = threading.local()
+        self._threads.network = self._open()
 
     def __call__(self, image: np.ndarray) -> Faces:
-        """Faces of an image, RGB uint8 (H, W, 3)."""
-        self._network.setInputSize(image.shape[1::-1])
-        found = self._network.detect(np.ascontiguousarray(image[..., ::-1]))[1]
+        """Faces of an image, RGB uint8 (H, W, 3).
+
+        Raises:
+            InputError: If the network cannot run on it.
+        """
+        if not hasattr(self._threads, 'network'):
+            self._threads.network = self._open()
+        network = self._threads.network
+        try:
+            network.setInputSize(image.shape[1::-1])
+            found = network.detect(np.ascontiguousarray(image[..., ::-1]))[1]
+        except cv2.error as error:
+            raise InputError(f'face detector {self.file}: image {image.shape}: {one_line(error)}') from error
         rows = np.zeros((0, 15), np.float32) if found is None else found
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], 1)
         return Faces(boxes, rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))

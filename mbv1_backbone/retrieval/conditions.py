@@ -8,6 +8,8 @@ and real ones together) and among texts (by code point); lists and dicts are onl
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ _PRESENCE = ('exists', 'missing')
 OPERATORS = ('=', '!=', *_ORDER, 'in', *_PRESENCE)
 _KINDS = {type(None): 'null', bool: 'bool', int: 'int', float: 'real', str: 'text'}
 _LIMIT = 2**63
+_WORD = re.compile('-?(0|[1-9][0-9]{0,300})([.][0-9]{1,300})?([eE][+-]?[0-9]{1,9})?|true|false|null')
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,19 @@ class Condition:
 
 
 Where = Mapping[str, Any] | Sequence[Condition]
+
+
+def value_of(text: str) -> Any:
+    """What a text says as metadata: JSON's numbers, ``true``, ``false`` and ``null``, else the text itself.
+
+    Example:
+        >>> [value_of(text) for text in ('2001', '.5', '007', 'true', 'red')]
+        [2001, '.5', '007', True, 'red']
+    """
+    if not _WORD.fullmatch(text):
+        return text
+    value = json.loads(text)
+    return text if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def metadata_json(metadata: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, Mbv1Error, NoSpaceError, is_full
 from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.maintenance import counted
@@ -37,6 +37,7 @@ def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
 
     Raises:
         InputError: If the path does not end in ``.npz``, or cannot be written.
+        NoSpaceError: If the disk is full.
     """
     path = Path(path)
     if path.suffix != '.npz':
@@ -57,8 +58,11 @@ def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
                 _put(archive, f'vectors_{number}', np.array(vectors, np.float32))
                 _put(archive, f'entries_{number}', np.frombuffer(f'[{",".join(texts)}]'.encode(), np.uint8))
                 count += len(vectors)
+    except Mbv1Error:
+        raise
     except OSError as error:
-        raise InputError(f'{path}: cannot be written: {error.strerror or error}') from error
+        kind = NoSpaceError if is_full(error) else InputError
+        raise kind(f'{path}: cannot be written: {error.strerror or error}') from error
     return count
 
 

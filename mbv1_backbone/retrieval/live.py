@@ -66,11 +66,14 @@ class LiveIndex:
 
     def cached(self, key: Any, make: Callable[[], Any]) -> Any:
         """A value that belongs to the state of the index; call within ``snapshot``."""
-        if key not in self._cache:
-            if len(self._cache) >= 16:
-                self._cache.clear()
-            self._cache[key] = make()
-        return self._cache[key]
+        try:
+            return self._cache[key]
+        except KeyError:
+            value = make()
+        if len(self._cache) >= 16:  # another reader may clear it at any moment
+            self._cache.clear()
+        self._cache[key] = value
+        return value
 
     def _refresh(self) -> None:
         standing, self._standing = self._standing, None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, Mbv1Error, NoSpaceError, is_full
 from mbv1_backbone.retrieval import acknowledged, integrity, writes
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
@@ -80,7 +80,9 @@ def repair(folder: str | os.PathLike[str], timeout: float = 10.0) -> Gallery:
     A database that has lost changes, or is another than was there, is taken as it is.
 
     Raises:
-        InputError: If the entries themselves are damaged, or another writer is at work.
+        InputError: If the entries themselves are damaged.
+        LockedError: If another writer is at work.
+        NoSpaceError: If the disk is full.
     """
     folder = Path(folder)
     if not (folder / STORE).is_file():
@@ -119,6 +121,7 @@ def backup(gallery: Gallery, folder: str | os.PathLike[str]) -> int:
 
     Raises:
         InputError: If the folder holds something already, or cannot be written.
+        NoSpaceError: If the disk is full.
     """
     folder = Path(folder)
     there = folder.exists()
@@ -136,8 +139,9 @@ def backup(gallery: Gallery, folder: str | os.PathLike[str]) -> int:
             return len(copied)
     except BaseException as error:
         discard(folder, keep=there)
-        if isinstance(error, OSError):
-            raise InputError(f'{folder}: cannot be written: {error.strerror}') from error
+        if isinstance(error, OSError) and not isinstance(error, Mbv1Error):
+            kind = NoSpaceError if is_full(error) else InputError
+            raise kind(f'{folder}: cannot be written: {error.strerror}') from error
         raise
 
 

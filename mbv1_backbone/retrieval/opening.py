@@ -11,7 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError, NoSpaceError
+from mbv1_backbone.common.errors import (
+    DamagedFileError,
+    InputError,
+    LockedError,
+    Mbv1Error,
+    NoSpaceError,
+    is_full,
+)
 from mbv1_backbone.retrieval import integrity
 from mbv1_backbone.retrieval.acknowledged import read_acknowledged, write_acknowledged
 from mbv1_backbone.retrieval.checks import check_count, check_text
@@ -182,8 +189,9 @@ def create_files(
         os.replace(making, folder / STORE)
     except BaseException as error:
         discard(folder, keep=there)
-        if isinstance(error, (OSError, TypeError, ValueError)) and not isinstance(error, InputError):
-            raise InputError(f'{folder}: a gallery cannot be made: {error}') from error
+        if isinstance(error, (OSError, TypeError, ValueError)) and not isinstance(error, Mbv1Error):
+            kind = NoSpaceError if is_full(error) else InputError
+            raise kind(f'{folder}: a gallery cannot be made: {error}') from error
         raise
 
 

@@ -100,7 +100,9 @@ class WritableGallery(SearchableGallery):
             qualities: Of each face for recognition, or None.
 
         Raises:
-            InputError: If a value is wrong, another writer is at work, or the disk is full.
+            InputError: If a value is wrong.
+            LockedError: If another writer is at work.
+            NoSpaceError: If the disk is full.
         """
         array = check_vectors(vectors, self.dim)
         columns: dict[str, Sequence[Any]] = dict(identities=identities, files=files, hashes=hashes)

@@ -1,5 +1,7 @@
 """Faces in whole photographs: OpenCV's YuNet by its own file format, and the policies."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,22 @@ def test_other_files_are_no_yunet(tmp_path):
     (tmp_path / 'text.onnx').write_text('text')
     with pytest.raises(InputError, match=r'text\.onnx: not a YuNet network'):
         YuNet(tmp_path / 'text.onnx')
+
+
+def test_threads_do_not_share_yunets_size(tmp_path):
+    detector = YuNet(yunet_file(tmp_path / 'yunet.onnx'), score_thr=0.8)
+    networks = []
+
+    def detect():
+        detector(np.zeros((96, 160, 3), np.uint8))
+        networks.append(detector._threads.network)
+
+    threads = [threading.Thread(target=detect) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    detect()
+    assert len({id(network) for network in networks}) == 3
+    with pytest.raises(InputError, match=r'yunet\.onnx: image \(0, 70, 3\)'):
+        detector(np.zeros((0, 70, 3), np.uint8))

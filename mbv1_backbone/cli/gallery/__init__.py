@@ -6,8 +6,6 @@ mbv1 gallery search people photo.jpg --model NAME
 
 from __future__ import annotations
 
-import argparse
-
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.choices import FACE_POLICIES
 
@@ -63,7 +61,12 @@ def _add_model(parser: options.Parser) -> None:
 
 def _add_filter(parser: options.Parser) -> None:
     parser.add_argument('--identity', help='this person only')
-    parser.add_argument('--where', nargs='+', metavar='KEY=VALUE', help='entries with this metadata only')
+    parser.add_argument(
+        '--where',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='entries with this metadata only; also KEY!=VALUE, <, <=, >, >= (in quotes)',
+    )
 
 
 def _add_enrolment(parser: options.Parser) -> None:
@@ -108,7 +111,13 @@ def _add_entries(parser: options.Parser) -> None:
     _verb(parser, 'get', 'Show an entry.', 'entries').add_argument('id', type=int)
     made = _verb(parser, 'update', "Set an entry's metadata; keys that are not named stay.", 'entries')
     made.add_argument('id', type=int)
-    made.add_argument('--set', nargs='+', metavar='KEY=VALUE', required=True)
+    made.add_argument(
+        '--set',
+        nargs='+',
+        metavar='KEY=VALUE',
+        required=True,
+        help='numbers, true, false and null keep their type',
+    )
     made = _verb(parser, 'rename', 'Give a person another name.', 'entries')
     made.add_argument('identity')
     made.add_argument('new')
@@ -132,7 +141,6 @@ def _add_upkeep(parser: options.Parser) -> None:
         '--fpir', type=float, required=True, help='share of non-enrolled probes taken for somebody'
     )
     made.add_argument('--non-mated', help='.npz file of embeddings of people who are not in the gallery')
-    made.add_argument('--strangers', help=argparse.SUPPRESS)
     for name, summary in (
         ('stats', 'Print counts, index and sizes.'),
         ('verify', 'Check a gallery.'),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from argparse import Namespace
 from dataclasses import asdict
+from typing import Any
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval import Condition, Gallery
+from mbv1_backbone.retrieval.conditions import value_of
+
+_CONDITION = re.compile('([^=!<>]+)(!=|<=|>=|=|<|>)(.*)', re.DOTALL)
 
 
 def remove(args: Namespace) -> None:
@@ -22,7 +27,7 @@ def remove(args: Namespace) -> None:
 def listing(args: Namespace) -> None:
     """List entries."""
     with Gallery(args.gallery) as gallery:
-        for entry in gallery.entries(args.identity, args.file, read_metadata(args.where)):
+        for entry in gallery.entries(args.identity, args.file, read_conditions(args.where)):
             print(json.dumps(dict(asdict(entry)), ensure_ascii=False))
 
 
@@ -35,7 +40,7 @@ def get(args: Namespace) -> None:
 def update(args: Namespace) -> None:
     """Set an entry's metadata; keys that are not named stay."""
     with Gallery(args.gallery) as gallery:
-        gallery.update(args.id, {**gallery.get(args.id).metadata, **(read_metadata(args.set) or {})})
+        gallery.update(args.id, {**gallery.get(args.id).metadata, **read_metadata(args.set)})
 
 
 def rename(args: Namespace) -> None:
@@ -58,12 +63,38 @@ def correct(args: Namespace) -> None:
         print(f'{len(args.id)} corrected, {len(gallery)} entries')
 
 
-def read_metadata(pairs: list[str] | None) -> dict[str, str] | None:
-    """``key=value`` arguments as a dict; None where there are none.
+def read_metadata(pairs: list[str] | None) -> dict[str, Any]:
+    """``key=value`` arguments as a dict; values as ``value_of`` reads them.
 
     Raises:
         InputError: If one has no value.
     """
-    if wrong := [pair for pair in pairs or () if '=' not in pair]:
+    if wrong := [pair for pair in pairs or () if not pair.partition('=')[0] or '=' not in pair]:
         raise InputError(f'metadata is given as key=value, got {wrong[0]}')
-    return dict(pair.split('=', 1) for pair in pairs) if pairs else None
+    return {key: value_of(text) for key, _, text in (pair.partition('=') for pair in pairs or ())}
+
+
+def read_conditions(texts: list[str] | None) -> list[Condition] | None:
+    """Conditions such as ``year>=2001``; None where there are none.
+
+    A number and its text are one in ``=`` and ``!=``, since metadata that came from tables may be either;
+    ``<``, ``<=``, ``>`` and ``>=`` compare numbers with numbers and text with text.
+
+    Raises:
+        InputError: If one is no condition.
+    """
+    conditions: list[Condition] = []
+    for text in texts or ():
+        found = _CONDITION.fullmatch(text)
+        if found is None:
+            raise InputError(f'metadata is given as key=value, or with !=, <, <=, >, >=; got {text}')
+        key, operator, words = found.groups()
+        value = value_of(words)
+        either = [words] if value == words else [value, words]
+        if operator == '=':
+            conditions.append(Condition(key, 'in', either))
+        elif operator == '!=':
+            conditions += [Condition(key, '!=', one) for one in either]
+        else:
+            conditions.append(Condition(key, operator, value))
+    return conditions or None

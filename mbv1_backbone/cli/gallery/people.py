@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mbv1_backbone.cli.gallery.entries import read_metadata
+from mbv1_backbone.cli.gallery.entries import read_conditions
 from mbv1_backbone.cli.networks import open_network
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images
@@ -55,7 +55,7 @@ def add(args: Namespace) -> None:
 def search(args: Namespace) -> None:
     """Say who is on images."""
     probes = find_images(args.images)
-    options = dict(identity=args.identity, metadata=read_metadata(args.where))
+    options = dict(identity=args.identity, metadata=read_conditions(args.where))
     threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
     with Gallery(args.gallery) as gallery:
         if args.recall is not None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from mbv1_backbone.cli import options
+from mbv1_backbone.cli.gallery.making import opened_or_made
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Gallery, calibrate, export as exports, maintenance
@@ -56,14 +60,12 @@ def compact(args: Namespace) -> None:
 
 def merge(args: Namespace) -> None:
     """Add other galleries' entries; a gallery that is not there is made."""
-    missing = not Path(args.gallery).exists()
-    if missing:
+    if not Path(args.gallery).exists():
         check_output_folder(args.gallery, name='gallery')
-    sources = [Gallery(source) for source in args.sources]
-    if missing:
-        tied = sources[0].model_identity
-        Gallery.create(args.gallery, tied['dim'], tied['model'], tied['preprocessing']).close()
-    with Gallery(args.gallery) as gallery:
+    with ExitStack() as stack:
+        sources = [stack.enter_context(Gallery(source)) for source in args.sources]
+        make = partial(_create, args.gallery, sources[0].model_identity)
+        gallery = stack.enter_context(opened_or_made(args.gallery, make))
         with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
             counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):
@@ -87,9 +89,8 @@ def import_file(args: Namespace) -> None:
     """Add the entries of an exported file; a gallery that is not there is made."""
     if not Path(args.gallery).exists():
         check_output_folder(args.gallery, name='gallery')
-        tied = exports.read_about(args.file)
-        Gallery.create(args.gallery, tied['dim'], tied['model'], tied['preprocessing']).close()
-    with Gallery(args.gallery) as gallery:
+    make = partial(_create, args.gallery, exports.read_about(args.file))
+    with opened_or_made(args.gallery, make) as gallery:
         with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
             seen, new = exports.import_file(gallery, args.file, bar.update)
         print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
@@ -99,10 +100,7 @@ def calibrate_threshold(args: Namespace) -> None:
     """Compute and store the threshold for a wanted rate of false positives."""
     from mbv1_backbone.face.files import read_embeddings
 
-    if args.strangers:
-        options.warn_renamed('--strangers', '--non-mated')
-    file = args.non_mated or args.strangers
-    non_mated = read_embeddings(file)[1] if file else None
+    non_mated = read_embeddings(args.non_mated)[1] if args.non_mated else None
     with Gallery(args.gallery) as gallery:
         found = calibrate(gallery, args.fpir, non_mated)
     share = 'nobody has two images' if found.dir is None else f'{found.dir:.4f} of {found.probes} probes'
@@ -110,3 +108,7 @@ def calibrate_threshold(args: Namespace) -> None:
         f'threshold {found.threshold:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) '
         f'for FPIR {found.fpir:g}, from {found.non_mated} non-mated probes; DIR there: {share}'
     )
+
+
+def _create(folder: str, tied: Mapping[str, Any]) -> Gallery:
+    return Gallery.create(folder, tied['dim'], tied['model'], tied['preprocessing'])

@@ -1,0 +1,111 @@
+"""The gallery's verbs that need no network: what they leave after an error, and what they ask for."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+from support.crowd import DIM, people
+
+from mbv1_backbone.cli.gallery.entries import read_conditions, read_metadata
+from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import InputError, NoSpaceError
+from mbv1_backbone.retrieval import Gallery, maintenance
+from mbv1_backbone.retrieval.export import export
+
+
+def made(folder, model='m', metadata=None):
+    gallery = Gallery.create(folder, DIM, model, dict(size=112))
+    gallery.add(*people(3), metadata)
+    return gallery
+
+
+def call(capsys, *args):
+    code = main(['gallery', *map(str, args)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_merge_that_is_refused_leaves_no_gallery(tmp_path, capsys):
+    made(tmp_path / 'a').close()
+    made(tmp_path / 'b', 'other').close()
+    code, _, err = call(capsys, 'merge', tmp_path / 'new', tmp_path / 'a', tmp_path / 'b')
+    assert (code, "has model 'other'" in err) == (2, True)
+    assert not (tmp_path / 'new').exists()
+    assert call(capsys, 'merge', tmp_path / 'new', tmp_path / 'a')[1].endswith('6 entries now\n')
+
+
+def test_an_import_that_is_refused_leaves_no_gallery(tmp_path, capsys):
+    with made(tmp_path / 'a') as gallery:
+        export(gallery, tmp_path / 'a.npz')
+    with np.load(tmp_path / 'a.npz') as content:
+        pieces = dict(content)
+    pieces['vectors_0'] = pieces['vectors_0'][:-1]
+    np.savez(tmp_path / 'bad.npz', **pieces)
+    assert call(capsys, 'import', tmp_path / 'new', tmp_path / 'bad.npz')[0] == 2
+    assert not (tmp_path / 'new').exists()
+    assert call(capsys, 'import', tmp_path / 'new', tmp_path / 'a.npz')[0] == 0
+
+
+def test_metadata_keeps_its_type_and_can_be_compared(tmp_path, capsys):
+    years = [dict(year=year) for year in (1999, 2001, '2001', 2005, None)]
+    made(tmp_path / 'g', metadata=[*years, {}]).close()
+
+    def ids(*where):
+        code, out, _ = call(capsys, 'list', tmp_path / 'g', '--where', *where)
+        assert code == 0
+        return [json.loads(line)['id'] for line in out.splitlines()]
+
+    assert ids('year=2001') == [2, 3]
+    assert ids('year!=2001') == [1, 4, 5]
+    assert ids('year>=2001') == [2, 4]
+    assert ids('year>1999', 'year<2005') == [2]
+    assert ids('year=null') == [5]
+    assert call(capsys, 'update', tmp_path / 'g', 6, '--set', 'year=2002', 'ok=true', 'code=007')[0] == 0
+    assert json.loads(call(capsys, 'get', tmp_path / 'g', 6)[1])['metadata'] == dict(
+        year=2002, ok=True, code='007'
+    )
+    assert read_metadata(['a=1e999', 'b=.5', 'c=']) == dict(a='1e999', b='.5', c='')
+    for wrong in ('year', '=3', '>=3'):
+        with pytest.raises(InputError, match='key=value'):
+            read_conditions([wrong])
+
+
+def test_the_former_name_of_non_mated_is_in_the_table(tmp_path, capsys):
+    made(tmp_path / 'g').close()
+    np.savez(tmp_path / 's.npz', files=['a', 'b'], embeddings=np.eye(DIM)[:2])
+    code, out, err = call(
+        capsys, 'calibrate', tmp_path / 'g', '--fpir', '.5', '--strangers', tmp_path / 's.npz'
+    )
+    assert (code, 'from 2 non-mated probes' in out, '--non-mated' in err) == (0, True, True)
+
+
+@pytest.mark.parametrize('error', [NoSpaceError('the disk is full'), OSError(errno.ENOSPC, 'full')])
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    with made(tmp_path / 'g') as gallery:
+        monkeypatch.setattr(Gallery, 'copy_database', fail)
+        with pytest.raises(NoSpaceError):
+            maintenance.backup(gallery, tmp_path / 'copy')
+        monkeypatch.setattr('mbv1_backbone.retrieval.export._put', fail)
+        with pytest.raises(NoSpaceError):
+            export(gallery, tmp_path / 'g.npz')
+    monkeypatch.setattr('mbv1_backbone.retrieval.opening.Store.create', fail)
+    with pytest.raises(NoSpaceError):
+        Gallery.create(tmp_path / 'h', DIM, 'm')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['g']
+
+
+def test_a_cached_value_outlives_another_readers_clearing(tmp_path):
+    with made(tmp_path / 'g') as gallery:
+        live = gallery._live
+
+        class Cleared(dict):
+            def __setitem__(self, key, value):  # as where another reader clears right afterwards
+                dict.__setitem__(self, key, value)
+                self.clear()
+
+        live._cache = Cleared()
+        assert live.cached('key', lambda: 5) == 5
