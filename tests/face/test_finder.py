@@ -2,6 +2,7 @@
 
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -131,5 +132,15 @@ def test_threads_do_not_share_yunets_size(tmp_path):
         thread.join()
     detect()
     assert len({id(network) for network in networks}) == 3
-    with pytest.raises(InputError, match=r'yunet\.onnx: image \(0, 70, 3\)'):
-        detector(np.zeros((0, 70, 3), np.uint8))
+
+
+def test_what_opencv_refuses_is_told_of_the_image(tmp_path):
+    detector = YuNet(yunet_file(tmp_path / 'yunet.onnx'))
+
+    class Refusing:
+        def setInputSize(self, size):
+            raise cv2.error('(-215:Assertion failed)\nin function setInputSize')
+
+    detector._threads.network = Refusing()
+    with pytest.raises(InputError, match=r'yunet\.onnx: image \(50, 70, 3\): .*Assertion failed'):
+        FaceFinder(detector)(np.zeros((50, 70, 3), np.uint8), 64)
