@@ -13,10 +13,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mbv1_backbone.common.code import hash_of_code
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.resources import find_config
 from mbv1_backbone.inference.config_files import config_files
@@ -25,8 +26,11 @@ from mbv1_backbone.weights.cache import cache_folder
 from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_names
 
 _LIBRARIES = ('mbv1-backbone', 'torch', 'torchvision', 'onnx', 'mmengine', 'mmdet', 'mmpretrain')
-_PACKAGE = Path(__file__).resolve().parents[1]
-_ROOMS = ('models', 'detection', 'face', 'export', 'weights', 'inference')  # what an export depends on
+# What an export depends on.
+_ROOMS = (
+    *('common', 'compat', 'models', 'weights', 'detection', 'face', 'runtime', 'export', 'training'),
+    'inference',
+)
 _MAX_FILES = 32
 _DAY = 24 * 3600  # seconds
 PathLike = str | os.PathLike[str]
@@ -40,13 +44,15 @@ def export_key(source: PathLike, checkpoint: PathLike | None = None) -> str | No
         checkpoint: Of a config.
 
     Returns:
-        None where that cannot be told: of a URL, of weights in several files, or of a config with code of a
-        user's own.
+        None where that cannot be told: of a URL, of weights in several files, of a config with code of a
+        user's own, or of a checkpoint without a config, which ``resolve`` refuses.
 
     Raises:
         InputError: If there is no such config.
     """
     by_config = Path(source).suffix == '.py'
+    if checkpoint is not None and not by_config:
+        return None
     weights = checkpoint if by_config else source
     if weights is None or '://' in os.fspath(weights):
         return None
@@ -67,7 +73,7 @@ def key_of(weights: Path, config: Path | None) -> str | None:
         opset=OPSET,
         precision='fp32',
         libraries={name: _version(name) for name in _LIBRARIES},
-        code=_code(),
+        code=hash_of_code(_ROOMS),
     )
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:40]
 
@@ -78,9 +84,10 @@ def find(key: str) -> Path | None:
     try:
         if _sha256(path) != path.with_suffix('.sha256').read_text():
             return None
-        os.utime(path)
     except OSError:
         return None
+    with suppress(OSError):  # a shared cache may be read-only
+        os.utime(path)
     return path
 
 
@@ -135,14 +142,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-@lru_cache(maxsize=1)
-def _code() -> str:
-    """Of the modules that an export depends on: a version's number does not change with every edit."""
-    digest = hashlib.sha256()
-    for room in _ROOMS:
-        for path in sorted((_PACKAGE / room).rglob('*.py')):
-            digest.update(path.relative_to(_PACKAGE).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -11,6 +11,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.resources import find_config
 
 _VARIABLE = re.compile(r'\{\{(?!\s*_base_)')  # mmengine's, of the environment or of the file's place
+_CALLS = {'dict', 'list', 'tuple', 'set', 'len', 'range', 'str', 'int', 'float'}  # that read nothing
+_CODE = (ast.With, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _TRUSTED = ('mbv1_backbone', 'mmdet', 'mmpretrain')  # whose versions are known
 
 
@@ -21,8 +23,9 @@ def config_files(config: Path) -> list[Path] | None:
         config: File.
 
     Returns:
-        None where the text does not tell all that the config depends on: it imports something, has code of a
-        user's own (``custom_imports``), takes variables from the environment, or a base is missing.
+        None where the text does not tell all that the config depends on: it imports something, calls anything
+        but ``dict``, ``list`` and their like, has code of a user's own (``custom_imports``), takes variables
+        from the environment, or a base is missing.
     """
     found: list[Path] = []
     pending = [config]
@@ -42,16 +45,14 @@ def _bases(path: Path) -> list[Path] | None:
     """The files that a config names as its bases; None where the text does not tell."""
     try:
         text = path.read_text()
-        statements = ast.parse(text).body
+        tree = ast.parse(text)
     except (OSError, ValueError, SyntaxError):
         return None
-    if _VARIABLE.search(text) or any(
-        isinstance(s, ast.With | ast.Import | ast.ImportFrom) for s in statements
-    ):
+    if _VARIABLE.search(text) or not all(map(_tells_all, ast.walk(tree))):
         return None
     values = {
         target.id: statement.value
-        for statement in statements
+        for statement in tree.body
         if isinstance(statement, ast.Assign)
         for target in statement.targets
         if isinstance(target, ast.Name)
@@ -66,6 +67,15 @@ def _bases(path: Path) -> list[Path] | None:
     except InputError:
         return None
     return None if None in bases else [base for base in bases if base is not None]
+
+
+def _tells_all(node: ast.AST) -> bool:
+    """Whether a part of a config depends on nothing but the text."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _CALLS
+    if isinstance(node, ast.Name):  # a name of ``_CALLS`` for something else
+        return node.id not in _CALLS or isinstance(node.ctx, ast.Load)
+    return not isinstance(node, _CODE)
 
 
 def _strings(value: ast.expr | None) -> list[str]:

@@ -280,7 +280,7 @@ def fit(image: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, tuple[float, fl
     if not spec.keep_ratio:
         return cv2.resize(image, (new_w, new_h)), (new_w / width, new_h / height)
     factor = min(new_h / height, new_w / width)
-    size = (int(width * factor + 0.5), int(height * factor + 0.5))
+    size = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
     return top_left(cv2.resize(image, size), spec), (size[0] / width, size[1] / height)
 
 

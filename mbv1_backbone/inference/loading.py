@@ -142,8 +142,9 @@ def load(
     runs the network, with batch norms folded, in channels_last, and in bfloat16 where the processor
     multiplies in it.
 
-    What is given back can be pickled: it is loaded again, from the same source, where it is unpickled. It
-    works in forked processes too, where PyTorch gets one thread.
+    What is given back can be pickled: a runtime's network is loaded again, from the same source, where it is
+    unpickled; PyTorch's is pickled with its tensors. It works in forked processes too, where PyTorch gets one
+    thread.
 
     Args:
         source: A name in the model zoo; a file of ``mbv1 export``; weights of an embedder, a classifier

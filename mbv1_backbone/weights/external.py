@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from mbv1_backbone.common.code import hash_of_code
 from mbv1_backbone.common.resources import resource_folder
 from mbv1_backbone.weights.cache import (
     Released,
@@ -20,6 +21,8 @@ from mbv1_backbone.weights.cache import (
 )
 
 __all__ = ['External', 'external_models', 'import_external']
+
+_ROOMS = ('common', 'compat', 'models', 'weights')  # what an import depends on
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,12 @@ def import_external(model: External) -> Path:
     Raises:
         InputError: If a file cannot be had, is another than was released, or cannot be read; see ``fetch``.
     """
-    from mbv1_backbone import __version__
     from mbv1_backbone.weights.sources import import_weights
     from mbv1_backbone.weights.store import write_weights
 
     paths = [fetch(file.url, file.name, file.sha256, file.size) for file in model.files]
     hashes = [recorded_sha256(path) or '' for path in paths]
-    key = hashlib.sha256(' '.join([__version__, *hashes]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(' '.join([hash_of_code(_ROOMS), *hashes]).encode()).hexdigest()[:12]
     imported = cache_folder() / model.name / f'imported-{key}.safetensors'
     if not imported.is_file() or recorded_sha256(imported) != sha256_of(imported):
         write_weights(import_weights(*paths), imported)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error
 from mbv1_backbone.compat.hooks import SCHEMES
-from mbv1_backbone.weights.cache import fetch
+from mbv1_backbone.weights.cache import fetch, sha256_of
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
 from mbv1_backbone.weights.pytorch import from_state_dict, is_pth, read_state_dict
 from mbv1_backbone.weights.slim import is_checkpoint, read_slim
@@ -20,6 +20,7 @@ from mbv1_backbone.weights.tflite_graph import is_tflite
 from mbv1_backbone.weights.zoo import find_checkpoint
 
 _TIMM = re.compile(r'mobilenetv1_(?:100|125)\.[a-z0-9_]+')
+_SHA256 = re.compile(r'[0-9a-fA-F]{64}')
 
 
 def import_weights(*sources: str | os.PathLike[str]) -> Weights:
@@ -27,10 +28,10 @@ def import_weights(*sources: str | os.PathLike[str]) -> Weights:
 
     Args:
         sources: A file of any known format, which it is detected by; a TensorFlow checkpoint's prefix;
-            ``timm://NAME`` or ``keras://NAME``, downloaded once, with ``#sha256=HASH`` behind it to hold the
-            file to its hash; a name in the model zoo. Files and zoo names
+            ``timm://NAME`` or ``keras://NAME``, downloaded once; a name in the model zoo. Files and zoo names
             may have a scheme before them, as mmengine's configs need it: ``tflite://``, ``slim://``,
-            ``zoo://`` and the like, or ``mbv1://`` for any of them.
+            ``zoo://`` and the like, or ``mbv1://`` for any of them. ``#sha256=HASH`` behind any source of one
+            file holds it to its hash.
             Several TFLite files that follow each other are one source.
 
     Raises:
@@ -90,16 +91,28 @@ def local_file(source: str | os.PathLike[str]) -> Path:
     scheme, separator, name = source.partition('://')
     if separator and scheme not in SCHEMES:
         raise InputError(f'{source}: the schemes are {", ".join(f"{s}://" for s in SCHEMES)}')
-    name, _, sha256 = name.partition('#sha256=')
-    path = Path(name if separator else source)
-    if path.is_file() or is_checkpoint(path):
-        return path
-    if separator and scheme == 'timm' and '/' not in name:
-        return fetch(_timm_url(name), f'{name}.safetensors', sha256 or None)
-    if separator and scheme == 'keras' and '/' not in name:
-        url = keras_url(name)
-        return fetch(url, url.rpartition('/')[2], sha256 or None)
-    return find_checkpoint(path)
+    name, held, sha256 = (name if separator else source).partition('#sha256=')
+    if held and not _SHA256.fullmatch(sha256):
+        raise InputError(f'{source}: a SHA-256 is 64 hexadecimal digits, got {sha256!r}')
+    path = Path(name)
+    if not path.is_file() and not is_checkpoint(path):
+        if separator and scheme == 'timm' and '/' not in name:
+            return fetch(_timm_url(name), f'{name}.safetensors', sha256 or None)
+        if separator and scheme == 'keras' and '/' not in name:
+            url = keras_url(name)
+            return fetch(url, url.rpartition('/')[2], sha256 or None)
+        path = find_checkpoint(path)
+    if held:
+        _hold(path, sha256.lower())
+    return path
+
+
+def _hold(path: Path, sha256: str) -> None:
+    """Raise where a file has another hash."""
+    if not path.is_file():
+        raise InputError(f'{path}: #sha256= is of one file, and a TensorFlow checkpoint has several')
+    if (found := sha256_of(path)) != sha256:
+        raise InputError(f'{path} has SHA-256 {found} instead of {sha256}')
 
 
 def _timm_url(name: str) -> str:

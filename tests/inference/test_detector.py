@@ -7,7 +7,9 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.inference.detector import Detections, Detector, image_ids
+from mbv1_backbone.inference.detector import Detections, Detector, fit, image_ids
+from mbv1_backbone.models.recipe import Recipe
+from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training import load_config
 
 
@@ -110,3 +112,13 @@ def test_cocos_ids(shared):
 )
 def test_image_ids(names, ids):
     assert image_ids([Path(name) for name in names]) == ids
+
+
+@pytest.mark.parametrize('shape', [(1, 4000), (4000, 1)])
+def test_a_thin_image_keeps_a_pixel(shape):
+    recipe = vars(Recipe('test', 1.0))
+    spec = ModelSpec('detector', (300, 300), 'fp32', 'x', recipe, keep_ratio=True)
+    fitted, scale = fit(np.full((*shape, 3), 9, np.uint8), spec)
+    assert fitted.shape == (300, 300, 3)
+    assert (fitted == 9).all(2).sum() == 300
+    assert sorted(scale) == [300 / 4000, 1]

@@ -8,6 +8,7 @@ from PIL import Image
 from support.project import ROOT
 
 from mbv1_backbone import load
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.export import writers
 from mbv1_backbone.inference import cache
 from mbv1_backbone.inference.config_files import config_files
@@ -49,6 +50,34 @@ def test_the_second_load_exports_nothing(folder, exports):
     assert len(exports) == 2
 
 
+def test_a_checkpoint_that_is_not_taken_is_refused_at_every_start(folder):
+    for _ in range(2):
+        with pytest.raises(InputError, match=r'a second checkpoint mine\.pth goes with a config only'):
+            load(FACES, 'mine.pth', backend='onnxruntime')
+        embed()
+
+
+def test_a_cache_that_cannot_be_written_to_is_read(folder, monkeypatch):
+    cache.keep('key', write_name)
+
+    def refuse(*args):
+        raise PermissionError('read-only')
+
+    monkeypatch.setattr(os, 'utime', refuse)
+    assert cache.find('key') == folder / 'key.onnx'
+
+
+def test_a_key_tells_the_code_of_all_rooms_that_an_export_goes_through(run):
+    script = (
+        'import sys; from mbv1_backbone import load; '
+        f'load({FACES!r}, backend="onnxruntime", cache=False); '
+        'print(*{n.split(".")[1] for n in sys.modules if n.startswith("mbv1_backbone.")})'
+    )
+    rooms = {room for room in run('-c', script).stdout.split() if (ROOT / 'mbv1_backbone' / room).is_dir()}
+    assert len(rooms) > 8
+    assert rooms <= set(cache._ROOMS)
+
+
 @pytest.mark.parametrize('damage', ['cut', 'changed', 'unrecorded'])
 def test_a_damaged_file_is_made_anew(folder, exports, damage):
     embed()
@@ -88,7 +117,7 @@ def test_a_key_tells_all_that_an_export_is_made_of(tmp_path, monkeypatch):
     keys.add(cache.key_of(weights, config))
     monkeypatch.setattr(cache, '_version', lambda name: '9')
     keys.add(cache.key_of(weights, config))
-    monkeypatch.setattr(cache, '_code', lambda: 'edited')
+    monkeypatch.setattr(cache, 'hash_of_code', lambda rooms: 'edited')
     keys.add(cache.key_of(weights, config))
     assert len(keys) == 6
 
@@ -108,6 +137,13 @@ def test_the_zoos_exports_can_be_kept(name):
         "_base_ = 'nowhere::a.py'\n",
         "_base_ = './none.py'\n",
         "_base_ = ['a' + '.py']\nmodel = (\n",
+        "classes = open('x.txt').read().split()\n",
+        "model = dict(classes=open('x.txt'))\n",
+        "x = __import__('os').environ\n",
+        'try:\n    from a import classes\nexcept ImportError:\n    classes = ()\n',
+        'if True:\n    import os\n',
+        "dict = open\nmodel = dict('x.txt')\n",
+        '@open\nclass C:\n    pass\n',
     ],
 )
 def test_configs_whose_text_does_not_tell_all_have_no_key(tmp_path, text):

@@ -5,6 +5,9 @@ import torch
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
+from mbv1_backbone.weights.cache import sha256_of
+from mbv1_backbone.weights.sources import local_file
+from mbv1_backbone.weights.zoo import get
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +26,23 @@ def test_a_file_put_into_the_cache_by_hand_serves_the_url(cache):
     save_file(state, cache / f'{name}.safetensors')
     weights = import_weights(f'timm://{name}')
     assert torch.equal(weights.state['rows.0.conv.weight'], state['conv_stem.weight'])
-    with pytest.raises(InputError, match='instead of abc'):
-        import_weights(f'timm://{name}#sha256=abc')
+    with pytest.raises(InputError, match='instead of abab'):
+        import_weights(f'timm://{name}#sha256={"ab" * 32}')
+
+
+def test_every_file_is_held_to_its_hash(tmp_path):
+    path, zoo = tmp_path / 'w.safetensors', 'facenet_mbv1_0.25-112_distill'
+    path.write_bytes(get(zoo).read_bytes())
+    right = sha256_of(path)
+    for source in (path, f'mbv1://{path}', f'zoo://{zoo}', zoo):
+        assert local_file(f'{source}#sha256={right.upper()}').is_file()
+        with pytest.raises(InputError, match=f'has SHA-256 {right} instead of abab'):
+            local_file(f'{source}#sha256={"ab" * 32}')
+        with pytest.raises(InputError, match=r"a SHA-256 is 64 hexadecimal digits, got 'abc'"):
+            local_file(f'{source}#sha256=abc')
+    (tmp_path / 'm.ckpt.index').write_text('')
+    with pytest.raises(InputError, match='a TensorFlow checkpoint has several'):
+        local_file(f'{tmp_path / "m.ckpt"}#sha256={right}')
 
 
 @pytest.mark.parametrize(
