@@ -111,21 +111,30 @@ def walk_images(folder: str | os.PathLike[str]) -> ImageFiles:
 
 
 def _folders(folder: str | os.PathLike[str], passed: Counter[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder that is not hidden, once, with the names of what is in it but folders."""
-    seen = {os.path.realpath(folder)}
+    """Each folder that is not hidden, once, with the names of what is in it but folders.
+
+    Links to folders come last, in the order of their names: a folder bears its own name where it is reached
+    by it, whatever order the file system lists names in.
+    """
+    seen: set[str] = set()
+    pending = [os.fspath(folder)]
 
     def unreadable(error: OSError) -> None:
         passed['folders that cannot be read'] += 1
 
-    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
-        for name in list(folders):
-            real = os.path.realpath(os.path.join(place, name))
-            if reason := _reason_of_name(name) or ('folders linked twice' if real in seen else None):
-                passed[reason] += 1
-                folders.remove(name)
-            else:
-                seen.add(real)
-        yield Path(place), names
+    for root in pending:  # grows by the links that are found
+        for place, folders, names in os.walk(root, onerror=unreadable):
+            real = os.path.realpath(place)
+            if real in seen:
+                passed['folders linked twice'] += 1
+                folders.clear()
+                continue
+            seen.add(real)
+            hidden = {name: reason for name in folders if (reason := _reason_of_name(name))}
+            passed.update(hidden.values())
+            folders[:] = sorted(name for name in folders if name not in hidden)
+            pending += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
+            yield Path(place), names
 
 
 def _is_image(path: Path, passed: Counter[str]) -> bool:

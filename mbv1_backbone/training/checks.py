@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import DATASETS, HOOKS, init_default_scope
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.training.config import datasets_of
@@ -27,9 +28,8 @@ def check_training(cfg: Config) -> None:
             raise InputError(f'config {cfg.filename}: has no {part}, which training needs')
     check_classes(cfg, 'train_dataloader', 'val_dataloader')
     _complete_weight_decay(cfg.optim_wrapper)
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if hook and hook.get('type') == 'CheckpointHook' and 'backend_args' not in hook:
-        hook['type'] = 'SafeCheckpointHook'
+    _check_intervals(cfg)
+    _use_safe_checkpoints(cfg)
 
 
 def schedule_note(cfg: Config) -> str:
@@ -96,6 +96,39 @@ def _class_counts(part: Any, where: str) -> Iterator[tuple[str, int]]:
             if isinstance(head.get('num_classes'), int):
                 yield place, head['num_classes']
             yield from _class_counts(head, place)
+
+
+def _check_intervals(cfg: Config) -> None:
+    """Refuse intervals that mmengine takes as they are, and fails over after the first epoch."""
+    for name in ('val_interval', 'val_begin'):
+        value = cfg.train_cfg.get(name, 1)
+        if not _is_whole(value) or value < 1:
+            raise InputError(f'train_cfg.{name} must be a whole number of 1 or more, got {value!r}')
+    for name, hook in (cfg.get('default_hooks') or {}).items():
+        value = hook.get('interval', -1) if isinstance(hook, dict) else -1
+        if not _is_whole(value):
+            raise InputError(f'default_hooks.{name}.interval must be a whole number, got {value!r}')
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _use_safe_checkpoints(cfg: Config) -> None:
+    """Put our hook in the place of mmengine's, which also stands where a config names none.
+
+    One that is None stays away, and one with ``backend_args`` writes where they say.
+    """
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = {}
+    hook = cfg.default_hooks.setdefault('checkpoint', dict(type='SafeCheckpointHook'))
+    if not isinstance(hook, dict) or 'backend_args' in hook:
+        return
+    kind = hook.get('type')
+    if isinstance(kind, str) and kind.rpartition('.')[2] == 'CheckpointHook':
+        kind = HOOKS.get(kind)
+    if kind is CheckpointHook:
+        hook['type'] = 'SafeCheckpointHook'
 
 
 def _complete_weight_decay(wrapper: Any) -> None:

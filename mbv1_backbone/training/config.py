@@ -160,8 +160,29 @@ def check_taps(model: dict[str, Any]) -> None:
                     f"backbone's out_indices={tuple(backbone.get('out_indices', (13,)))} "
                     f'at widen_factor={backbone.get("widen_factor", 1.0)}'
                 )
+        if str(layer.get('type')).rpartition('.')[2] == 'SSDNeck':
+            _check_ssd_neck(layer)
         if layer:
             return
+
+
+def _check_ssd_neck(neck: dict[str, Any]) -> None:
+    """Check the levels of mmdet's SSD neck, whose own assertions say no values.
+
+    Its channels become tuples: it compares them, and a list is no tuple.
+    """
+    names = ('in_channels', 'out_channels', 'level_strides', 'level_paddings')
+    if not all(isinstance(neck.get(name), (list, tuple)) for name in names):
+        return  # the class says what it wants
+    for name in names:
+        neck[name] = tuple(neck[name])
+    first, channels, strides, paddings = (neck[name] for name in names)
+    fits = channels[: len(first)] == first and len(strides) == len(paddings) == len(channels) - len(first) > 0
+    if not fits:
+        raise InputError(
+            f'model.neck.out_channels={channels} must be in_channels={first} and then one or more, as many '
+            f'as level_strides={strides} and level_paddings={paddings} have'
+        )
 
 
 def datasets_of(loader: dict[str, Any] | None) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -20,6 +21,7 @@ from mbv1_backbone.training.checkpoint import latest_checkpoint
 from mbv1_backbone.training.resume import first_not_finite
 
 _LOCK = '.training.lock'
+_LOG = logging.getLogger('mbv1_backbone')
 _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 
@@ -28,7 +30,8 @@ def only_run(work_dir: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a work folder for a training run; the system frees it when the process ends, however it ends.
 
     Of several processes of one run the first holds it. Record locks, unlike ``flock``, are not inherited
-    by data-loading workers, which may outlive a killed run by seconds.
+    by data-loading workers, which may outlive a killed run by seconds. Where the file system has no locks,
+    the log warns, and the run goes on.
 
     Raises:
         LockedError: If another run holds it; the message says which.
@@ -42,13 +45,17 @@ def only_run(work_dir: str | os.PathLike[str]) -> Iterator[None]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if not isinstance(error, (BlockingIOError, PermissionError)):
-                raise  # a file system without locks
-            file.seek(0)
-            raise LockedError(
-                f'work folder {work_dir} is in use by another training run ({file.read().strip()}): '
-                'give another --work-dir'
-            ) from None
+            if isinstance(error, (BlockingIOError, PermissionError)):
+                file.seek(0)
+                raise LockedError(
+                    f'work folder {work_dir} is in use by another training run ({file.read().strip()}): '
+                    'give another --work-dir'
+                ) from None
+            _LOG.warning(
+                'work folder %s: its file system has no locks (%s); a second run in it is not refused',
+                work_dir,
+                error.strerror,
+            )
         file.seek(0)
         file.truncate()
         file.write(

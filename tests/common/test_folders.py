@@ -1,6 +1,7 @@
 """One walk through folders: what is read, and what is passed over for which reason."""
 
 import os
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -71,3 +72,30 @@ def test_linked_folders_are_followed_once(tmp_path):
         'b.jpg',
     ]
     assert found.passed_over == {'folders linked twice': 2}
+
+
+def test_a_folder_bears_its_own_name_however_links_to_it_are_called(tmp_path, monkeypatch):
+    """Whatever order the file system lists names in: names of people come of it."""
+    touch(tmp_path, 'people/m/Bob/1.jpg', 'people/Ann/2.jpg')
+    (tmp_path / 'people' / 'a').symlink_to(tmp_path / 'people' / 'm' / 'Bob')
+    (tmp_path / 'people' / 'Zed').symlink_to(tmp_path / 'people' / 'Ann')
+    touch(tmp_path, 'away/3.jpg')
+    for link in ('y', 'x'):
+        (tmp_path / 'people' / link).symlink_to(tmp_path / 'away')
+    listing = os.scandir
+
+    for backwards in (False, True):
+
+        def listed(path, backwards=backwards):
+            found = MagicMock()
+            found.__next__.side_effect = sorted(
+                listing(path), key=lambda entry: entry.name, reverse=backwards
+            )
+            return found
+
+        monkeypatch.setattr(os, 'scandir', listed)
+        found = walk_images(tmp_path / 'people')
+        monkeypatch.undo()
+        names = [str(path.relative_to(tmp_path / 'people')) for path in found]
+        assert names == ['Ann/2.jpg', 'm/Bob/1.jpg', 'x/3.jpg']
+        assert found.passed_over == {'folders linked twice': 3}

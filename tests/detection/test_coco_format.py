@@ -153,6 +153,14 @@ def test_what_can_be_known_is_filled_in(name, training, pictures):
     assert (found.report.images, found.report.boxes) == (2, 3)
 
 
+ELSEWHERE = [
+    ([], ['train/{}', 'val/{}']),
+    ([], ['val/{}', 'a/val/{}']),
+    (['val'], ['val/{}', 'val/{}']),
+    (['../val'], ['val/{}', 'val/{}']),
+]
+
+
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32'])
 def test_encodings(encoding, pictures):
     assert named_boxes(read(good(), pictures, encoding)) == EXPECTED
@@ -459,3 +467,15 @@ def test_real_coco_loses_nothing(shared):
         assert boxes is None or len(found.annotations) == boxes
         assert found.report.stated == len(found.annotations)
         assert found.report.counts['crowd'] == crowds
+
+
+@pytest.mark.parametrize(('there', 'names'), ELSEWHERE)
+def test_a_picture_of_another_folder_is_not_taken(there, names, pictures):
+    """``val/1.jpg`` is another picture than ``1.jpg`` of ``train``."""
+    for name in there:
+        (pictures / name).mkdir()
+    content = good()
+    for image, name in zip(content['images'], names, strict=True):
+        image['file_name'] = name.format(image['file_name'])
+    with pytest.raises(InputError, match=r': 1 of 2 pictures are not in|: 2 of 2 pictures are not in'):
+        read(content, pictures)

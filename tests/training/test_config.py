@@ -109,3 +109,24 @@ def test_a_broken_config_is_named(tmp_path):
 def test_work_dir_defaults_to_the_configs_name():
     assert load_config(path('ssd_mbv1_coco')).work_dir == 'work_dirs/ssd_mbv1_coco'
     assert load_config(path('ssd_mbv1_coco'), work_dir='x').work_dir == 'x'
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'out_channels': [256, 512, 256]},
+        {'out_channels': [7, 512, 256, 128, 128, 64]},
+        {'out_channels': [256, 512]},
+        {'level_strides': [2]},
+    ],
+)
+def test_levels_of_the_ssd_neck_that_do_not_fit_are_named(options):
+    options = {f'model.neck.{name}': value for name, value in options.items()}
+    with pytest.raises(InputError, match=r'model\.neck\.out_channels=\(.* must be in_channels=\(256, 512\)'):
+        load_config(path('ssd_mbv1_demo'), options)
+
+
+def test_channels_of_the_ssd_neck_may_be_a_list():
+    cfg = load_config(path('ssd_mbv1_demo'), {'model.neck.out_channels': [256, 512, 128, 128, 64, 64]})
+    init_default_scope('mmdet')
+    assert len(MODELS.build(cfg.model.neck).extra_layers) == 4

@@ -1,11 +1,15 @@
 """One run a work folder; no checkpoint of lost weights; configs that are wrong in one line."""
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from support.small_run import small_config
 
 from mbv1_backbone import MobileNetV1
@@ -80,6 +84,12 @@ WRONG = {
         {'model.roi_head': dict(bbox_head=[dict(num_classes=2), dict(num_classes=5)])},
         r'roi_head.bbox_head\[1\].num_classes=5',
     ),
+    'a checkpoint interval of text': (
+        {'default_hooks.checkpoint.interval': 'x'},
+        r"default_hooks\.checkpoint\.interval must be a whole number, got 'x'",
+    ),
+    'a validation interval of text': ({'train_cfg.val_interval': 'x'}, r"val_interval must be .*, got 'x'"),
+    'a validation interval of 0': ({'train_cfg.val_interval': 0}, 'val_interval must be .*, got 0'),
     'no optimizer': ({'optim_wrapper': None}, 'has no optim_wrapper'),
 }
 
@@ -156,3 +166,38 @@ def test_damaged_weights_to_start_from_are_found_before_the_first_step(tmp_path)
     backbone = MobileNetV1(0.25, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
     with pytest.raises(InputError, match=r'epoch_1\.pth: is damaged'):
         backbone.init_weights()
+
+
+def test_on_a_file_system_without_locks_a_run_goes_on_with_a_warning(tmp_path, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, 'lockf', no_locks)
+    with caplog.at_level('WARNING', 'mbv1_backbone'), only_run(tmp_path):
+        pass
+    assert f'work folder {tmp_path}: its file system has no locks (No locks available)' in caplog.text
+
+
+@pytest.mark.parametrize(
+    'hooks',
+    [
+        None,
+        {},
+        dict(checkpoint=dict(type='mmengine.CheckpointHook')),
+        dict(checkpoint=dict(type=CheckpointHook)),
+        dict(checkpoint=dict(type='mmengine.hooks.CheckpointHook')),
+    ],
+)
+def test_mmengines_checkpoint_hook_is_replaced_however_it_is_named(hooks, tmp_path):
+    cfg = small_config(tmp_path)
+    cfg.default_hooks = hooks
+    check_training(cfg)
+    assert cfg.default_hooks.checkpoint.type == 'SafeCheckpointHook'
+
+
+@pytest.mark.parametrize('hook', [None, dict(type='CheckpointHook', backend_args=dict(backend='local'))])
+def test_a_checkpoint_hook_that_is_switched_off_or_writes_elsewhere_stays(hook, tmp_path):
+    cfg = small_config(tmp_path)
+    cfg.default_hooks.checkpoint = hook
+    check_training(cfg)
+    assert cfg.default_hooks.checkpoint == hook

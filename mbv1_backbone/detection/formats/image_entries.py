@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -51,15 +52,22 @@ def read_images(raw: Sequence[Any], report: Report) -> Images:
 def place_images(images: Images, folder: Path, report: Report) -> None:
     """Set every ``file_name`` to where the picture lies below the folder.
 
-    Backslashes separate folders too, and leading folders that are not there are left away.
+    Backslashes separate folders too. Leading folders are left away where there are none of that name, and
+    only the same ones of all images: ``val/1.jpg`` is not the picture ``1.jpg`` of ``train``.
+
+    Args:
+        images: Their ``file_name`` is changed in place.
+        folder: Where the pictures are.
+        report: Gets the count of names that were changed.
 
     Raises:
         InputError: If a picture is not there, or is that of two entries.
     """
     missing = []
     taken: dict[str, Id] = {}
+    places = _places([image['file_name'] for image in images.values()], folder)
     for image_id, image in images.items():
-        found = _find(folder, image['file_name'])
+        found = places.get(image['file_name'])
         if found is None:
             missing.append(image['file_name'])
             continue
@@ -140,13 +148,33 @@ def _settle(
     image['width'], image['height'] = picture.shown
 
 
-def _find(folder: Path, name: str) -> str | None:
-    """The name below the folder of a picture that is there."""
-    if (folder / name).is_file():
-        return name
-    parts = PurePosixPath(name.replace('\\', '/')).parts
-    tails = ('/'.join(parts[start:]).lstrip('/') for start in range(len(parts)))
-    return next((tail for tail in tails if tail and (folder / tail).is_file()), None)
+def _places(names: Sequence[str], folder: Path) -> dict[str, str]:
+    """Where pictures lie below the folder, by the name that their entry states; of those that are there."""
+    found = {name: name for name in names if (folder / name).is_file()}
+    tails = {name: _tails(name, folder) for name in names if name not in found}
+    leading = Counter(parts for by_leading in tails.values() for parts in by_leading)
+    common = leading.most_common(1)[0][0] if leading else ''
+    for name, by_leading in tails.items():
+        if (tail := by_leading.get('') or by_leading.get(common)) is not None:
+            found[name] = tail
+    return found
+
+
+def _tails(name: str, folder: Path) -> dict[str, str]:
+    """Names below the folder that a name may mean, by the leading folders that it is left without."""
+    parts = PurePosixPath(name.replace('\\', '/').lstrip('/')).parts
+    tails = {'/'.join(parts[:start]): '/'.join(parts[start:]) for start in range(len(parts))}
+    return {
+        leading: tail
+        for leading, tail in tails.items()
+        if (folder / tail).is_file() and not (leading and _is_other_folder(leading, folder))
+    }
+
+
+def _is_other_folder(leading: str, folder: Path) -> bool:
+    """Whether leading folders are there, inside the folder or beside it: the pictures are theirs."""
+    inside, beside = folder / leading, folder.parent / leading
+    return inside.is_dir() or (beside.is_dir() and not beside.samefile(folder))
 
 
 def _size(image: dict[str, Any]) -> Size | None:
