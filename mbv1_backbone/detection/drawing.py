@@ -18,6 +18,7 @@ from PIL import Image
 from torchvision.utils import draw_bounding_boxes
 from typing_extensions import override
 
+from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.common.images import read_image
 
 
@@ -97,9 +98,9 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
 
 
 def save_png(image: np.ndarray, path: str | Path) -> None:
-    """Write an RGB uint8 image; folders are made."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, format='PNG')
+    """Write an RGB uint8 image (H, W, 3), atomically; folders are made."""
+    with atomic_file(path) as file:
+        Image.fromarray(image).save(file, format='PNG')
 
 
 @HOOKS.register_module()

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError, user_errors
-from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.files import atomic_file, write_atomically
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.files import scan_people
 
@@ -62,9 +62,9 @@ def cut_lfw(source: str | os.PathLike[str], out: str | os.PathLike[str], size: i
     if not files:
         raise InputError(f'{source}: no images of people (FOLDER/PERSON/IMAGE)')
     for file in tqdm(files, unit='image', leave=False):
-        path = out / 'images' / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_middle(read_image(source / file), size)).save(path, format='JPEG', quality=95)
+        middle = Image.fromarray(_middle(read_image(source / file), size))
+        with atomic_file(out / 'images' / file) as cut:
+            middle.save(cut, format='JPEG', quality=95)
     pairs = next((p for p in (source / 'pairs.txt', source.parent / 'pairs.txt') if p.is_file()), None)
     if pairs is not None:
         write_atomically(out / 'pairs.txt', pairs.read_bytes())

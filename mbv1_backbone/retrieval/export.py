@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -137,7 +139,15 @@ def _entries_1(archive: zipfile.ZipFile) -> Iterator[tuple[Entry, np.ndarray]]:
 
 
 class _errors:
-    """What zipfile, zlib, numpy and json raise over a damaged file, as one line; an ``InputError`` passes."""
+    """What zipfile, zlib, numpy and json raise over a damaged file, as one line.
+
+    Our own errors pass, and so do those that only a defect raises (``AttributeError``, ``NameError``).
+    """
+
+    _PARSERS = (
+        *(ValueError, TypeError, LookupError, OverflowError, RecursionError, MemoryError),  # json, numpy
+        *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError),
+    )
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
@@ -146,7 +156,7 @@ class _errors:
         return
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, InputError):
+        if isinstance(error, self._PARSERS) and not isinstance(error, Mbv1Error):
             raise InputError(f'{self._path}: not a readable export of a gallery: {error}') from error
 
 

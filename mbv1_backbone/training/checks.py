@@ -12,6 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import DATASETS, HOOKS, init_default_scope
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.detection.formats.classes import check_classes
 from mbv1_backbone.training.config import datasets_of
 
 _HEADS = ('head', 'bbox_head', 'mask_head', 'roi_head')
@@ -26,7 +27,7 @@ def check_training(cfg: Config) -> None:
     for part in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not cfg.get(part):
             raise InputError(f'config {cfg.filename}: has no {part}, which training needs')
-    check_classes(cfg, 'train_dataloader', 'val_dataloader')
+    check_data_classes(cfg, 'train_dataloader', 'val_dataloader')
     _complete_weight_decay(cfg.optim_wrapper)
     _check_intervals(cfg)
     _use_safe_checkpoints(cfg)
@@ -47,7 +48,7 @@ def schedule_note(cfg: Config) -> str:
     )
 
 
-def check_classes(cfg: Config, *loaders: str) -> None:
+def check_data_classes(cfg: Config, *loaders: str) -> None:
     """Check that the classes of data sets are lists of different names, as many as the model has.
 
     Raises:
@@ -68,13 +69,7 @@ def _check_classes_of(dataset: Any, model: Any, loader: str) -> None:
         classes = (getattr(found, 'METAINFO', None) or {}).get('classes')
     if classes is None:
         return
-    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
-        raise InputError(
-            f'{loader}: metainfo.classes must be a list of names, got {classes!r}: of one class it is '
-            "('name',), with a comma"
-        )
-    if twice := [name for name in classes if list(classes).count(name) > 1]:
-        raise InputError(f'{loader}: metainfo.classes names {twice[0]} twice')
+    check_classes(classes, f'{loader}: metainfo.classes')
     names = ', '.join(classes[:8]) + (', ...' if len(classes) > 8 else '')
     for where, count in _class_counts(model, 'model'):
         if count != len(classes):

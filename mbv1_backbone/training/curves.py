@@ -12,6 +12,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from typing_extensions import override
 
+from mbv1_backbone.common.files import atomic_file
+
 Series = dict[str, list[tuple[int, float]]]
 
 
@@ -73,7 +75,8 @@ def draw_curves(work_dir: str | Path) -> Path | None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize='small')
     path = Path(work_dir) / 'curves.png'
-    figure.savefig(path, dpi=120)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, format='png')
     return path
 
 

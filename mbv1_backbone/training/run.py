@@ -20,7 +20,7 @@ from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, read_checkpoint
-from mbv1_backbone.training.checks import check_classes, check_training, schedule_note
+from mbv1_backbone.training.checks import check_data_classes, check_training, schedule_note
 from mbv1_backbone.training.exported import ExportedModel
 from mbv1_backbone.training.guards import FiniteHook, only_run
 from mbv1_backbone.training.precision import precision_of, slow_precision
@@ -100,7 +100,7 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
         InputError: If the config, the checkpoint or the data is wrong.
     """
     cfg.load_from, cfg.resume = None, False
-    check_classes(cfg, 'test_dataloader')
+    check_data_classes(cfg, 'test_dataloader')
     runner = build_runner(cfg, launcher)
     if Path(checkpoint).suffix in SUFFIXES:
         session = open_session(checkpoint)

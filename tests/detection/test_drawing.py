@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +16,10 @@ from mbv1_backbone.detection.drawing import (
     save_png,
     side_by_side,
 )
+from mbv1_backbone.face.evaluation.drawing import Tile, contact_sheet, draw_distances
+from mbv1_backbone.training.curves import draw_curves
 
-GREY = np.full((60, 80, 3), 128, np.uint8)
+GRAY = np.full((60, 80, 3), 128, np.uint8)
 
 
 def changed(before, after):
@@ -27,28 +30,28 @@ def changed(before, after):
 
 
 def test_no_boxes_leave_the_image():
-    drawn = draw_boxes(GREY, np.zeros((0, 4)), [])
-    np.testing.assert_array_equal(drawn, GREY)
-    assert drawn is not GREY
+    drawn = draw_boxes(GRAY, np.zeros((0, 4)), [])
+    np.testing.assert_array_equal(drawn, GRAY)
+    assert drawn is not GRAY
 
 
 def test_a_box_is_drawn_where_it_is_in_its_colour():
-    drawn = draw_boxes(GREY, np.array([[10, 20, 50, 40]]), [3], width=1)
-    assert changed(GREY, drawn) == [10, 20, 50, 40]
+    drawn = draw_boxes(GRAY, np.array([[10, 20, 50, 40]]), [3], width=1)
+    assert changed(GRAY, drawn) == [10, 20, 50, 40]
     assert tuple(drawn[20, 30]) == class_colour(3)
     assert tuple(drawn[30, 30]) == (128, 128, 128)
 
 
 def test_boxes_that_leave_the_image_are_clipped():
     drawn = draw_boxes(
-        GREY, np.array([[-30, -10, 200, 30], [90, 70, 95, 75]]), [0, 1], ['a', 'b'], [0.5, 1.0]
+        GRAY, np.array([[-30, -10, 200, 30], [90, 70, 95, 75]]), [0, 1], ['a', 'b'], [0.5, 1.0]
     )
-    assert drawn.shape == GREY.shape
+    assert drawn.shape == GRAY.shape
 
 
 def test_names_and_scores_are_written():
-    plain = draw_boxes(GREY, np.array([[10, 20, 70, 50]]), [0])
-    named = draw_boxes(GREY, np.array([[10, 20, 70, 50]]), [0], ['cat'], [0.9])
+    plain = draw_boxes(GRAY, np.array([[10, 20, 70, 50]]), [0])
+    named = draw_boxes(GRAY, np.array([[10, 20, 70, 50]]), [0], ['cat'], [0.9])
     assert (plain != named).any()
 
 
@@ -57,8 +60,16 @@ def test_colours_differ():
     assert len(set(colours)) == 80
 
 
+WRITERS = {
+    'save_png': lambda path: save_png(GRAY, path),
+    'contact_sheet': lambda path: contact_sheet([[Tile(GRAY)]], path),
+    'draw_curves': lambda path: draw_curves(path.parent),
+    'draw_distances': lambda path: draw_distances(np.array([0.1, 0.9]), np.array([False, True]), 0.5, path),
+}
+
+
 def test_side_by_side_keeps_every_pixel(tmp_path):
-    sheet = side_by_side(GREY, np.zeros((70, 30, 3), np.uint8), gap=5)
+    sheet = side_by_side(GRAY, np.zeros((70, 30, 3), np.uint8), gap=5)
     assert sheet.shape == (70, 115, 3)
     assert (sheet[60:, :80] == 255).all()
     save_png(sheet, tmp_path / 'deep' / 'sheet.png')
@@ -67,7 +78,7 @@ def test_side_by_side_keeps_every_pixel(tmp_path):
 
 def test_the_hook_draws_annotations_left_and_detections_right(tmp_path):
     """Both in pixels of the file, although the network saw another size."""
-    Image.fromarray(GREY).save(tmp_path / 'photo.png')
+    Image.fromarray(GRAY).save(tmp_path / 'photo.png')
     sample = DetDataSample(
         metainfo=dict(img_path=str(tmp_path / 'photo.png'), ori_shape=(60, 80), scale_factor=(2.0, 5.0))
     )
@@ -82,5 +93,24 @@ def test_the_hook_draws_annotations_left_and_detections_right(tmp_path):
     DrawDetectionsHook(str(tmp_path / 'out'), score_thr=0.3).after_test_iter(runner, 0, None, [sample])
     pair = read_image(tmp_path / 'out' / 'photo.png')
     assert pair.shape == (60, 164, 3)
-    assert changed(GREY, pair[:, :80]) == pytest.approx([30, 30, 60, 50], abs=1)
-    assert changed(GREY, pair[:, 84:]) == pytest.approx([5, 20, 70, 45], abs=1)
+    assert changed(GRAY, pair[:, :80]) == pytest.approx([30, 30, 60, 50], abs=1)
+    assert changed(GRAY, pair[:, 84:]) == pytest.approx([5, 20, 70, 45], abs=1)
+
+
+@pytest.mark.parametrize('write', WRITERS)
+def test_a_picture_that_cannot_be_written_whole_leaves_the_old_one(write, tmp_path, monkeypatch):
+    path = tmp_path / 'curves.png'
+    path.write_bytes(b'old')
+    (tmp_path / 'run' / 'vis_data').mkdir(parents=True)
+    (tmp_path / 'run' / 'vis_data' / 'scalars.json').write_text(json.dumps(dict(loss=1.0, step=1)))
+    real = Image.Image.save
+
+    def fails(image, file, *args, **kwargs):
+        real(image, file, *args, **kwargs)
+        raise OSError('disk gone')
+
+    monkeypatch.setattr(Image.Image, 'save', fails)
+    with pytest.raises(OSError, match='disk gone'):
+        WRITERS[write](path)
+    assert path.read_bytes() == b'old'
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['curves.png', 'run']

@@ -256,3 +256,32 @@ def test_bccd_counts(shared, tmp_path):
     assert report['classes'] == ['Platelets', 'RBC', 'WBC']
     assert [report[split]['images'] for split in ('trainval', 'test')] == [292, 72]
     assert sum(report[split]['boxes'] for split in ('trainval', 'test')) == 4888
+
+
+@pytest.mark.parametrize('link', [False, True])
+def test_pictures_that_are_links_to_each_other_are_not_lost(link, voc, tmp_path):
+    """A source that is a link to the target, and a target that is a link to the source."""
+    images, pictures = tmp_path / 'coco' / 'images', voc / 'JPEGImages'
+    images.mkdir(parents=True)
+    content = {name: (pictures / f'{name}.jpg').read_bytes() for name in ('one', 'two', 'three')}
+    (pictures / 'one.jpg').rename(images / 'one.jpg')
+    (pictures / 'one.jpg').symlink_to(images / 'one.jpg')
+    (images / 'two.jpg').symlink_to(pictures / 'two.jpg')
+    for _ in range(2):
+        convert_voc(voc, tmp_path / 'coco', ['train'], link=link)
+        for name, value in content.items():
+            assert (images / f'{name}.jpg').read_bytes() == value
+            assert (pictures / f'{name}.jpg').read_bytes() == value
+    assert not (images / 'one.jpg').is_symlink()
+    assert (images / 'two.jpg').is_symlink() == link
+    assert sorted(p.name for p in images.iterdir()) == ['one.jpg', 'three.jpg', 'two.jpg']
+
+
+def test_annotations_are_written_when_their_pictures_are_there(voc, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError('disk gone')
+
+    monkeypatch.setattr('shutil.copyfileobj', fails)
+    with pytest.raises(OSError, match='disk gone'):
+        convert_voc(voc, tmp_path / 'coco', ['train'])
+    assert not [path for path in (tmp_path / 'coco').rglob('*') if path.is_file()]

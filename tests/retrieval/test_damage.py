@@ -9,7 +9,7 @@ import pytest
 from support.crowd import DIM, people
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
-from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval import Gallery, export
 from mbv1_backbone.retrieval.maintenance import backup, repair, verify
 
 
@@ -240,3 +240,17 @@ def test_reading_only_writes_nothing(tmp_path):
     with Gallery(tmp_path / 'g', read_only=True) as opened:
         assert len(opened) == 19
     assert set(before) - {p.name for p in (tmp_path / 'g').iterdir()} == set()
+
+
+def test_a_defect_while_an_export_is_read_is_no_damaged_file(tmp_path, monkeypatch):
+    path = tmp_path / 'faces.npz'
+    np.savez(path, about=np.array('{'))
+    with pytest.raises(InputError, match='not a readable export'):
+        export.read_about(path)
+
+    def defect(*_):
+        raise AttributeError('ours')
+
+    monkeypatch.setattr(export, '_get', defect)
+    with pytest.raises(AttributeError, match='ours'):
+        export.read_about(path)

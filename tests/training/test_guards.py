@@ -73,9 +73,12 @@ def test_weights_that_are_not_finite_are_not_written_either(tmp_path):
 WRONG = {
     'classes as text': (
         {'train_dataloader.dataset.metainfo': dict(classes='ball')},
-        r"\('name',\), with a comma",
+        r"train_dataloader: metainfo.classes must be .* got 'ball'; of one: \('ball',\)",
     ),
-    'one class twice': ({'train_dataloader.dataset.metainfo': dict(classes=['a', 'a'])}, 'names a twice'),
+    'one class twice': (
+        {'train_dataloader.dataset.metainfo': dict(classes=['a', 'a'])},
+        "repeat a name, got 'a' twice",
+    ),
     'another number': (
         {'model.bbox_head': dict(num_classes=3)},
         r'bbox_head.num_classes=3, but .* 2 classes',

@@ -30,20 +30,22 @@ class Matched:
     absent: tuple[str, ...]
 
 
-def check_classes(classes: Any) -> tuple[str, ...]:
+def check_classes(classes: Any, where: str = 'metainfo.classes') -> tuple[str, ...]:
     """``metainfo.classes`` of a config, as a tuple of names.
+
+    Args:
+        classes: What the config says.
+        where: How messages call it.
 
     Raises:
         InputError: If it is anything else, or a name is there twice.
     """
     if isinstance(classes, str):
-        raise InputError(
-            f"metainfo.classes must be a tuple of names, got {classes!r}; of one: ('{classes}',)"
-        )
+        raise InputError(f"{where} must be a tuple of names, got {classes!r}; of one: ('{classes}',)")
     if not isinstance(classes, Sequence) or not classes or not all(isinstance(c, str) for c in classes):
-        raise InputError(f'metainfo.classes must be a tuple of names, got {classes!r}')
+        raise InputError(f'{where} must be a tuple of names, got {classes!r}')
     if repeated := [name for name, count in Counter(map(_same, classes)).items() if count > 1]:
-        raise InputError(f'metainfo.classes must not repeat a name, got {repeated[0]!r} twice')
+        raise InputError(f'{where} must not repeat a name, got {repeated[0]!r} twice')
     return tuple(classes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import write_json
+from mbv1_backbone.common.files import atomic_file, write_json
 from mbv1_backbone.common.names import guess, listed
 from mbv1_backbone.detection.formats.pictures import Size, drawn_on, fits, picture_size, same_shape
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
@@ -112,10 +113,10 @@ def convert_voc(
     if not any(coco['annotations'] for coco in made.values()):
         raise InputError(f'{root}: no box is left of {sum(len(found.objects) for found in read.values())}')
     report['notes'] += _overlaps(files.splits)
-    for split, coco in made.items():
-        write_json(out / 'annotations' / f'{split}.json', coco)
     for key in tqdm(used, 'images', unit='file'):
         _place(pictures[key].path, out / 'images' / targets[key], link)
+    for split, coco in made.items():  # last: what they name is there
+        write_json(out / 'annotations' / f'{split}.json', coco)
     return report
 
 
@@ -253,11 +254,22 @@ def _read_object(node: ElementTree.Element) -> VocObject:
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
+    """Put a picture at its place, atomically; one that is there, or that a link leads to there, stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.parent.resolve() / target.name == source.parent.resolve() / source.name:
         return  # converted in place
-    target.unlink(missing_ok=True)
+    if target.exists() and not target.is_symlink() and target.samefile(source):
+        return
     if link:
-        os.symlink(source.resolve(), target)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.name}.') as folder:
+            os.replace(_linked(source, Path(folder)), target)
     else:
-        shutil.copyfile(source, target)
+        with open(source, 'rb') as original, atomic_file(target) as copy:
+            shutil.copyfileobj(original, copy)
+
+
+def _linked(source: Path, folder: Path) -> Path:
+    """A new link to a picture."""
+    link = folder / 'link'
+    link.symlink_to(source.resolve())
+    return link

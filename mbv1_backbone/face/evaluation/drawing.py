@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.face.evaluation.metrics import Roc
 from mbv1_backbone.face.geometry import fit_square
 
@@ -55,10 +56,9 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], path: str | Path, side: int = 
                 place = (left, top + side + number * line)
                 draw.text(place, _cut(text, font, side), fill=tile.colour, font=font)
         top += height
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, format='PNG')
-    return path
+    with atomic_file(path) as file:
+        sheet.save(file, format='PNG')
+    return Path(path)
 
 
 def draw_verification(curves: Mapping[str, Roc], path: str | Path) -> Path:
@@ -117,7 +117,6 @@ def _figure(panels: int) -> tuple[Any, Any]:
 
 
 def _saved(figure: Any, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, format='png')
+    return Path(path)
