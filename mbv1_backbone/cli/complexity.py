@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from mbv1_backbone.cli import options
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
     from mbv1_backbone.models import complexity
 
 DETECTORS = {  # Table 13
@@ -25,15 +27,14 @@ def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""
     parser.set_defaults(run=run)
     parser.add_argument(
-        'config', nargs='?', help='config of a detector or a face network, or a name in the zoo'
+        'config', nargs='?', help='config of a detector, a classifier or a face network, or a name in the zoo'
     )
     parser.add_argument(
         '--shape',
         nargs=2,
         type=options.at_least(1),
         metavar=('H', 'W'),
-        default=(300, 300),
-        help='of a detector',
+        help='of a detector (default 300 300) or a classifier (default 224 224)',
     )
     parser.add_argument('--paper', action='store_true', help="the paper's tables, beside ours")
     parser.add_argument('--json', action='store_true', help='print JSON')
@@ -41,8 +42,6 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count and print."""
-    from mmengine.registry import MODELS, init_default_scope
-
     from mbv1_backbone.common.errors import InputError
     from mbv1_backbone.models import complexity
     from mbv1_backbone.training import load_config
@@ -55,10 +54,7 @@ def run(args: argparse.Namespace) -> None:
     if args.config is None:
         raise InputError('give a config, or --paper')
     cfg = load_config(find_any_config(args.config))
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = MODELS.build(cfg.model)
-    faces = hasattr(model.data_preprocessor, 'input_size')
-    costs = complexity.count_embedder(model) if faces else complexity.count_detector(model, *args.shape)
+    costs = _count(cfg, args.shape)
     if args.json:
         print(json.dumps([cost._asdict() for cost in costs], indent=1))
         return
@@ -66,6 +62,29 @@ def run(args: argparse.Namespace) -> None:
         print(f'{cost.mult_adds / 1e6:12.3f} M {cost.params:10}  {cost.kind:14} {cost.name}')
     for kind, (mult_adds, params) in {**complexity.by_kind(costs), 'all': complexity.total(costs)}.items():
         print(f'{mult_adds / 1e6:12.3f} M {params:10}  {kind}')
+
+
+def _count(cfg: Config, shape: tuple[int, int] | None) -> list[complexity.LayerCost]:
+    """Count a config's network on an image of a shape, (H, W); a face network has its own."""
+    from mmengine.registry import MODELS, init_default_scope
+
+    from mbv1_backbone.common.errors import InputError, user_errors
+    from mbv1_backbone.models import complexity
+    from mbv1_backbone.training.config import kind_of
+
+    kind = kind_of(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain' if kind == 'classifier' else 'mmdet'))
+    with user_errors(f'config {cfg.filename}'):
+        model = MODELS.build(cfg.model)
+    if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):
+        if shape is not None:
+            raise InputError(f'config {cfg.filename}: its images have one size, --shape is of other networks')
+        return complexity.count_embedder(model)
+    if kind == 'classifier':
+        return complexity.count_image_classifier(model, *(shape or (224, 224)))
+    if not any(hasattr(model, head) for head in ('bbox_head', 'rpn_head')):
+        raise InputError(f'config {cfg.filename}: not a detector, classifier or face network')
+    return complexity.count_detector(model, *(shape or (300, 300)))
 
 
 def _paper_cells() -> list[complexity.Cell]:

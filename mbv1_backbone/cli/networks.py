@@ -82,20 +82,25 @@ def open_network(args: Namespace, model: str, checkpoint: str | None, kind: Kind
     from mbv1_backbone.inference.loading import load
 
     if args.device == 'cpu':
+        mode = args.mode or 'throughput'
         source = (model, checkpoint) if kind == 'embedder' else source_and_checkpoint(model, checkpoint)
         options: dict[str, Any] = dict(
-            backend=args.backend, threads=args.threads, mode=args.mode, precision=args.precision
+            backend=args.backend, threads=args.threads, mode=mode, precision=args.precision
         )
         return load(*source, kind=kind, finder=finder, **options)
     if args.backend not in ('auto', 'torch'):
         raise InputError(f'--device {args.device} is of PyTorch, --backend {args.backend} runs on the CPU')
+    for option in ('threads', 'mode'):
+        if getattr(args, option) is not None:
+            raise InputError(f'--device {args.device} is of PyTorch, --{option} is for the CPU')
+    bf16 = args.precision == 'bf16'
     from mbv1_backbone.inference.pytorch import device_of
 
     device_of(args.device)  # before files are read
     if kind == 'embedder':
         from mbv1_backbone.inference.embedder import FaceEmbedder
 
-        return FaceEmbedder.load(model, checkpoint, finder, args.device)
+        return FaceEmbedder.load(model, checkpoint, finder, args.device, bf16)
     from mbv1_backbone.inference.detector import Detector
 
-    return Detector.load(*config_and_checkpoint(model, checkpoint), args.device)
+    return Detector.load(*config_and_checkpoint(model, checkpoint), args.device, bf16)

@@ -182,14 +182,13 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
         '--precision',
         choices=COMPUTED_IN,
         default='auto',
-        help='of the arithmetic (default: bf16 where the processor has it)',
+        help='of the arithmetic (default: bf16 where the processor has it, fp32 on other devices)',
     )
-    parser.add_argument('--threads', type=int, metavar='N', help='cores to use (default: all)')
+    parser.add_argument('--threads', type=int, metavar='N', help='cores to use (default: all); on the CPU')
     parser.add_argument(
         '--mode',
         choices=MODES,
-        default='throughput',
-        help='one batch on all cores, or several batches at once (the default)',
+        help='one batch on all cores, or several batches at once (the default); on the CPU',
     )
     parser.add_argument(
         '--device', default='cpu', help='cpu (the default), cuda:0, ...; other than cpu: PyTorch'

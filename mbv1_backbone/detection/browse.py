@@ -14,9 +14,10 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS
+from torch import nn
 from tqdm import tqdm
 
-from mbv1_backbone.common.errors import user_errors
+from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.datasets import plain_datasets
 from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
 from mbv1_backbone.detection.formats.report import table
@@ -45,8 +46,11 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
         InputError: If the config, its data or an image cannot be read.
     """
     register_all_modules()
-    with user_errors('config'):
+    with user_errors(f'config {cfg.filename}'):
         model = MODELS.build(dict(cfg.model, _scope_='mmdet')).eval()
+    if _anchor_head(model) is None:
+        raise InputError(f'config {cfg.filename}: its network has no head whose anchors are matched to boxes')
+    with user_errors(f'config {cfg.filename}'):
         dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, _scope_='mmdet'))
     if reports := [d.report for d in plain_datasets(dataset) if hasattr(d, 'report')]:
         tqdm.write(table(reports))  # above a progress bar, where there is one
@@ -64,13 +68,20 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
         yield View(picture, sample['data_samples'].img_path, len(truth), len(anchors))
 
 
+def _anchor_head(model: nn.Module) -> AnchorHead | None:
+    """The first head that matches anchors to boxes as mmdet's ``AnchorHead`` does; others have other targets."""
+    heads = (module for module in model.modules() if isinstance(module, AnchorHead))
+    return next((head for head in heads if type(head).get_targets is AnchorHead.get_targets), None)
+
+
 @torch.no_grad()
 def matched_anchors(model: BaseModel, sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The anchors that a sample's boxes are matched to: (N, 4) in pixels of the input, and N labels.
 
     Taken from the first head with anchors: a one-stage detector's own, or a two-stage one's proposals.
     """
-    head = next(module for module in model.modules() if isinstance(module, AnchorHead))
+    head = _anchor_head(model)
+    assert head is not None  # browse() has looked
     data = model.data_preprocessor(
         dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']]), training=True
     )

@@ -18,7 +18,7 @@ from mbv1_backbone.models.recipe import Recipe, recipe_of
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import with_article
 from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint, weights_fingerprint
-from mbv1_backbone.training.config import load_config
+from mbv1_backbone.training.config import kind_of, load_config
 from mbv1_backbone.weights.pytorch import from_state_dict, is_pth
 from mbv1_backbone.weights.recalibrate import build_network
 from mbv1_backbone.weights.sources import import_weights, local_file
@@ -138,11 +138,12 @@ def resolve(source: PathLike | Config, checkpoint: PathLike | None = None) -> Tr
     if _CHECKPOINT not in found.state:
         kind = 'classifier' if 'head.fc.weight' in found.state else 'backbone'
         return Trained(name, kind, found)
-    if _is_embedder(found):
+    if _is_embedder(found, name):
         return Trained(name, 'embedder', found)
     path = config_of(name)
     if path is None:
-        raise InputError(f'{name}: a detector needs its config before it')
+        kind = 'classifier of a run' if 'head.fc.weight' in found.state else 'detector'
+        raise InputError(f'{name}: a {kind} needs its config before it')
     config = load_config(path)
     return Trained(name, _kind_of(config), found, config)
 
@@ -160,22 +161,35 @@ def _read(name: str) -> Checkpoint:
     return Checkpoint(path, weights.state, dict(recipe=asdict(weights.recipe)))
 
 
-def _is_embedder(found: Checkpoint) -> bool:
-    """By the run's config, where the file holds it; else by the names of its tensors."""
-    config = found.meta.get('cfg')
-    return 'head.fc.weight' in found.state and (not isinstance(config, str) or _EMBEDDER in config)
+def _is_embedder(found: Checkpoint, name: str) -> bool:
+    """By the kind that published weights have, or the run's config; else by what only one kind has.
+
+    Raises:
+        InputError: If the weights may as well be a classifier's, whose tensors have the same names.
+    """
+    kind, config = found.meta.get('kind'), found.meta.get('cfg')
+    if 'head.fc.weight' not in found.state or kind is not None:
+        return kind == 'embedder'
+    if isinstance(config, str):
+        return _EMBEDDER in config
+    if (found.meta.get('dataset_meta') or {}).get('classes'):
+        return False
+    recipe = found.recipe
+    fed = recipe is not None and (recipe.gray or recipe.input_size != Recipe.input_size)  # else the default
+    if 'head.norm.weight' not in found.state and not fed:
+        raise InputError(
+            f'{name}: does not say whether it is of an embedder or of a classifier; give its config before it, '
+            'or publish it again'
+        )
+    return True
 
 
 def _kind_of(config: Config) -> str:
-    model = config.get('model') or {}
-    kind = str(model.get('type')).rpartition('.')[2]
-    if kind == _EMBEDDER:
-        return 'embedder'
-    if kind.endswith('ImageClassifier'):
-        return 'classifier'
-    if config.get('default_scope') == 'mmdet' or {'bbox_head', 'roi_head', 'rpn_head'} & set(model):
-        return 'detector'
-    raise InputError(f'config {config.filename}: not a detector, classifier or embedder, but {kind}')
+    kind = kind_of(config)
+    if kind is None:
+        found = str((config.get('model') or {}).get('type')).rpartition('.')[2]
+        raise InputError(f'config {config.filename}: not a detector, classifier or embedder, but {found}')
+    return kind
 
 
 def _build(config: Config, kind: str) -> nn.Module:

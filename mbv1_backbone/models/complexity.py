@@ -90,6 +90,11 @@ def count_embedder(model: BaseModel) -> list[LayerCost]:
     return count_layers(model, lambda: model(torch.zeros(1, 3, size, size)))
 
 
+def count_image_classifier(model: BaseModel, height: int, width: int) -> list[LayerCost]:
+    """Count an mmpretrain classifier on one image."""
+    return count_layers(model, lambda: model(torch.zeros(1, 3, height, width)))
+
+
 def count_classifier(classes: int, size: int, **backbone: Any) -> list[LayerCost]:
     """Count MobileNetV1 with average pooling and a linear layer (none for 0 classes), on a square image."""
     net = MobileNetV1(**backbone)

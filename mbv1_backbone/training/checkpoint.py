@@ -41,7 +41,7 @@ class Checkpoint:
     Attributes:
         path: The file.
         state: Its tensors.
-        meta: What a run, or ``write_weights``, says of them: ``recipe``, ``dataset_meta`` and others.
+        meta: What a run, or ``write_weights``, says of them: ``recipe``, ``dataset_meta``, ``kind``, others.
     """
 
     path: Path
@@ -266,4 +266,5 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return Checkpoint(path, state, {})
     classes = dict(classes=weights.classes) if weights.classes else {}
     ids = dict(category_ids=weights.category_ids) if weights.category_ids else {}
-    return Checkpoint(path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes, **ids))
+    kind = dict(kind=weights.kind) if weights.kind else {}
+    return Checkpoint(path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes, **ids, **kind))

@@ -53,6 +53,19 @@ def load_config(
     return cfg
 
 
+def kind_of(cfg: Config) -> str | None:
+    """Of which kind a config's network is, a word of ``KINDS``; None where it is of none of them."""
+    model = cfg.get('model') or {}
+    name = str(model.get('type')).rpartition('.')[2]
+    if name == 'FaceEmbeddingModel':
+        return 'embedder'
+    if name.endswith('ImageClassifier'):
+        return 'classifier'
+    if cfg.get('default_scope') == 'mmdet' or {'bbox_head', 'roi_head', 'rpn_head'} & set(model):
+        return 'detector'
+    return None
+
+
 def set_data_root(cfg: Config, data_root: str) -> None:
     """Point every data set, and every evaluator that reads an annotation file, at ``data_root``."""
     for loader in LOADERS:

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.training.checkpoint import load_weights
+from mbv1_backbone.training.config import kind_of
 from mbv1_backbone.weights.store import Weights
 
 
@@ -51,4 +52,5 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
         recipe,
         classes=tuple(classes) if classes else None,
         category_ids=tuple(ids) if ids else None,
+        kind=kind_of(cfg),
     )

@@ -34,6 +34,7 @@ class Weights:
         moves: What went where; empty once they come from our own file.
         classes: Names of a detector's classes, where they are known.
         category_ids: Ids of these classes in the data set that it was trained on, where they are known.
+        kind: Of the network, a word of ``KINDS``; None where it is not known, as in files of before 0.2.
     """
 
     state: dict[str, Tensor]
@@ -41,6 +42,7 @@ class Weights:
     moves: Sequence[Move] = ()
     classes: tuple[str, ...] | None = None
     category_ids: tuple[int | str, ...] | None = None
+    kind: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -71,6 +73,7 @@ def write_weights(weights: Weights, path: str | os.PathLike[str]) -> None:
         fingerprint=weights.fingerprint,
         classes=weights.classes or None,
         category_ids=weights.category_ids or None,
+        kind=weights.kind,
     )
     state = {name: tensor.contiguous() for name, tensor in weights.state.items()}
     write_atomically(path, save(state, metadata={_KEY: json.dumps(about), 'format': 'pt'}))
@@ -106,9 +109,10 @@ def described(
         expected = str(about['fingerprint'])
         classes = about.get('classes') and tuple(map(str, about['classes']))
         category_ids = about.get('category_ids') and tuple(about['category_ids'])
+        kind = about.get('kind') and str(about['kind'])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
-    weights = Weights(state, recipe, classes=classes, category_ids=category_ids)
+    weights = Weights(state, recipe, classes=classes, category_ids=category_ids, kind=kind)
     if weights.fingerprint != expected:
         raise DamagedFileError(f'{path}: its tensors are not those of its fingerprint {expected[:16]}')
     return weights

@@ -111,6 +111,56 @@ def test_a_config_that_lacks_what_is_needed(words, key, demo_data, tmp_path, cap
     assert not (tmp_path / 'out').exists()
 
 
+CLASSIFIER = '''
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='MobileNetV1', widen_factor=0.25),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=1000, in_channels=256),
+)
+'''
+
+
+def test_complexity_of_a_classifier_is_the_papers(tmp_path, capsys):
+    (tmp_path / 'own.py').write_text(CLASSIFIER)
+    assert main(['complexity', str(tmp_path / 'own.py')]) == 0
+    mult_adds, _, params, kind = capsys.readouterr().out.splitlines()[-1].split()
+    assert kind == 'all'
+    assert round(float(mult_adds)) == 41  # Table 6, at 224
+    assert round(int(params) / 1e6, 1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ('words', 'complaint'),
+    [
+        (('complexity', 'facenet_mbv1_0.25-112_distill', '--shape', 300, 300), 'its images have one size'),
+        (('complexity', '{own}'), 'not a detector, classifier or face network'),
+    ],
+)
+def test_complexity_of_what_it_does_not_count(words, complaint, tmp_path, capsys):
+    (tmp_path / 'own.py').write_text("model = dict(type='MobileNetV1')\n")
+    assert complaint in refused(capsys, *(str(word).format(own=tmp_path / 'own.py') for word in words))
+
+
+HEADLESS = {  # networks without anchors that are matched to boxes
+    'faces': "train_dataloader = dict(dataset=dict(type='X'))\nmodel = dict(type='FaceEmbeddingModel', "
+    "backbone=dict(type='MobileNetV1', widen_factor=0.25), head=dict(embedding_dims=8), losses=())\n",
+    'points': f'_base_ = {str(DEMO_CONFIG)!r}\nmodel = dict(bbox_head=dict(_delete_=True, type="FCOSHead", '
+    'num_classes=2, in_channels=8, feat_channels=32, stacked_convs=1))\n',
+}
+
+
+@pytest.mark.parametrize('name', HEADLESS)
+def test_browse_of_a_network_without_anchors(name, demo_data, tmp_path, capsys):
+    (tmp_path / 'own.py').write_text(HEADLESS[name])
+    line = refused(
+        *(capsys, 'browse', tmp_path / 'own.py', '--out-dir', tmp_path / 'out'),
+        *(('--data-root', demo_data) if name == 'points' else ()),
+    )
+    assert 'own.py: its network has no head whose anchors are matched to boxes' in line
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize(
     ('evaluator', 'complaint'),
     [

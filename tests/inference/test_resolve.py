@@ -111,6 +111,25 @@ def test_a_classifier_of_a_run_is_not_taken_for_an_embedder(tmp_path):
         resolve(tmp_path / 'run.pth')
 
 
+def published(path, kind=None, classes=None, names=('head.fc.weight',), **recipe):
+    state = {name: torch.zeros(10, 256) for name in names}
+    state['backbone.rows.0.conv.weight'] = torch.zeros(8, 3, 3, 3)
+    write_weights(Weights(state, Recipe('run', 0.25, **recipe), classes=classes, kind=kind), path)
+    return path
+
+
+def test_published_weights_say_their_kind(tmp_path):
+    path = tmp_path / 'w.safetensors'
+    assert resolve(published(path, 'embedder')).kind == 'embedder'
+    for of_faces in (dict(input_size=112), dict(gray=True), dict(names=('head.fc.weight', 'head.norm.weight'))):
+        assert resolve(published(path, **of_faces)).kind == 'embedder'  # older files do not say it
+    for of_classes in (dict(kind='classifier', input_size=160), dict(classes=('a', 'b'))):
+        with pytest.raises(InputError, match='a classifier of a run needs its config before it'):
+            resolve(published(path, **of_classes))
+    with pytest.raises(InputError, match='w.safetensors: does not say whether it is of an embedder or of a cl'):
+        resolve(published(path))
+
+
 BAD = {
     'a list': [1, 2],
     'no dict of tensors': dict(state_dict=5),

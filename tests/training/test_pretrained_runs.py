@@ -100,6 +100,7 @@ def test_a_checkpoint_is_not_used_with_another_padding_or_preprocessing(
 @pytest.mark.parametrize('half', [False, True])
 def test_a_published_model_is_the_checkpoints(tiny_config, checkpoint, tmp_path, half):
     weights = published(load_config(tiny_config), checkpoint, half)
+    assert weights.kind == 'detector'
     write_weights(weights, tmp_path / 'p.safetensors')
     model = build(load_config(tiny_config))
     meta = load_weights(model, tmp_path / 'p.safetensors')

@@ -13,7 +13,7 @@ STATE = {
     'half': torch.ones(2).half(),
     'n': torch.tensor(3),
 }
-RECIPE = Recipe('test', 0.5, 'same', dict(type='ReLU6'), 1e-3, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 192, 0)
+RECIPE = Recipe('test', 0.5, 'same', dict(type='ReLU6'), 1e-3, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 192, False, 0)
 
 
 def test_a_file_gives_back_what_was_written(tmp_path):
@@ -74,3 +74,9 @@ def test_somebody_elses_safetensors_are_not_ours(tmp_path):
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(InputError, match=r'\.safetensors'):
         write_weights(Weights(STATE, RECIPE), tmp_path / 'w.pth')
+
+
+def test_a_file_says_its_kind_where_it_is_known(tmp_path):
+    for kind in ('classifier', None):
+        write_weights(Weights(STATE, RECIPE, kind=kind), tmp_path / 'w.safetensors')
+        assert read_weights(tmp_path / 'w.safetensors').kind == kind
