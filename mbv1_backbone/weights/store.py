@@ -34,7 +34,7 @@ class Weights:
         moves: What went where; empty once they come from our own file.
         classes: Names of a detector's classes, where they are known.
         category_ids: Ids of these classes in the data set that it was trained on, where they are known.
-        kind: Of the network, a word of ``KINDS``; None where it is not known, as in files of before 0.2.
+        kind: Of the network, a word of ``KINDS``; None where it is not known, as in older files.
     """
 
     state: dict[str, Tensor]
