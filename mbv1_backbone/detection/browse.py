@@ -69,7 +69,7 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
 
 
 def _anchor_head(model: nn.Module) -> AnchorHead | None:
-    """The first head that matches anchors to boxes as mmdet's ``AnchorHead`` does; others have other targets."""
+    """The first head that matches anchors to boxes as ``AnchorHead`` does; others have other targets."""
     heads = (module for module in model.modules() if isinstance(module, AnchorHead))
     return next((head for head in heads if type(head).get_targets is AnchorHead.get_targets), None)
 

@@ -178,8 +178,8 @@ def _is_embedder(found: Checkpoint, name: str) -> bool:
     fed = recipe is not None and (recipe.gray or recipe.input_size != Recipe.input_size)  # else the default
     if 'head.norm.weight' not in found.state and not fed:
         raise InputError(
-            f'{name}: does not say whether it is of an embedder or of a classifier; give its config before it, '
-            'or publish it again'
+            f'{name}: does not say whether it is of an embedder or of a classifier; '
+            'give its config before it, or publish it again'
         )
     return True
 

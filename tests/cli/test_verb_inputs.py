@@ -111,14 +111,14 @@ def test_a_config_that_lacks_what_is_needed(words, key, demo_data, tmp_path, cap
     assert not (tmp_path / 'out').exists()
 
 
-CLASSIFIER = '''
+CLASSIFIER = """
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='MobileNetV1', widen_factor=0.25),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', num_classes=1000, in_channels=256),
 )
-'''
+"""
 
 
 def test_complexity_of_a_classifier_is_the_papers(tmp_path, capsys):

@@ -13,7 +13,9 @@ STATE = {
     'half': torch.ones(2).half(),
     'n': torch.tensor(3),
 }
-RECIPE = Recipe('test', 0.5, 'same', dict(type='ReLU6'), 1e-3, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 192, False, 0)
+RECIPE = Recipe(
+    'test', 0.5, 'same', dict(type='ReLU6'), 1e-3, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 192, False, 0
+)
 
 
 def test_a_file_gives_back_what_was_written(tmp_path):
