@@ -22,7 +22,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw."""
+    """Draw what the training sees of its first images, with their boxes."""
     from tqdm import tqdm
 
     from mbv1_backbone import training

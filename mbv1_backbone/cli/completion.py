@@ -37,7 +37,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print."""
+    """Print the completion script of a shell."""
     import shtab
 
     from mbv1_backbone.cli.main import build_parser

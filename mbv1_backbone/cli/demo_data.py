@@ -30,7 +30,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw."""
+    """Draw the data set and print what it holds."""
     from mbv1_backbone.detection.demo_data import SHAPES, make_demo_data
 
     report = make_demo_data(args.out_dir, args.train, args.val, args.seed)

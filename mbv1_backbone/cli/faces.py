@@ -130,7 +130,7 @@ def run_embed(args: argparse.Namespace) -> None:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    """Evaluate embeddings."""
+    """Evaluate embeddings on pairs or a gallery, print the figures and draw them."""
     from mbv1_backbone.common.files import write_json
     from mbv1_backbone.face.evaluation.protocols import (
         Embeddings,
@@ -165,7 +165,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 
 def run_split(args: argparse.Namespace) -> None:
-    """Split people."""
+    """Deal people into training and held out, and write the lists of both."""
     from mbv1_backbone.common.outputs import check_output_folder
     from mbv1_backbone.face.evaluation.splits import split_people, write_protocol
     from mbv1_backbone.face.files import read_identities, scan_people
@@ -188,7 +188,7 @@ def run_prepare_lfw(args: argparse.Namespace) -> None:
 
 
 def run_soft_attributes(args: argparse.Namespace) -> None:
-    """Judge faces."""
+    """Write soft attributes of faces, of their embeddings."""
     import numpy as np
 
     from mbv1_backbone.common.errors import user_errors

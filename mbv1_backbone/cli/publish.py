@@ -21,7 +21,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write."""
+    """Write the weights of a checkpoint for the model zoo."""
     from mbv1_backbone import training
     from mbv1_backbone.cli.networks import config_and_checkpoint
     from mbv1_backbone.weights import write_weights

@@ -34,7 +34,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate."""
+    """Evaluate a checkpoint on the test data of a config and print the metrics."""
     from mmengine.dist import is_main_process
 
     from mbv1_backbone import training

@@ -39,7 +39,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train."""
+    """Train as a config and the options say."""
     from mbv1_backbone import training
     from mbv1_backbone.cli.networks import cfg_options
     from mbv1_backbone.common.outputs import check_output_folder

@@ -42,7 +42,7 @@ def _add_import(parser: options.Parser) -> None:
 
 def _add_compare(parser: options.Parser) -> None:
     classifier = parser.add_verb(
-        'classifier', 'Top-1 agreement and correlation of the logits.', run_compare_classifier
+        'classifier', 'Top-1 parity and correlation of the logits.', run_compare_classifier
     )
     classifier.add_argument('source', nargs='+', help='TFLite file, or the parts of one network in order')
     classifier.add_argument('--labels', required=True, help='text file: image name and class 0..999 a line')
@@ -55,7 +55,7 @@ def _add_compare(parser: options.Parser) -> None:
 
 
 def run_import(args: argparse.Namespace) -> None:
-    """Import weights."""
+    """Import the weights of another project and write them in our layout."""
     from mbv1_backbone.common.images import find_images
     from mbv1_backbone.weights import import_weights, write_weights
     from mbv1_backbone.weights.recalibrate import recalibrate_bn, square_batches
@@ -77,7 +77,7 @@ def run_import(args: argparse.Namespace) -> None:
 
 
 def run_compare_classifier(args: argparse.Namespace) -> None:
-    """Compare classifiers."""
+    """Compare our classifier with its TFLite source and print the figures."""
     from mbv1_backbone.weights import import_weights
     from mbv1_backbone.weights.parity import compare, litert_runtime, our_runtime, read_labels
     from mbv1_backbone.weights.recalibrate import square_batches
@@ -97,7 +97,7 @@ def run_compare_classifier(args: argparse.Namespace) -> None:
 
 
 def run_compare_detector(args: argparse.Namespace) -> None:
-    """Compare detectors."""
+    """Compare our detector with its TFLite source and print the figures."""
     from mbv1_backbone.inference.detector import Detector
     from mbv1_backbone.inference.detector_parity import compare_with_tflite
     from mbv1_backbone.weights import import_weights, write_weights

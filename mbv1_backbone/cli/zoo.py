@@ -41,7 +41,7 @@ def run_external(args: argparse.Namespace) -> None:
 
 
 def run_get(args: argparse.Namespace) -> None:
-    """Fetch one."""
+    """Fetch the weights of a model, say where they are, and copy them to a file that is named."""
     from mbv1_backbone.common.files import write_atomically
     from mbv1_backbone.weights.external import external_models
     from mbv1_backbone.weights.zoo import get
@@ -58,7 +58,7 @@ def run_get(args: argparse.Namespace) -> None:
 
 
 def run_configs(args: argparse.Namespace) -> None:
-    """List configs."""
+    """Print a table of the configs."""
     print(table(CONFIG_COLUMNS, config_rows(), args.markdown))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
-    """Indices of the boxes that non-maximum suppression keeps, by falling score.
+    """Indices of the boxes that non-maximum suppression keeps, by descending score.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2.
@@ -43,7 +43,7 @@ def softnms(
     Args:
         boxes: (N, 4) x1, y1, x2, y2.
         scores: (N,).
-        dets: (N, 5), filled with the kept boxes and their new scores, by falling score.
+        dets: (N, 5), filled with the kept boxes and their new scores, by descending score.
         iou_threshold: Overlaps above it are decayed (methods 0 and 1).
         sigma: Width of the Gaussian (method 2).
         min_score: Boxes whose score falls below it are dropped.

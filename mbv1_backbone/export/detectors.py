@@ -64,7 +64,7 @@ class OneStage(DetectorGraph):
         self.cfg = model.bbox_head.test_cfg
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Detect."""
+        """Boxes (N, K, 4) in pixels, scores and labels (N, K) of images, uint8 (N, H, W, 3) in RGB."""
         boxes, scores = self.decoder(self.model.extract_feat(self.normalise(images)))
         best, labels, which = multiclass_nms(torch.cat(boxes, 1), torch.cat(scores, 1), *_limits(self.cfg))
         return _chosen(torch.cat(boxes, 1), which), best, labels
@@ -82,7 +82,7 @@ class TwoStage(DetectorGraph):
         _limits(self.cfg)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Detect."""
+        """Boxes (N, K, 4) in pixels, scores and labels (N, K) of images, uint8 (N, H, W, 3) in RGB."""
         maps = self.model.extract_feat(self.normalise(images))
         regions, kept = self._regions(maps)
         logits, deltas = self._classified(maps, regions)

@@ -62,7 +62,7 @@ class Normalise(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise."""
+        """Normalised and padded images (N, 3, H, W) of uint8 ones (N, H, W, 3) in RGB."""
         pixels = images.permute(0, 3, 1, 2).float()
         if self.gray:
             pixels = (pixels * self.luma).sum(1, keepdim=True).round().expand(-1, 3, -1, -1)
@@ -84,7 +84,7 @@ class EmbedderGraph(Graph):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Embed."""
+        """Embeddings of faces, see the class."""
         return (self.model.head(self.model.backbone(self.normalise(images))),)
 
 
@@ -106,7 +106,7 @@ class ClassifierGraph(Graph):
         self.background = background
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Classify."""
+        """Probabilities of the classes, see the class."""
         logits = self.network(self.normalise(images)).float()
         if self.background is not None:
             logits = torch.cat([logits[:, : self.background], logits[:, self.background + 1 :]], 1)
@@ -123,7 +123,7 @@ class BackboneGraph(Graph):
         self.outputs = tuple(f'row_{index}' for index in backbone.out_indices)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The taps."""
+        """A map for every tap of the backbone, see the class."""
         return self.backbone(self.normalise(images))
 
 

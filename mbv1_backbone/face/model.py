@@ -17,7 +17,7 @@ LUMA = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601), as JPEG and Pillow's 
 
 @MODELS.register_module()
 class FacePreprocessor(ImgDataPreprocessor):
-    """Stacks images, makes them grey where the network was trained so, and normalises them.
+    """Stacks images, makes them gray where the network was trained so, and normalises them.
 
     Args:
         input_size: Side of the square images, in pixels; others are refused.

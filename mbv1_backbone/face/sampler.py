@@ -46,7 +46,7 @@ class PKBatchSampler:
 
     @property
     def identities(self) -> int:
-        """P."""
+        """People of a batch: P."""
         return self.batch_size // self.images
 
     def __len__(self) -> int:

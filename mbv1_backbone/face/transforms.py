@@ -22,7 +22,7 @@ class LoadFace:
 
     Args:
         size: Side, in pixels.
-        gray: Make colours grey.
+        gray: Make colours gray.
 
     Raises:
         InputError: If the file cannot be read, with its path.

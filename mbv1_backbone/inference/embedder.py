@@ -151,7 +151,7 @@ class FaceEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights: what a gallery is pinned to."""
+        """SHA-256 of the weights: what a gallery is tied to."""
         return self.network.spec.fingerprint
 
     @property
@@ -171,7 +171,7 @@ class FaceEmbedder:
 
     @property
     def preprocessing(self) -> dict[str, str | int]:
-        """What cuts faces out, the size in pixels, and the colours: a gallery is pinned to them, too."""
+        """What cuts faces out, the size in pixels, and the colours: a gallery is tied to them, too."""
         found = 'middle square' if self.finder is None else type(self.finder.detector).__name__
         colours = 'grey' if self.network.spec.recipe['gray'] else 'RGB'
         return dict(face=found, size=self.input_size, colours=colours)

@@ -100,10 +100,10 @@ def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int 
     return found
 
 
-def _drawn(count: int, most: int) -> np.ndarray:
-    if count <= most:
+def _drawn(count: int, max_items: int) -> np.ndarray:
+    if count <= max_items:
         return np.arange(count)
-    return np.sort(np.random.default_rng(_SEED).choice(count, most, replace=False))
+    return np.sort(np.random.default_rng(_SEED).choice(count, max_items, replace=False))
 
 
 def _best_scores(

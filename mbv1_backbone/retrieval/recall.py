@@ -111,13 +111,13 @@ class RecallProbe:
             width = replace(width, candidates=min(_MOST_CANDIDATES, 2 * (width.candidates or 1)))
 
 
-def _least(reached: Callable[[int], float], recall: float, most: int) -> int:
-    """The least width that reaches the recall: doubled until it does, then halved between; or ``most``."""
+def _least(reached: Callable[[int], float], recall: float, max_width: int) -> int:
+    """The least width that reaches the recall: doubled until it does, then halved; at most ``max_width``."""
     low, high = 0, 1
     while reached(high) < recall:
-        if high >= most:
-            return most
-        low, high = high, min(2 * high, most)
+        if high >= max_width:
+            return max_width
+        low, high = high, min(2 * high, max_width)
     while high - low > max(1, low // 8):
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) >= recall else (middle, high)

@@ -57,15 +57,21 @@ def check_annotations(runner: Runner, *loops: Any) -> str:
     return table(reports) + '\n'
 
 
-def check_same_classes(subject: str, names: tuple[str, ...], other: str, expected: tuple[str, ...]) -> None:
+def check_same_classes(subject: str, names: tuple[str, ...], other: str, targets: tuple[str, ...]) -> None:
     """Refuse other names, or the same in another order: labels are numbers.
+
+    Args:
+        subject: What has the names, for the message.
+        names: Names of its classes, by label.
+        other: What has the names that they must be, for the message.
+        targets: These names.
 
     Raises:
         InputError: With both lists.
     """
-    if tuple(names) != tuple(expected):
+    if tuple(names) != tuple(targets):
         raise InputError(
-            f'{subject} must be those of {other}, in the same order: {listed(names)}, not {listed(expected)}'
+            f'{subject} must be those of {other}, in the same order: {listed(names)}, not {listed(targets)}'
         )
 
 

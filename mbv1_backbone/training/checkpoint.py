@@ -243,7 +243,7 @@ def _check_recipe(model: nn.Module, recipe: Recipe | None, path: str | os.PathLi
     wrong = layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std)
     if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):  # made for one size only
         pairs = [(name, getattr(here, name), getattr(recipe, name)) for name in ('input_size', 'gray')]
-        wrong += [f'{name}={used} instead of {asked}' for name, used, asked in pairs if used != asked]
+        wrong += [f'{name}={used} instead of {wanted}' for name, used, wanted in pairs if used != wanted]
     if wrong:
         raise InputError(
             f'checkpoint {path} was not trained with this config: {", ".join(wrong)}; '

@@ -100,12 +100,15 @@ def use_pretrained(cfg: Config, checkpoint: str) -> None:
     init_cfg = dict(type='Pretrained', checkpoint=url)
     if 'backbone.rows.0.conv.weight' in weights.state:
         init_cfg['prefix'] = 'backbone.'
-    asked = weights.recipe.backbone()
+    requested = weights.recipe.backbone()
     for layer in (backbone, (cfg.model.get('roi_head') or {}).get('shared_head')):
         if layer is not None:
             norm_cfg = {**(layer.get('norm_cfg') or dict(type='BN')), 'eps': weights.recipe.norm_eps}
             layer.update(
-                padding=asked['padding'], act_cfg=asked['act_cfg'], norm_cfg=norm_cfg, init_cfg=init_cfg
+                padding=requested['padding'],
+                act_cfg=requested['act_cfg'],
+                norm_cfg=norm_cfg,
+                init_cfg=init_cfg,
             )
     cfg.model.data_preprocessor.update(weights.recipe.preprocessor())
 

@@ -60,7 +60,7 @@ class Float32OnPoints:
                 module.register_forward_hook(watch.enter, always_call=True)
 
     def leave(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Before the convolution."""
+        """Before the convolution: leave bfloat16 where its maps are points."""
         (x,) = inputs
         if x.device.type != 'cpu' or min(x.shape[-2:]) > 1 or not torch.is_autocast_enabled('cpu'):
             return inputs
@@ -69,7 +69,7 @@ class Float32OnPoints:
         return (x.float(),)
 
     def enter(self, *_: Any) -> None:
-        """After it."""
+        """After the convolution: return to bfloat16 where it was left."""
         if self._left:
             torch.set_autocast_enabled('cpu', True)
             self._left = False

@@ -187,9 +187,9 @@ def _transfer(wanted: Released, part: Path, path: Path) -> None:
         ) from error
     with source, open(part, 'ab' if begin else 'wb') as file:
         broken = _copy(source, file, path, wanted, (begin, total))
-    length, expected = part.stat().st_size, wanted.size if total is None else total
-    if broken or (expected is not None and length < expected):
-        of = f' of {expected}' if expected is not None else ''
+    length, size = part.stat().st_size, wanted.size if total is None else total
+    if broken or (size is not None and length < size):
+        of = f' of {size}' if size is not None else ''
         resume = '' if wanted.sha256 is None else '; the same again goes on from there'
         raise InputError(
             f'{address}: the connection broke after {length}{of} bytes{broken}{resume}; '

@@ -79,7 +79,7 @@ class Move(NamedTuple):
 def apply_rules(
     rules: Sequence[Rule],
     tensors: Mapping[str, np.ndarray],
-    expected: Mapping[str, tuple[int, ...]],
+    targets: Mapping[str, tuple[int, ...]],
     subject: str,
 ) -> tuple[dict[str, np.ndarray], list[Move]]:
     """Move every tensor to its place.
@@ -87,7 +87,7 @@ def apply_rules(
     Args:
         rules: The first that matches a name counts.
         tensors: The source's, by name.
-        expected: Shapes of all tensors to fill, by our names.
+        targets: Shapes of all tensors to fill, by our names.
         subject: The source, for the error.
 
     Returns:
@@ -109,17 +109,17 @@ def apply_rules(
             continue
         target = rule.target(match) if callable(rule.target) else match.expand(rule.target)
         value = np.ascontiguousarray(rule.convert(tensor), dtype=np.float32)
-        if target not in expected:
+        if target not in targets:
             wrong.append(f'{name} would be {target}, which the network does not have')
         elif target in filled:
             wrong.append(f'{name} is a second {target}')
-        elif value.shape != tuple(expected[target]):
-            wrong.append(f'{name} gives {target} {value.shape} instead of {tuple(expected[target])}')
+        elif value.shape != tuple(targets[target]):
+            wrong.append(f'{name} gives {target} {value.shape} instead of {tuple(targets[target])}')
         elif not np.isfinite(value).all():
             wrong.append(f'{name} holds values that are not finite')
         filled[target] = value
         moves.append(Move(name, target, value.shape))
-    wrong += [f'{target} stays empty' for target in expected if target not in filled]
+    wrong += [f'{target} stays empty' for target in targets if target not in filled]
     if wrong:
         raise InputError(f'{subject}: {len(wrong)} tensors do not fit: {"; ".join(wrong)}')
     return filled, moves

@@ -106,15 +106,15 @@ def described(
     try:
         about = json.loads(metadata[_KEY])
         recipe = Recipe.from_dict(about['recipe'])
-        expected = str(about['fingerprint'])
+        stated = str(about['fingerprint'])
         classes = about.get('classes') and tuple(map(str, about['classes']))
         category_ids = about.get('category_ids') and tuple(about['category_ids'])
         kind = about.get('kind') and str(about['kind'])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
     weights = Weights(state, recipe, classes=classes, category_ids=category_ids, kind=kind)
-    if weights.fingerprint != expected:
-        raise DamagedFileError(f'{path}: its tensors are not those of its fingerprint {expected[:16]}')
+    if weights.fingerprint != stated:
+        raise DamagedFileError(f'{path}: its tensors are not those of its fingerprint {stated[:16]}')
     return weights
 
 

@@ -16,7 +16,7 @@ _CONDITION = re.compile('([^=!<>]+)(!=|<=|>=|=|<|>)(.*)', re.DOTALL)
 
 
 def remove(args: Namespace) -> None:
-    """Remove entries."""
+    """Remove the entries that are named and print how many they were."""
     if not (args.id or args.identity or args.file):
         raise InputError('say what to remove: --id, --identity or --file')
     with Gallery(args.gallery) as gallery:
@@ -25,7 +25,7 @@ def remove(args: Namespace) -> None:
 
 
 def listing(args: Namespace) -> None:
-    """List entries."""
+    """Print the entries that fit the conditions as JSON, one a line."""
     with Gallery(args.gallery) as gallery:
         for entry in gallery.entries(args.identity, args.file, read_conditions(args.where)):
             print(json.dumps(dict(asdict(entry)), ensure_ascii=False))

@@ -125,10 +125,10 @@ def check_sizes(
         else:
             image['width'], image['height'] = size or picture.shown
     for image_id in unknown:
-        _settle(images[image_id], pictures[image_id], reach[image_id], proven > 0, folder, report.name)
+        _take_size(images[image_id], pictures[image_id], reach[image_id], proven > 0, folder, report.name)
 
 
-def _settle(
+def _take_size(
     image: dict[str, Any],
     picture: PictureSize,
     reach: tuple[float, float],

@@ -175,14 +175,14 @@ def _to_coco(
     return dict(images=images, annotations=annotations, categories=categories), dict(counts)
 
 
-def _classes(asked: Sequence[str] | None, read: dict[str, VocAnnotation], root: str | Path) -> list[str]:
+def _classes(requested: Sequence[str] | None, read: dict[str, VocAnnotation], root: str | Path) -> list[str]:
     there = sorted({found.name for annotation in read.values() for found in annotation.objects})
-    if unknown := [name for name in asked or () if name not in there]:
+    if unknown := [name for name in requested or () if name not in there]:
         raise InputError(
             f'--classes: no object in {root} is called {listed(unknown)}, but {listed(there)}'
             f'{guess(unknown, there)}'
         )
-    return list(dict.fromkeys(asked or there))
+    return list(dict.fromkeys(requested or there))
 
 
 def _picture(files: VocFiles, key: str, annotation: VocAnnotation) -> Picture:

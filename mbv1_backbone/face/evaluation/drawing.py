@@ -74,7 +74,7 @@ def draw_verification(curves: Mapping[str, Roc], path: str | Path) -> Path:
 
 
 def draw_distances(scores: np.ndarray, same: np.ndarray, threshold: float, path: str | Path) -> Path:
-    """Histogram of the squared distances of same and of different pairs, as a PNG file.
+    """Histogram of the squared distances of genuine and of impostor pairs, as a PNG file.
 
     Args:
         scores: Cosines (N,).
@@ -84,7 +84,7 @@ def draw_distances(scores: np.ndarray, same: np.ndarray, threshold: float, path:
     """
     figure, axes = _figure(1)
     bins = np.linspace(0, max(2.2, float((2 - 2 * scores).max())), 60).tolist()
-    for name, chosen, colour in (('same person', same, 'tab:green'), ('different people', ~same, 'tab:red')):
+    for name, chosen, colour in (('genuine pairs', same, 'tab:green'), ('impostor pairs', ~same, 'tab:red')):
         axes[0].hist(2 - 2 * scores[chosen], bins, alpha=0.6, color=colour, label=f'{name}: {chosen.sum()}')
     axes[0].axvline(2 - 2 * threshold, color='black', ls='--', label=f'threshold {2 - 2 * threshold:.3f}')
     axes[0].set(xlabel='squared distance', ylabel='pairs')

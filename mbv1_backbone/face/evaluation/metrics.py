@@ -17,8 +17,8 @@ class Roc:
     """Rates at every threshold, from the strictest to the loosest.
 
     Attributes:
-        far: Share of different pairs that are accepted, 0..1, from 0 to 1.
-        tar: Share of same pairs that are accepted.
+        far: Share of impostor pairs that are accepted, 0..1, from 0 to 1.
+        tar: Share of genuine pairs that are accepted.
         thresholds: The first is infinite and accepts nothing.
     """
 
@@ -50,7 +50,7 @@ def roc(scores: np.ndarray, same: np.ndarray) -> Roc:
         same: bool (N,).
 
     Raises:
-        ValueError: If a score is not finite, or there are no same or no different pairs.
+        ValueError: If a score is not finite, or there are no genuine or no impostor pairs.
     """
     scores, same = _pairs(scores, same)
     order = np.argsort(-scores, kind='stable')
@@ -115,9 +115,9 @@ def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
     """The threshold with the most pairs on their right side, half-way between two scores."""
     values = np.unique(scores)[::-1]
     cuts = np.concatenate([[values[0] + 1], (values[1:] + values[:-1]) / 2, [values[-1] - 1]])
-    accepted_same = np.searchsorted(np.sort(-scores[same]), -cuts, side='right')
-    accepted_different = np.searchsorted(np.sort(-scores[~same]), -cuts, side='right')
-    right = accepted_same + (~same).sum() - accepted_different
+    accepted_genuine = np.searchsorted(np.sort(-scores[same]), -cuts, side='right')
+    accepted_impostor = np.searchsorted(np.sort(-scores[~same]), -cuts, side='right')
+    right = accepted_genuine + (~same).sum() - accepted_impostor
     first = int(np.argmax(right))
     run = int(np.argmin(np.append(right[first:] == right[first], False)))
     return float(cuts[first + (run - 1) // 2])
@@ -172,31 +172,31 @@ def detect_and_identify(
 ) -> dict[float, tuple[float, float]]:
     """Open-set identification: DIR at wanted FPIRs (https://nvlpubs.nist.gov/nistpubs/ir/2019/NIST.IR.8271.pdf).
 
-    The threshold is the lowest at which no more than the wanted share of strangers has a best score of at
-    least it. DIR is the share of known probes whose own person comes first, alone, and reaches it.
+    The threshold is the lowest at which no more than the wanted share of non-mated probes has a best score
+    of at least it. DIR is the share of known probes whose own person comes first, alone, and reaches it.
 
     Args:
         known: Scores (probes, gallery images).
         gallery: Identity of each gallery image.
         probes: Identity of each known probe.
-        unknown: Scores (strangers' probes, gallery images).
+        unknown: Scores (non-mated probes, gallery images).
         fpirs: Wanted rates, 0..1.
 
     Returns:
         FPIR -> (DIR, threshold).
 
     Raises:
-        ValueError: If there are no strangers, or a score is not finite.
+        ValueError: If there are no non-mated probes, or a score is not finite.
     """
     if not len(unknown) or not np.isfinite(unknown).all():
-        raise ValueError("needs strangers' scores, all of them finite")
+        raise ValueError('needs scores of non-mated probes, all of them finite')
     first = identify(known, gallery, probes).ranks == 1
     mine = np.where(_against_gallery(known, gallery, probes)[1], known, -np.inf).max(1)
-    strangers = np.sort(unknown.max(1))[::-1]
+    non_mated = np.sort(unknown.max(1))[::-1]
     found = {}
     for fpir in fpirs:
-        allowed = int(np.floor(fpir * len(strangers) + 1e-9))
-        limit = strangers[allowed] if allowed < len(strangers) else -np.inf
+        allowed = int(np.floor(fpir * len(non_mated) + 1e-9))
+        limit = non_mated[allowed] if allowed < len(non_mated) else -np.inf
         threshold = float(np.nextafter(limit, np.inf))
         found[fpir] = (float((first & (mine >= threshold)).mean()), threshold)
     return found
@@ -255,5 +255,5 @@ def _pairs(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if not np.isfinite(scores).all():
         raise ValueError('scores must be finite')
     if same.all() or not same.any():
-        raise ValueError(f'needs same and different pairs, got {int(same.sum())} and {int((~same).sum())}')
+        raise ValueError(f'needs genuine and impostor pairs, got {int(same.sum())} and {int((~same).sum())}')
     return scores, same

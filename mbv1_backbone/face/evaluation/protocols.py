@@ -123,10 +123,10 @@ def evaluate_pairs(embeddings: Embeddings, pairs: Pairs) -> tuple[dict[str, Any]
 
     Returns:
         Figures, scores (N,) of the pairs, and the curve. ``warnings`` in the figures names the rates that
-        the different pairs are too few for: one of them is already more.
+        the impostor pairs are too few for: one of them is already more.
 
     Raises:
-        InputError: If an embedding is missing, or there are no same or no different pairs.
+        InputError: If an embedding is missing, or there are no genuine or no impostor pairs.
     """
     left, right = (embeddings.of(pairs.files[:, side].tolist()) for side in (0, 1))
     scores = np.einsum('nd,nd->n', left, right)
@@ -135,16 +135,16 @@ def evaluate_pairs(embeddings: Embeddings, pairs: Pairs) -> tuple[dict[str, Any]
         folds = verify_folds(scores, pairs.same, pairs.folds)
     except ValueError as error:
         raise InputError(f'pairs: {error}') from error
-    different = int((~pairs.same).sum())
+    impostor = int((~pairs.same).sum())
     figures: dict[str, Any] = dict(
         pairs=len(scores), accuracy=folds.accuracy, accuracy_error=folds.error, auc=area_under(curve)
     )
     figures['eer'] = equal_error_rate(curve)
     figures['threshold'] = float(np.median(folds.thresholds))
     figures |= {f'tar@far={far:g}': tar_at_far(curve, far)[0] for far in FARS}
-    few = [f'{far:g}' for far in FARS if far * different < 1]
+    few = [f'{far:g}' for far in FARS if far * impostor < 1]
     figures['warnings'] = (
-        [f'{different} different pairs are too few for FAR {", ".join(few)}: the rate there is that of none']
+        [f'{impostor} impostor pairs are too few for FAR {", ".join(few)}: the rate there is that of none']
         if few
         else []
     )
@@ -157,7 +157,7 @@ def evaluate_gallery(
     probes: Mapping[str, str],
     unknown: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Identification: rank-1 and 5, mAP, and with strangers' probes DIR at FPIR.
+    """Identification: rank-1 and 5, mAP, and with non-mated probes DIR at FPIR.
 
     Args:
         embeddings: Of all files.
@@ -166,11 +166,14 @@ def evaluate_gallery(
         unknown: File -> identity, of people who are not.
 
     Raises:
-        InputError: If an embedding is missing, a probe's person is not in the gallery, or a stranger is.
+        InputError: If an embedding is missing, a probe's person is not in the gallery, or that of a non-mated
+            probe is.
     """
     enrolled = set(gallery.values())
     if absent := sorted(set(probes.values()) - enrolled):
-        raise InputError(f'probes: {absent[0]} is not in the gallery; give strangers as unknown')
+        raise InputError(
+            f'probes: {absent[0]} is not in the gallery; give people who are not enrolled as unknown'
+        )
     if present := sorted(set((unknown or {}).values()) & enrolled):
         raise InputError(f'unknown: {present[0]} is in the gallery')
     if twice := sorted(set(gallery) & set(probes)):
@@ -188,8 +191,8 @@ def evaluate_gallery(
         'map': float(ranks.average_precision.mean()),
     }
     if unknown:
-        strangers = embeddings.of(list(unknown)) @ vectors.T
-        found = detect_and_identify(scores, places, people, strangers, FPIRS)
+        non_mated = embeddings.of(list(unknown)) @ vectors.T
+        found = detect_and_identify(scores, places, people, non_mated, FPIRS)
         figures['unknown'] = len(unknown)
         figures |= {f'dir@fpir={fpir:g}': rate for fpir, (rate, _) in found.items()}
         few = [f'{fpir:g}' for fpir in FPIRS if fpir * len(unknown) < 1]
@@ -207,7 +210,7 @@ def read_gallery(path: str | Path) -> dict[str, str]:
 
 
 def _read_lfw_pairs(path: Path) -> Pairs:
-    """LFW's format: ``folds  pairs``, then for each fold same pairs (name, 2 numbers) and different ones."""
+    """LFW's format: ``folds  pairs``, then each fold's genuine pairs (name, 2 numbers) and impostor pairs."""
     try:
         lines = [line.split('\t') for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

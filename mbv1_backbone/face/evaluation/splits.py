@@ -40,9 +40,10 @@ def write_protocol(
 ) -> dict[str, int]:
     """Write the lists that training and evaluation take.
 
-    ``train_identities.txt``, ``dev_identities.txt``; ``dev_pairs.csv``, ten folds with as many same pairs as
-    different ones, no person in two folds; ``dev_gallery.csv`` with an image of each second person of several
-    images, ``dev_probes_known.csv`` with their others, ``dev_probes_unknown.csv`` with people not enrolled.
+    ``train_identities.txt``, ``dev_identities.txt``; ``dev_pairs.csv``, ten folds with as many genuine pairs
+    as impostor pairs, no person in two folds; ``dev_gallery.csv`` with an image of each second person of
+    several images, ``dev_probes_known.csv`` with their others, ``dev_probes_unknown.csv`` with people not
+    enrolled.
 
     Args:
         folder: Where to.
@@ -74,12 +75,12 @@ def write_protocol(
     enrolled = set(several[::2])
     known = [(by_person[name][0], name) for name in several[::2]]
     probes = [(file, name) for name in several[::2] for file in by_person[name][1:]]
-    strangers = [(file, name) for name in order if name not in enrolled for file in by_person[name]]
+    non_enrolled = [(file, name) for name in order if name not in enrolled for file in by_person[name]]
     tables: dict[str, tuple[Sequence[str], Sequence[Sequence[object]]]] = {
         'dev_pairs.csv': (('file_a', 'file_b', 'same', 'fold'), _pairs(by_person, order, rng)),
         'dev_gallery.csv': (('file', 'identity'), known),
         'dev_probes_known.csv': (('file', 'identity'), probes),
-        'dev_probes_unknown.csv': (('file', 'identity'), strangers),
+        'dev_probes_unknown.csv': (('file', 'identity'), non_enrolled),
     }
     for name, people in (('train_identities.txt', training), ('dev_identities.txt', held)):
         write_atomically(folder / name, ''.join(f'{person}\n' for person in people).encode())
@@ -93,25 +94,25 @@ def write_protocol(
 def _pairs(
     by_person: Mapping[str, Sequence[str]], order: Sequence[str], rng: np.random.Generator
 ) -> list[tuple[str, str, int, int]]:
-    """Of each fold's own people: at most ten same pairs a person, and as many different ones."""
+    """Of each fold's own people: at most ten genuine pairs a person, and as many impostor pairs."""
     rows = []
     for fold in range(10):
         people = [name for i, name in enumerate(order) if i % 10 == fold]
-        same = []
+        genuine: list[tuple[str, str]] = []
         for name in people:
             files = by_person[name]
             every = [(a, b) for i, a in enumerate(files) for b in files[i + 1 :]]
-            same += [every[i] for i in rng.permutation(len(every))[:10]]
-        different: set[tuple[str, str]] = set()
+            genuine += [every[i] for i in rng.permutation(len(every))[:10]]
+        impostor: set[tuple[str, str]] = set()
         possible = sum(
             len(by_person[a]) * len(by_person[b]) for i, a in enumerate(people) for b in people[:i]
         )
-        while len(different) < min(len(same), possible):
+        while len(impostor) < min(len(genuine), possible):
             first, second = rng.choice(len(people), 2, replace=False)
-            different.add(
+            impostor.add(
                 tuple(sorted(str(rng.choice(by_person[people[i]])) for i in (first, second)))  # type: ignore[arg-type]
             )
-        rows += [(a, b, 1, fold) for a, b in same] + [(a, b, 0, fold) for a, b in sorted(different)]
+        rows += [(a, b, 1, fold) for a, b in genuine] + [(a, b, 0, fold) for a, b in sorted(impostor)]
     return rows
 
 

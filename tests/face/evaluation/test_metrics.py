@@ -152,8 +152,8 @@ def test_mean_average_precision_by_hand():
 
 BAD = [
     (lambda: roc(np.array([1.0, np.nan]), np.array([True, False])), 'finite'),
-    (lambda: roc(np.array([1.0]), np.array([True])), 'needs same and different pairs, got 1 and 0'),
-    (lambda: roc(np.array([]), np.array([])), 'needs same and different pairs'),
+    (lambda: roc(np.array([1.0]), np.array([True])), 'needs genuine and impostor pairs, got 1 and 0'),
+    (lambda: roc(np.array([]), np.array([])), 'needs genuine and impostor pairs'),
     (lambda: verify_folds(np.array([np.inf, 0]), np.array([True, False]), np.array([0, 1])), 'finite'),
     (lambda: identify(np.zeros((1, 1)), np.array(['a']), np.array(['b'])), 'in the gallery'),
     (lambda: identify(np.zeros((0, 1)), np.array(['a']), np.array([])), 'at least one probe'),
@@ -163,7 +163,7 @@ BAD = [
         lambda: detect_and_identify(
             np.zeros((1, 1)), np.array(['a']), np.array(['a']), np.zeros((0, 1)), [0.1]
         ),
-        'strangers',
+        'non-mated probes',
     ),
     (lambda: mean_average_precision(np.zeros((2, 1)), np.zeros((2, 1), bool)), 'some image has'),
 ]

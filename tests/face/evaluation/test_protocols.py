@@ -85,7 +85,7 @@ def test_verification_of_a_known_case():
     assert (figures['accuracy'], figures['auc'], figures['eer']) == (1, 1, 0)
     assert figures['tar@far=0.0001'] == 1
     assert figures['warnings'] == [
-        '2 different pairs are too few for FAR 0.1, 0.01, 0.001, 0.0001: the rate there is that of none'
+        '2 impostor pairs are too few for FAR 0.1, 0.01, 0.001, 0.0001: the rate there is that of none'
     ]
 
 
@@ -94,7 +94,7 @@ def test_identification_of_a_known_case():
     gallery, probes = {'a': 'A', 'b': 'B'}, {'c': 'A', 'd': 'A'}
     figures = evaluate_gallery(table, gallery, probes, {'e': 'E', 'f': 'F'})
     assert (figures['rank1'], figures['rank5'], figures['map']) == (0.5, 1, 0.75)
-    assert figures['dir@fpir=0.1'] == 0.5  # c scores .994, the stranger e .936
+    assert figures['dir@fpir=0.1'] == 0.5  # c scores .994, the non-mated probe e .936
     assert figures['warnings'] == ['2 unknown probes are too few for FPIR 0.1, 0.01, 0.001']
 
 
@@ -138,7 +138,7 @@ def test_the_teachers_figures_are_those_on_record(shared, run, tmp_path):
     assert figures['verification']['accuracy'] == pytest.approx(0.9945, abs=5e-4)
     assert figures['identification']['rank1'] == pytest.approx(0.992, abs=5e-4)
     assert 'accuracy       0.99' in done.stdout
-    assert '911 different pairs are too few for FAR 0.001, 0.0001' in done.stdout
+    assert '911 impostor pairs are too few for FAR 0.001, 0.0001' in done.stdout
     for name in ('roc', 'distances', 'mistakes'):
         with Image.open(tmp_path / 'drawn' / f'{name}.png') as picture:
             assert picture.format == 'PNG'
