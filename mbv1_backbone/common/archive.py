@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
+import zlib
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
+
+# What zipfile raises over damaged files; anything else is a defect of the code.
+_OF_ZIPFILE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(RuntimeError, ValueError, ArithmeticError, LookupError),
+)
 
 
 def check_archive(path: str | os.PathLike[str]) -> None:
@@ -22,7 +30,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
             damaged = archive.testzip()
     except OSError as error:
         raise InputError(f'{path}: {error.strerror or error}') from error
-    except Exception as error:  # of zipfile: BadZipFile, NotImplementedError, RuntimeError, ...
+    except _OF_ZIPFILE as error:
         raise DamagedFileError(
             f'{path}: cannot be loaded safely, it is damaged or not of PyTorch 1.6 or newer'
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error
@@ -49,8 +50,17 @@ def import_weights(*sources: str | os.PathLike[str]) -> Weights:
     except Mbv1Error:
         raise
     except Exception as error:  # content that was made up or damaged: of any kind
+        if _is_of_code(error):
+            raise
         reason = f'{type(error).__name__}: {error}'
         raise DamagedFileError(f'{paths[0]}: cannot be read as weights: {reason}') from error
+
+
+def _is_of_code(error: Exception) -> bool:
+    """Whether no file can have raised an error: of a name, an import, or a member of a module or a class."""
+    if isinstance(error, AttributeError):
+        return isinstance(error.obj, ModuleType | type)
+    return isinstance(error, NameError | ImportError)
 
 
 def _read(paths: list[Path]) -> Weights:

@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mbv1_backbone import MobileNetV1
+from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.training import load_weights
-from mbv1_backbone.weights import Weights, import_weights, write_weights
+from mbv1_backbone.weights import Weights, import_weights, sources, write_weights
 
 STATE = nn.Linear(2, 2).state_dict()
 PTH = {
@@ -57,6 +58,49 @@ def test_an_archive_that_is_none_of_pytorchs_is_one_line(tmp_path):
         archive.writestr('a.txt', 'b')
     with pytest.raises(InputError, match=r'x\.pth'):
         import_weights(tmp_path / 'x.pth')
+
+
+def undefined(*_):
+    return no_such_name  # noqa: F821
+
+
+def unimported(*_):
+    import no_such_module  # noqa: F401
+
+
+def misnamed(*_):
+    return json.no_such_function
+
+
+@pytest.mark.parametrize('defect', [undefined, unimported, misnamed])
+def test_a_defect_of_a_reader_is_not_said_to_be_damage(defect, tmp_path, monkeypatch):
+    save_file(STATE, tmp_path / 'x.safetensors')
+    monkeypatch.setattr(sources, 'read_safetensors', defect)
+    with pytest.raises((NameError, ImportError, AttributeError), match='no_such'):
+        import_weights(tmp_path / 'x.safetensors')
+
+
+def test_a_defect_of_checking_an_archive_is_not_said_to_be_damage(tmp_path, monkeypatch):
+    torch.save(STATE, tmp_path / 'x.pth')
+    monkeypatch.setattr(zipfile.ZipFile, 'testzip', misnamed)
+    with pytest.raises(AttributeError, match='no_such_function'):
+        check_archive(tmp_path / 'x.pth')
+
+
+def test_archives_of_damaged_directories_are_read_or_refused_and_nothing_else(tmp_path):
+    torch.save(STATE, tmp_path / 'x.pth')
+    whole, rng, refused = (tmp_path / 'x.pth').read_bytes(), np.random.default_rng(0), 0
+    directory = whole.index(b'PK\x01\x02')
+    for _ in range(300):
+        content = bytearray(whole)
+        for at in rng.integers(directory, len(whole), 3):
+            content[at] = rng.choice([0, 1, 2, 8, 127, 255])
+        (tmp_path / 'x.pth').write_bytes(content)
+        try:
+            check_archive(tmp_path / 'x.pth')
+        except InputError:
+            refused += 1
+    assert refused > 100
 
 
 RECIPE = dict(source='x', widen_factor=0.25)

@@ -11,7 +11,7 @@ import torch
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference.loading import load
-from mbv1_backbone.weights import import_weights, read_weights
+from mbv1_backbone.weights import external, import_weights, read_weights
 from mbv1_backbone.weights.cache import sha256_of
 from mbv1_backbone.weights.external import external_models
 from mbv1_backbone.weights.zoo import config_of, find_checkpoint, get, zoo_models
@@ -140,6 +140,13 @@ def test_put_there_by_hand_it_needs_no_network(monkeypatch, tmp_path, shared):
     place.parent.mkdir(parents=True)
     shutil.copyfile(shared / 'weights' / LOCAL[SMALLEST][0], place)
     assert read_weights(get(SMALLEST)).recipe.widen_factor == 0.25
+
+
+def test_an_import_by_other_code_is_made_anew(mirror, monkeypatch):
+    path = get(SMALLEST)
+    assert get(SMALLEST) == path
+    monkeypatch.setattr(external, 'hash_of_code', lambda rooms: 'edited')
+    assert get(SMALLEST) != path
 
 
 def test_a_damaged_import_is_made_anew(mirror):
