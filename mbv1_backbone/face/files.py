@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.folders import walk_images
+from mbv1_backbone.face.tables import read_table
 
 _MISPLACED = ('loose, in no folder of a person', 'too deep in a folder of a person')
 
@@ -23,7 +23,7 @@ def scan_people(folder: Path) -> dict[str, str]:
     """Relative path -> identity, of ``FOLDER/PERSON/IMAGE``, sorted.
 
     What is passed over is said in the log, by reason: beside what ``walk_images`` leaves, images that lie
-    loose beside the people, and those deeper than a person's folder.
+    loose beside the people, those deeper than a person's folder, and folders without images.
 
     Raises:
         InputError: If the folder does not exist.
@@ -33,8 +33,23 @@ def scan_people(folder: Path) -> dict[str, str]:
     found = walk_images(folder)
     files = [path.relative_to(folder) for path in found]
     found.passed_over += Counter(_MISPLACED[len(file.parts) > 2] for file in files if len(file.parts) != 2)
+    named = {file.parts[0] for file in files}
+    if empty := [name for name in _folders(folder) if name not in named]:
+        found.passed_over['folders without images'] += len(empty)
     found.log(str(folder))
     return {file.as_posix(): file.parts[0] for file in files if len(file.parts) == 2}
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder that can be people's."""
+    try:
+        return [
+            place.name
+            for place in folder.iterdir()
+            if not place.name.startswith('.') and place.is_dir() and place.name.isprintable()
+        ]
+    except OSError:  # which the walk has counted
+        return []
 
 
 def read_identities(path: str | Path) -> dict[str, str]:
@@ -44,10 +59,11 @@ def read_identities(path: str | Path) -> dict[str, str]:
         InputError: If a column is missing, a value is empty or a file is named twice.
     """
     files: dict[str, str] = {}
-    for number, row in enumerate(read_rows(path, ('file', 'identity')), 2):
-        if row['file'] in files:
-            raise InputError(f'{path}, line {number}: {row["file"]} is named twice')
-        files[row['file']] = row['identity']
+    for number, row in _rows(path, ('file', 'identity')).items():
+        file = row['file'].replace('\\', '/')  # as Windows writes them
+        if file in files:
+            raise InputError(f'{path}, line {number}: {file} is named twice')
+        files[file] = row['identity']
     return files
 
 
@@ -55,21 +71,16 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a CSV file that has at least these columns, all of them filled.
 
     Raises:
-        InputError: If it cannot be read, a column is missing or a value is empty.
+        InputError: If it cannot be read, a column is missing, or a row cannot be used.
     """
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            names = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f'{path}: not a readable CSV file: {error}') from error
-    if missing := [name for name in columns if name not in names]:
-        raise InputError(f'{path}: must have the columns {", ".join(columns)}; there is no {missing[0]}')
-    for number, row in enumerate(rows, 2):
-        if empty := [name for name in columns if not row[name]]:
-            raise InputError(f'{path}, line {number}: {empty[0]} is empty')
-    return rows
+    return list(_rows(path, columns).values())
+
+
+def _rows(path: str | Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
+    table = read_table(path, columns)
+    for number, problem in table.problems.items():
+        raise InputError(f'{path}, line {number}: {problem}')
+    return table.rows
 
 
 def read_names(path: str | Path) -> list[str]:

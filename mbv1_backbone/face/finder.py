@@ -40,6 +40,21 @@ class Faces:
         return (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where in its image a face is.
+
+    Attributes:
+        box: (x1, y1, x2, y2) in pixels; None where the image is taken for the face.
+        landmarks: (x, y) of each in pixels, where the detector gives them.
+        score: The detector's, 0..1.
+    """
+
+    box: tuple[float, ...] | None = None
+    landmarks: tuple[tuple[float, ...], ...] | None = None
+    score: float | None = None
+
+
 FaceDetector = Callable[[np.ndarray], Faces]  # of an image, RGB uint8 (H, W, 3)
 
 
@@ -122,18 +137,40 @@ class FaceFinder:
         Raises:
             InputError: If there is no face, or several where the policy is ``reject``.
         """
+        return [face for face, _ in self.find(image, size)]
+
+    def find(self, image: np.ndarray, size: int) -> list[tuple[np.ndarray, Place]]:
+        """The same faces, each with its place in the image.
+
+        Raises:
+            InputError: If there is no face, or several where the policy is ``reject``.
+        """
         faces = self.detector(image)
         widths = faces.boxes[:, 2:] - faces.boxes[:, :2]
-        order = [i for i in np.argsort(-faces.areas(), kind='stable') if widths[i].max() >= self.min_side]
+        order = [
+            i
+            for i in np.argsort(-faces.areas(), kind='stable')
+            if widths[i].max() >= self.min_side and widths[i].min() >= 2
+        ]
         if not order:
             small = f', only {len(faces)} smaller than {self.min_side:g} pixels' if len(faces) else ''
             raise InputError(f'no face found{small}')
         if self.policy == 'reject' and len(order) > 1:
             raise InputError(f'{len(order)} faces found, one wanted')
         chosen = order if self.policy == 'all' else order[:1]
-        if faces.landmarks is None:
-            return [crop_box(image, faces.boxes[i], size) for i in chosen]
-        return [align(image, faces.landmarks[i], size) for i in chosen]
+        marks = faces.landmarks
+        return [
+            (
+                crop_box(image, faces.boxes[i], size) if marks is None else align(image, marks[i], size),
+                _place(faces, int(i)),
+            )
+            for i in chosen
+        ]
+
+
+def _place(faces: Faces, index: int) -> Place:
+    marks = None if faces.landmarks is None else tuple(map(tuple, faces.landmarks[index].tolist()))
+    return Place(tuple(faces.boxes[index].tolist()), marks, float(faces.scores[index]))
 
 
 def face_finder(detector: str | None, policy: str = 'largest') -> FaceFinder | None:

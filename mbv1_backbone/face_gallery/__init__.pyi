@@ -1,7 +1,3 @@
-from .enrolment import (
-    Enrolled as Enrolled,
-    ask as ask,
-    draw_answers as draw_answers,
-    enrol as enrol,
-    read_sources as read_sources,
-)
+from .answers import Answer as Answer, ask as ask, draw_answers as draw_answers
+from .enrolment import Enrolled as Enrolled, OtherName as OtherName, enrol as enrol
+from .sources import Sources as Sources, read_sources as read_sources

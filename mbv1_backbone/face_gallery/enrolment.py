@@ -1,48 +1,43 @@
-"""From image files into a gallery, and from probes to what a gallery says of them."""
+"""From image files into a gallery."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import read_file, read_image
-from mbv1_backbone.face.evaluation.drawing import BAD, GOOD, Tile, contact_sheet
-from mbv1_backbone.face.files import locate, read_rows, scan_people
-from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.retrieval import Gallery
-from mbv1_backbone.retrieval.records import Match
+from mbv1_backbone.common.images import read_file
+from mbv1_backbone.face_gallery.faces import face_of
+from mbv1_backbone.face_gallery.sources import FOLDER, Source, Sources, entry_path
+from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
+from mbv1_backbone.retrieval import Entry, Gallery
 
 _BATCH = 256  # files that are embedded and added in one change
-FOLDER = 'folder'  # the metadata that says where an entry's file lies
 
 
 @dataclass(frozen=True)
-class Source:
-    """An image to enrol.
+class OtherName:
+    """A file that is known under another name.
 
     Attributes:
-        folder: Absolute.
-        file: Relative to it.
-        identity: Whose face it is.
-        metadata: Free values.
+        file: As it was to be enrolled.
+        identity: Its name there.
+        entry: What the gallery has of the same file.
     """
 
-    folder: Path
     file: str
     identity: str
-    metadata: dict[str, Any] = field(default_factory=dict)
+    entry: Entry
 
-    @property
-    def path(self) -> Path:
-        """Of the file."""
-        return self.folder / self.file
+    def __str__(self) -> str:
+        return (
+            f'{self.file} of {self.identity} is the same file as {self.entry.file}, '
+            f'entry {self.entry.id} of {self.entry.identity}'
+        )
 
 
 @dataclass
@@ -50,60 +45,20 @@ class Enrolled:
     """What became of images that were to be enrolled.
 
     Attributes:
-        added: How many are new.
-        known: How many were in the gallery already.
-        failures: File -> why it could not be, in one line.
+        added: Faces that are new.
+        known: Images that were in the gallery already, under the same name.
+        failures: File, or line of a CSV file -> why it could not be, in one line.
         messages: What else happened, e.g. that the index was trained anew.
+        other_names: Images that the gallery has under another name, which stays.
+        moved: Known images whose place was brought up to date, since they are no longer where they were.
     """
 
     added: int = 0
     known: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a gallery says of a face.
-
-    Attributes:
-        probe: The image file.
-        matches: By falling score; none where nobody reaches the threshold: unknown.
-        nearest: The most alike entry, whatever its score; None of an empty gallery.
-    """
-
-    probe: str
-    matches: tuple[Match, ...]
-    nearest: Match | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        nearest = asdict(self.nearest) if self.nearest else None
-        return dict(probe=self.probe, matches=[asdict(match) for match in self.matches], nearest=nearest)
-
-
-def read_sources(location: str | Path, root: str | Path | None = None) -> list[Source]:
-    """Images of people: a folder ``FOLDER/PERSON/IMAGE``, or a CSV file with ``file`` and ``identity``.
-
-    Args:
-        location: Of either. A CSV file's further columns become metadata.
-        root: Folder that the CSV file's paths start from; by default its own. A bare name that is not there
-            is looked for in the folder of its person.
-
-    Raises:
-        InputError: If there is none, or a path of the CSV file leads out of the folder.
-    """
-    location = Path(location)
-    if location.is_dir():
-        folder = location.resolve()
-        found = [Source(folder, file, identity) for file, identity in scan_people(folder).items()]
-    else:
-        folder = Path(root or location.parent).resolve()
-        rows = read_rows(location, ('file', 'identity'))
-        found = [_listed(folder, row.pop('file'), row.pop('identity'), row) for row in rows]
-    if not found:
-        raise InputError(f'{location}: no images of people (FOLDER/PERSON/IMAGE, or a CSV file)')
-    return found
+    other_names: list[OtherName] = field(default_factory=list)
+    moved: int = 0
 
 
 def enrol(
@@ -113,146 +68,131 @@ def enrol(
 
     Args:
         gallery: Of this embedder's model.
-        embedder: Whose finder, if any, gives one face an image.
+        embedder: With a finder of policy ``all``, every face of an image becomes an entry with its box.
         sources: Images.
         progress: Show a bar.
 
     Raises:
-        InputError: If the gallery is of another model, or another writer is at work.
+        InputError: If the gallery is of another model.
+        LockedError: If another writer is at work.
+        NoSpaceError: If the disk is full.
     """
     gallery.check_model(embedder.fingerprint, embedder.preprocessing)
-    done = Enrolled()
+    done = Enrolled(failures=dict(sources.left_out) if isinstance(sources, Sources) else {})
+    run = _Enrolment(gallery, embedder, done)
     with tqdm(total=len(sources), unit='image', disable=not progress, leave=False) as bar:
         for batch in _batches(sources):
-            hashed = [(source, sha256) for source in batch if (sha256 := _sha256(source, done))]
-            there = gallery.known([sha256 for _, sha256 in hashed])
-            new = [(source, sha256) for source, sha256 in hashed if sha256 not in there]
-            done.known += len(hashed) - len(new)
-            _enrol_batch(gallery, embedder, new, done)
+            run.enrol([(source, sha256) for source in batch if (sha256 := _sha256(source, done))])
             bar.update(len(batch))
     gallery.optimize()
     return done
 
 
-def _enrol_batch(
-    gallery: Gallery, embedder: FaceEmbedder, batch: Sequence[tuple[Source, str]], done: Enrolled
-) -> None:
-    found = embedder.embed([source.path for source, _ in batch])
-    for index, reason in found.failures.items():
-        done.failures[batch[index][0].file] = reason
-    chosen = [batch[i] for i in found.sources]
-    if not chosen:
-        return
-    added = gallery.add(
-        found.vectors,
-        [source.identity for source, _ in chosen],
-        [source.file for source, _ in chosen],
-        [sha256 for _, sha256 in chosen],
-        [{**source.metadata, FOLDER: str(source.folder)} for source, _ in chosen],
-    )
-    done.added += added.new
-    done.known += len(chosen) - added.new
-    if added.message:
-        done.messages.append(added.message)
+class _Enrolment:
+    """One run of ``enrol``."""
 
+    def __init__(self, gallery: Gallery, embedder: FaceEmbedder, done: Enrolled) -> None:
+        self._gallery = gallery
+        self._embedder = embedder
+        self._done = done
+        self._every_face = embedder.finder is not None and embedder.finder.policy == 'all'
+        self._not_them = {(c.sha256, c.identity) for c in gallery.corrections() if not c.correct}
 
-def ask(
-    gallery: Gallery,
-    embedder: FaceEmbedder,
-    probes: Sequence[Path],
-    k: int,
-    by: str | None = None,
-    progress: bool = False,
-    threshold: float | str | None = 'calibrated',
-    **search: Any,
-) -> tuple[list[Answer], dict[str, str]]:
-    """Search for the faces of images.
+    def enrol(self, batch: Sequence[tuple[Source, str]]) -> None:
+        there = self._gallery.faces([sha256 for _, sha256 in batch])
+        new: dict[str, Source] = {}
+        later: list[tuple[Source, str]] = []  # the same files as others of the batch
+        for source, sha256 in batch:
+            entries = there.get(sha256, [])
+            if entries and not self._may_have_more(source, entries):
+                self._known(source, sha256, entries)
+            elif sha256 in new:
+                later.append((source, sha256))
+            else:
+                new[sha256] = source
+        self._embed(new, there)
+        there = self._gallery.faces([sha256 for _, sha256 in later])
+        for source, sha256 in later:
+            if sha256 in there:
+                self._known(source, sha256, there[sha256])
+            else:
+                reason = self._done.failures.get(new[sha256].file, 'which is not added')
+                self._done.failures[source.file] = f'the same file as {new[sha256].file}: {reason}'
 
-    Args:
-        gallery: Of this embedder's model.
-        embedder: With a finder of policy ``all``, every face of an image is asked for.
-        probes: Image files.
-        k: Matches of each face, at most.
-        by: ``'best'`` or ``'mean'``: match people, by this score of their images.
-        progress: Show a bar.
-        threshold: Of ``Gallery.search``.
-        search: Other options of it.
+    def _may_have_more(self, source: Source, entries: Sequence[Entry]) -> bool:
+        """Whether a file may show faces that were not asked for when its only entry was added."""
+        return self._every_face and len(entries) == 1 and entries[0].identity == source.identity
 
-    Returns:
-        An answer for each face, and for each image without one the reason.
+    def _embed(self, new: Mapping[str, Source], there: Mapping[str, Sequence[Entry]]) -> None:
+        """Add the faces of files, by their hashes, that are not there."""
+        hashes, sources = list(new), list(new.values())
+        found = self._embedder.embed([source.path for source in sources])
+        for index, reason in found.failures.items():
+            self._done.failures[sources[index].file] = reason
+        rows: list[int] = []
+        for index, sha256 in enumerate(hashes):
+            mine = np.flatnonzero(found.sources == index).tolist()
+            places = [found.places[row] for row in mine]
+            known = {face_of(entry, places) for entry in there.get(sha256, [])}
+            rows += [row for face, row in enumerate(mine) if face not in known]
+        ids = self._add(found, rows, hashes, sources) if rows else ()
+        fresh = {found.sources[row] for row, one in zip(rows, ids, strict=True) if one is not None}
+        for index, (sha256, source) in enumerate(new.items()):
+            if index in fresh:
+                self._bring_up_to_date(source, there.get(sha256, []))
+            elif index not in found.failures:
+                self._known(source, sha256, there.get(sha256, []))
 
-    Raises:
-        InputError: If the gallery is of another model, or an option is wrong.
-    """
-    gallery.check_model(embedder.fingerprint, embedder.preprocessing)
-    found = embedder.embed(probes, progress=progress)
-    failures = {str(probes[index]): reason for index, reason in found.failures.items()}
-    if not len(found):
-        return [], failures
-    with gallery.snapshot():
-        matches: Sequence[Sequence[Match]]
-        if by is None:
-            matches = gallery.search(found.vectors, k, threshold, **search)
+    def _add(
+        self, found: Embedded, rows: Sequence[int], hashes: Sequence[str], sources: Sequence[Source]
+    ) -> tuple[int | None, ...]:
+        chosen = [sources[found.sources[row]] for row in rows]
+        places = [found.places[row] for row in rows]
+        added = self._gallery.add(
+            found.vectors[rows],
+            [source.identity for source in chosen],
+            [source.file for source in chosen],
+            [hashes[found.sources[row]] for row in rows],
+            [{**source.metadata, FOLDER: str(source.folder)} for source in chosen],
+            [place.box for place in places],
+            [place.landmarks for place in places],
+            [place.score for place in places],
+        )
+        self._done.added += added.new
+        if added.message:
+            self._done.messages.append(added.message)
+        return added.ids
+
+    def _known(self, source: Source, sha256: str, entries: Sequence[Entry]) -> None:
+        """A file that is there: under this name or another, here or where it has been moved from.
+
+        Without entries its face was corrected not to be that person.
+        """
+        named = [entry for entry in entries if entry.identity == source.identity]
+        if named or not entries or (sha256, source.identity) in self._not_them:
+            self._done.known += 1
         else:
-            people = gallery.search_identities(found.vectors, k, by, threshold, **search)
-            matches = [
-                [replace(person.best, score=person.score, distance=person.distance) for person in row]
-                for row in people
-            ]
-        nearest = gallery.search(found.vectors, 1, None, **search)
-    answers = [
-        Answer(str(probes[source]), tuple(mine), first[0] if first else None)
-        for source, mine, first in zip(found.sources, matches, nearest, strict=True)
-    ]
-    return answers, failures
+            self._done.other_names.append(OtherName(source.file, source.identity, entries[0]))
+        self._bring_up_to_date(source, entries)
+
+    def _bring_up_to_date(self, source: Source, entries: Sequence[Entry]) -> None:
+        if moved := [entry for entry in entries if _has_moved(entry, source)]:
+            self._done.moved += 1
+        for entry in moved:
+            place = {**entry.metadata, FOLDER: str(source.folder)}
+            self._gallery.update(entry.id, place, source.file)
 
 
-def draw_answers(gallery: Gallery, answers: Sequence[Answer], path: str | Path) -> Path:
-    """Write a contact sheet: each probe, and beside it its matches with names and scores.
-
-    An entry whose image is not to be had keeps an empty place.
-    """
-    rows = []
-    for answer in answers:
-        best = f'nearest {answer.nearest.score:.2f}' if answer.nearest else 'empty gallery'
-        state = ['probe', Path(answer.probe).name] if answer.matches else ['unknown', best]
-        row = [Tile(read_image(answer.probe), state, GOOD if answer.matches else BAD)]
-        for match in answer.matches:
-            row.append(Tile(_image_of(gallery, match), [match.identity, f'score {match.score:.2f}']))
-        rows.append(row)
-    return contact_sheet(rows, path)
-
-
-def entry_path(folder: str, file: str) -> Path:
-    """Where an entry's image lies.
-
-    Raises:
-        InputError: If the file's path leads out of its folder.
-    """
-    return _inside(Path(folder), file)
-
-
-def _listed(folder: Path, file: str, identity: str, metadata: dict[str, Any]) -> Source:
-    """A row of a CSV file."""
-    if not _inside(folder, file).exists() and (path := locate(folder, file, identity)).exists():
-        file = path.relative_to(folder).as_posix()
-        _inside(folder, file)
-    return Source(folder, file, identity, metadata)
-
-
-def _image_of(gallery: Gallery, match: Match) -> np.ndarray | None:
-    folder = gallery.get(match.id).metadata.get(FOLDER)
+def _has_moved(entry: Entry, source: Source) -> bool:
+    """Whether an entry's file is no longer where it was, and so must be what was found now."""
+    folder = entry.metadata.get(FOLDER)
+    if not isinstance(folder, str) or (folder, entry.file) == (str(source.folder), source.file):
+        return False
     try:
-        return read_image(entry_path(folder, match.file)) if isinstance(folder, str) else None
+        former = read_file(entry_path(folder, entry.file))
     except InputError:
-        return None
-
-
-def _inside(folder: Path, file: str) -> Path:
-    path = (folder / file).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InputError(f'{file}: leads out of {folder}')
-    return path
+        return True
+    return hashlib.sha256(former).hexdigest() != entry.sha256
 
 
 def _sha256(source: Source, done: Enrolled) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
-from mbv1_backbone.face.finder import FaceFinder
+from mbv1_backbone.face.finder import FaceFinder, Place
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference.inputs import as_images
 from mbv1_backbone.runtime.sessions import Network
@@ -36,11 +36,13 @@ class Embedded:
         vectors: float32 (N, D), of length 1; without failures, and with one face an image, as many as images.
         sources: int64 (N,), the index of the image that each came from.
         failures: Index of an image -> why it has no embedding, in one line.
+        places: Where in its image each face is, N.
     """
 
     vectors: np.ndarray
     sources: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -201,6 +203,7 @@ class FaceEmbedder:
         """
         sources: list[int] = []
         failures: dict[int, str] = {}
+        places: list[Place] = []
         given = as_images(images)
 
         def faces() -> Iterator[np.ndarray]:
@@ -212,22 +215,23 @@ class FaceEmbedder:
                 self.seen += 1
                 self.uncropped += isinstance(cut_out, _Uncropped)
                 sources.extend([index] * len(cut_out))
-                yield from cut_out
+                places.extend(place for _, place in cut_out)
+                yield from (face for face, _ in cut_out)
 
         def forward(batch: list[np.ndarray]) -> np.ndarray:
             return self.forward(batch, flip)
 
         vectors = list(map_concurrently(forward, batched(faces(), batch_size), self.parallel))
         vectors.append(np.zeros((0, self.dims), np.float32))
-        return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures)
+        return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures, tuple(places))
 
-    def _prepare(self, image: FaceLike) -> list[np.ndarray] | str:
+    def _prepare(self, image: FaceLike) -> list[tuple[np.ndarray, Place]] | str:
         try:
             pixels = _as_array(image)
             if self.finder is None:
                 kind = _Uncropped if is_uncropped(pixels) else list
-                return kind([fit_square(pixels, self.input_size)])
-            return self.finder(pixels, self.input_size)
+                return kind([(fit_square(pixels, self.input_size), Place())])
+            return self.finder.find(pixels, self.input_size)
         except (InputError, ValueError) as error:
             return str(error)
 
@@ -250,13 +254,13 @@ def is_uncropped(image: np.ndarray) -> bool:
     return long > MAX_ASPECT * short or short > MAX_SIDE
 
 
-class _Uncropped(list[np.ndarray]):
+class _Uncropped(list[tuple[np.ndarray, Place]]):
     """Faces of an image that is evidently no crop."""
 
 
 def _with_bar(
-    found: Iterator[list[np.ndarray] | str], images: Iterable[FaceLike]
-) -> Iterator[list[np.ndarray] | str]:
+    found: Iterator[list[tuple[np.ndarray, Place]] | str], images: Iterable[FaceLike]
+) -> Iterator[list[tuple[np.ndarray, Place]] | str]:
     from tqdm import tqdm  # not asked of those who only embed
 
     total = len(images) if isinstance(images, Sequence | np.ndarray) else None

@@ -12,7 +12,9 @@ from support.people import draw_people
 
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face_gallery.enrolment import ask, draw_answers, enrol, entry_path, read_sources
+from mbv1_backbone.face_gallery.answers import ask, draw_answers
+from mbv1_backbone.face_gallery.enrolment import enrol
+from mbv1_backbone.face_gallery.sources import entry_path, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
@@ -73,7 +75,7 @@ def test_a_csv_file_brings_metadata(people, embedder, tmp_path):
     assert list(done.failures) == ['images/none.jpg']
     assert done.failures['images/none.jpg'].endswith('none.jpg: No such file or directory')
     [entry] = gallery.entries()
-    assert (entry.identity, entry.metadata['year']) == ('Ada', '1843')
+    assert (entry.identity, entry.metadata['year']) == ('Ada', 1843)
     assert entry_path(entry.metadata['folder'], entry.file).is_file()
 
 

@@ -6,25 +6,20 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from mbv1_backbone.cli.gallery.entries import read_conditions
+from mbv1_backbone.cli.gallery.making import made_gallery
 from mbv1_backbone.cli.networks import open_network
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images
 from mbv1_backbone.face.finder import face_finder
-from mbv1_backbone.face_gallery.enrolment import (
-    FOLDER,
-    Answer,
-    Enrolled,
-    Source,
-    ask,
-    draw_answers,
-    enrol,
-    entry_path,
-    read_sources,
-)
+from mbv1_backbone.face_gallery.answers import Answer, ask, draw_answers
+from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
+from mbv1_backbone.face_gallery.faces import embed_entries
+from mbv1_backbone.face_gallery.sources import Sources, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
 
@@ -33,7 +28,8 @@ def build(args: Namespace) -> None:
     """Make a gallery of a folder of people or a CSV file."""
     sources = _sources(args)
     embedder = _embedder(args)
-    gallery = Gallery.create(
+    make = partial(
+        Gallery.create,
         args.gallery,
         embedder.dims,
         embedder.fingerprint,
@@ -41,7 +37,8 @@ def build(args: Namespace) -> None:
         args.index,
         args.bytes_per_vector,
     )
-    _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder)
+    with made_gallery(args.gallery, make) as gallery:
+        _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder, args.images)
 
 
 def add(args: Namespace) -> None:
@@ -49,7 +46,7 @@ def add(args: Namespace) -> None:
     sources = _sources(args)
     with Gallery(args.gallery) as gallery:
         embedder = _embedder(args)
-        _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder)
+        _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder, args.images)
 
 
 def search(args: Namespace) -> None:
@@ -84,12 +81,8 @@ def reembed(args: Namespace) -> None:
     lost: dict[str, str] = {}
 
     def embed(entries: Sequence[Entry]) -> list[np.ndarray | None]:
-        paths = [entry_path(str(entry.metadata.get(FOLDER, '.')), entry.file) for entry in entries]
-        found = embedder.embed(paths)
-        lost.update({entries[index].file: reason for index, reason in found.failures.items()})
-        vectors: list[np.ndarray | None] = [None] * len(paths)
-        for source, vector in zip(found.sources, found.vectors, strict=True):
-            vectors[source] = vector
+        vectors, reasons = embed_entries(embedder, entries)
+        lost.update(reasons)
         return vectors
 
     with Gallery(args.gallery) as gallery:
@@ -102,7 +95,7 @@ def reembed(args: Namespace) -> None:
     _warn(embedder.uncropped_note())
 
 
-def _sources(args: Namespace) -> list[Source]:
+def _sources(args: Namespace) -> Sources:
     """The images that are named, or the asked part of them: every N-th person's."""
     sources = read_sources(args.images, args.root)
     if args.part is None:
@@ -111,7 +104,9 @@ def _sources(args: Namespace) -> list[Source]:
     if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
         raise InputError(f'--part must be I/N with I from 0 to N - 1, got {args.part}')
     mine = set(sorted({source.identity for source in sources})[int(part) :: int(parts)])
-    return [source for source in sources if source.identity in mine]
+    if not mine:
+        raise InputError(f'--part {args.part}: nobody is in it')
+    return Sources((source for source in sources if source.identity in mine), sources.left_out)
 
 
 def _embedder(args: Namespace) -> FaceEmbedder:
@@ -121,16 +116,34 @@ def _embedder(args: Namespace) -> FaceEmbedder:
     return embedder
 
 
-def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder) -> None:
+def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: str) -> None:
     for message in done.messages:
         print(message)
     _list_failures(done.failures)
-    left = f', {len(done.failures)} left out' if done.failures else ''
+    for other in done.other_names:
+        print(f'known under another name: {other}', file=sys.stderr)
+    if done.other_names:
+        print(
+            f'they keep their names: mbv1 gallery rename {gallery.folder} OLD NEW where a name has changed, '
+            f'mbv1 gallery correct {gallery.folder} ID --identity NAME where an image shows NAME',
+            file=sys.stderr,
+        )
+    _warn(embedder.uncropped_note())
+    if not (done.added or done.known or done.other_names):
+        file, reason = next(iter(done.failures.items()))
+        raise InputError(
+            f'{images}: none of {len(done.failures)} can be enrolled, the first: {file}: {reason}'
+        )
+    counts = {
+        'moved': done.moved,
+        'under another name': len(done.other_names),
+        'left out': len(done.failures),
+    }
+    more = ''.join(f', {count} {what}' for what, count in counts.items() if count)
     print(
-        f'{done.added} added, {done.known} known already{left}; {len(gallery)} entries of '
+        f'{done.added} added, {done.known} known already{more}; {len(gallery)} entries of '
         f'{len(gallery.identities())} people'
     )
-    _warn(embedder.uncropped_note())
 
 
 def _warn(note: str) -> None:
