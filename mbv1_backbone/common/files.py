@@ -44,7 +44,13 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = None) -> None:
-    """Write ``value`` as JSON, atomically."""
+    """Write ``value`` as JSON, atomically.
+
+    Args:
+        path: Of the file; its folder is made.
+        value: What ``json`` can write.
+        indent: Spaces a level; None for one line.
+    """
     write_atomically(path, json.dumps(value, indent=indent).encode())
 
 

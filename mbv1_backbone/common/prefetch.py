@@ -47,6 +47,11 @@ def map_concurrently(
     """What ``map`` gives, with ``count`` items worked on at once; one at a time, in the calling thread.
 
     PyTorch starts threads of its own for every thread that calls it, and is half as fast with two such teams.
+
+    Args:
+        function: Called in other threads, unless the count is 1.
+        items: Its arguments.
+        count: Calls at once.
     """
     return map(function, items) if count == 1 else prefetch(function, items, count, count + 1)
 

@@ -44,7 +44,13 @@ def _load_our_schemes(module: ModuleType) -> None:
 
 
 def load_from_mbv1(filename: str, map_location: Any = None, logger: Any = None) -> dict[str, Any]:
-    """Load weights of our schemes, for mmengine, which logs what is after ``load_from_`` in its name."""
+    """Load weights of our schemes, for mmengine, which logs what is after ``load_from_`` in its name.
+
+    Args:
+        filename: With its scheme: ``mbv1://NAME``.
+        map_location: Unused: weights are loaded on the CPU.
+        logger: Unused.
+    """
     loaded: dict[str, Any] = import_module('mbv1_backbone.weights.sources').load_checkpoint(filename)
     return loaded
 

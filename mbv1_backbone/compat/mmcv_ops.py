@@ -125,7 +125,21 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Fill ``grad_input`` (N, C, H, W) with the gradient of ``roi_align_forward``."""
+    """Fill ``grad_input`` (N, C, H, W) with the gradient of ``roi_align_forward``.
+
+    Args:
+        grad_output: (K, C, aligned_height, aligned_width).
+        rois: (K, 5) image index, x1, y1, x2, y2 in pixels of the image.
+        argmax_y: Unused, of mmcv's maximum mode.
+        argmax_x: Unused.
+        grad_input: Filled.
+        aligned_height: Rows of the output.
+        aligned_width: Columns of the output.
+        spatial_scale: Map pixels per image pixel.
+        sampling_ratio: Samples a bin and axis; 0 for as many as the region needs.
+        pool_mode: 1, the average.
+        aligned: Whether pixel centres lie at .5.
+    """
     _require_average(pool_mode)
     gradient = torch.ops.torchvision._roi_align_backward(
         grad_output.float(),
@@ -165,7 +179,16 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Fill ``grad_input`` (N, C) with the derivative of each loss by its logit."""
+    """Fill ``grad_input`` (N, C) with the derivative of each loss by its logit.
+
+    Args:
+        input: Logits (N, C).
+        target: (N,) class 0..C-1, or C for the background.
+        weight: (C,), or (C + 1,) with the background's, a factor by the target's class; empty for none.
+        grad_input: Filled.
+        gamma: Exponent of the modulating factor.
+        alpha: Weight of the positives.
+    """
     with torch.enable_grad():
         logits = input.detach().float().requires_grad_()
         loss = torchvision.ops.sigmoid_focal_loss(logits, _one_hot(input, target), alpha, gamma)

@@ -75,6 +75,11 @@ class MobileSSDAnchorGenerator(AnchorGenerator):
     ) -> list[Tensor]:
         """All anchors, one (H W boxes, 4) tensor a level, in pixels of the input.
 
+        Args:
+            featmap_sizes: Height and width of the map of each level.
+            dtype: Of the anchors.
+            device: Of the anchors.
+
         Raises:
             ValueError: If the maps are not those of ``input_size``.
         """

@@ -74,6 +74,12 @@ def make_demo_data(out: str | Path, train: int = 1280, val: int = 160, seed: int
     One object in five or so is partly hidden by a later one; nothing is hidden by more than 60 %. Boxes are
     those of the whole object, within the image. The same seed gives the same images, whatever the counts.
 
+    Args:
+        out: Folder to write; files of these names are replaced.
+        train: Images to learn from.
+        val: Images to evaluate on.
+        seed: Of everything that is drawn.
+
     Returns:
         Per split, the number of ``images``, ``boxes`` and ``empty`` images.
     """

@@ -122,7 +122,15 @@ class MobileSSDHead(AnchorHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: list | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch: ``loss_cls`` and ``loss_bbox``, both scalars."""
+        """Losses of a batch: ``loss_cls`` and ``loss_bbox``, both scalars.
+
+        Args:
+            cls_scores: Logits of each level, (N, boxes * logits of a box, H, W).
+            bbox_preds: Encoded boxes of each level, (N, boxes * 4, H, W).
+            batch_gt_instances: Of each image, with ``bboxes`` (G, 4) in pixels and ``labels`` (G,).
+            batch_img_metas: Of each image, with ``pad_shape`` and ``img_shape``.
+            batch_gt_instances_ignore: Of each image, boxes of crowds: what they cover is no background.
+        """
         map_sizes = [tuple(score.shape[-2:]) for score in cls_scores]
         anchors, valid = self.get_anchors(map_sizes, batch_img_metas, device=cls_scores[0].device)
         targets = self.get_targets(anchors, valid, batch_gt_instances, batch_img_metas)

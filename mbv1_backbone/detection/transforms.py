@@ -101,7 +101,13 @@ class FastMinIoURandomCrop(MinIoURandomCrop):
 
 
 def draw_crops(height: int, width: int, least_share: float) -> np.ndarray:
-    """Random crops, int (ATTEMPTS, 4): x1, y1, x2, y2 in pixels."""
+    """Random crops, int (ATTEMPTS, 4): x1, y1, x2, y2 in pixels.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        least_share: The shortest side of a crop, as a share of the image's, 0..1.
+    """
     shares = np.random.uniform(least_share, 1, (ATTEMPTS, 2))
     size = shares * [width, height]
     start = np.random.uniform(0, 1, (ATTEMPTS, 2)) * ([width, height] - size)
@@ -112,6 +118,14 @@ def crops_that_hold(crops: np.ndarray, boxes: np.ndarray, least: float) -> np.nd
     """Which crops (M, 4) have sides of at most 1 : 2, every box's IoU ``least`` or more, and a box's centre.
 
     Without boxes (N, 4) the sides decide.
+
+    Args:
+        crops: int (M, 4): x1, y1, x2, y2 in pixels.
+        boxes: (N, 4): x1, y1, x2, y2 in pixels.
+        least: Of the IoU of a crop with every box, 0..1.
+
+    Returns:
+        bool (M,).
     """
     sides = (crops[:, 2:] - crops[:, :2]).astype(np.float64)
     holds = (sides > 0).all(1)

@@ -190,7 +190,19 @@ class NonMaxSuppression(torch.autograd.Function):
     def forward(
         ctx: Any, boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float, max_boxes: int
     ) -> Tensor:
-        """What PyTorch computes: the best of each image, where ONNX gives as many of each class."""
+        """What PyTorch computes: the best of each image, where ONNX gives as many of each class.
+
+        Args:
+            ctx: Of PyTorch's function; unused.
+            boxes: (N, A, 4): x1, y1, x2, y2 in pixels.
+            scores: (N, C, A), 0..1.
+            score_thr: Boxes that score no more are left out.
+            iou_threshold: Boxes that overlap a better one of their class by more are left out.
+            max_boxes: Of each image.
+
+        Returns:
+            int64 (M, 3): image, class and box.
+        """
         kept = []
         for image in range(len(boxes)):
             label, box = (scores[image] > score_thr).nonzero(as_tuple=True)
@@ -211,7 +223,16 @@ class NonMaxSuppression(torch.autograd.Function):
     def symbolic(
         g: Any, boxes: Any, scores: Any, score_thr: float, iou_threshold: float, max_boxes: int
     ) -> Any:
-        """What is written into the file."""
+        """What is written into the file.
+
+        Args:
+            g: PyTorch's graph.
+            boxes: Value of the graph, (N, A, 4).
+            scores: Value of the graph, (N, C, A).
+            score_thr: Boxes that score no more are left out.
+            iou_threshold: Boxes that overlap a better one of their class by more are left out.
+            max_boxes: Of each image and class.
+        """
 
         def constant(value: Any, dtype: torch.dtype) -> Any:
             return g.op('Constant', value_t=torch.tensor([value], dtype=dtype))
@@ -244,6 +265,12 @@ def decoded(coder: Any, anchors: Tensor, deltas: Tensor, size: Size) -> Tensor:
     """Boxes of a ``DeltaXYWHBBoxCoder``, all (..., 4), as mmdet's ``delta2bbox`` computes them.
 
     Written so that OpenVINO still folds the first convolution's bias, which it does not with mmdet's.
+
+    Args:
+        coder: mmdet's, with ``means``, ``stds`` and ``clip_border``.
+        anchors: Boxes that the deltas start from: x1, y1, x2, y2 in pixels.
+        deltas: The network's: shifts and logarithms of the zoom, normalised.
+        size: Height and width of the input, in pixels.
     """
     shift, zoom = (deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)).split(2, -1)
     sides = anchors[..., 2:] - anchors[..., :2]

@@ -142,12 +142,23 @@ def read_archive(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray
 
 
 def locate(folder: Path, file: str, identity: str) -> Path:
-    """Where an image lies: the path given, or, for LFW's bare names, in the person's own folder."""
+    """Where an image lies: the path given, or, for LFW's bare names, in the person's own folder.
+
+    Args:
+        folder: Of the images.
+        file: As a list names it.
+        identity: Whose image it is.
+    """
     return folder / file if '/' in file else folder / identity / file
 
 
 def write_embeddings(path: str | os.PathLike[str], files: Sequence[str], vectors: np.ndarray) -> None:
     """Write ``files`` and ``embeddings`` (N, D) as an ``.npz`` file without pickle, atomically.
+
+    Args:
+        path: Ends in ``.npz``.
+        files: N names of images.
+        vectors: (N, D).
 
     Raises:
         InputError: If the path does not end in ``.npz``.

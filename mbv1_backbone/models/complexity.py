@@ -67,7 +67,14 @@ def count_layers(model: nn.Module, run: Callable[[], Any]) -> list[LayerCost]:
 
 
 def count_detector(model: BaseModel, height: int, width: int, regions: int = REGIONS) -> list[LayerCost]:
-    """Count an mmdet detector on one image, a two-stage one with ``regions`` proposals."""
+    """Count an mmdet detector on one image, a two-stage one with ``regions`` proposals.
+
+    Args:
+        model: Built by mmdet.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        regions: Proposals that a two-stage detector classifies.
+    """
     from mmengine.structures import InstanceData
 
     image = torch.zeros(1, 3, height, width)

@@ -47,6 +47,12 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     TensorFlow's ``SAME``: an odd pixel goes to the end (bottom, right). See
     https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2.
 
+    Args:
+        size: Of the axis, in pixels.
+        kernel: Size of the kernel on it.
+        stride: On it.
+        dilation: On it.
+
     Example:
         >>> same_padding(224, 3, 2), same_padding(19, 3, 2)
         ((0, 1), (1, 1))

@@ -120,7 +120,13 @@ def recipe_of(model: nn.Module, source: str) -> Recipe | None:
 
 
 def built_with(padding: str, act_cfg: Mapping[str, Any], norm_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe says of a backbone's layers."""
+    """What a recipe says of a backbone's layers.
+
+    Args:
+        padding: The backbone's ``padding``: ``'symmetric'`` or ``'same'``.
+        act_cfg: Of the activation; ``inplace`` does not count.
+        norm_cfg: Of the batch norm; its ``eps`` is PyTorch's 1e-5 where it says none.
+    """
     activation = {key: value for key, value in act_cfg.items() if key != 'inplace'}
     return dict(padding=padding, act_cfg=activation, norm_eps=float(norm_cfg.get('eps', 1e-5)))
 
@@ -142,7 +148,16 @@ def layer_differences(recipe: Recipe, found: Mapping[str, Any]) -> list[str]:
 
 
 def input_differences(recipe: Recipe, mean: Sequence[float], std: Sequence[float]) -> list[str]:
-    """In what a data preprocessor is not the recipe's, by more than ``TOLERANCE``."""
+    """In what a data preprocessor is not the recipe's, by more than ``TOLERANCE``.
+
+    Args:
+        recipe: Of the weights.
+        mean: Of R, G, B in 0..255, subtracted.
+        std: Of R, G, B in 0..255, divided by.
+
+    Returns:
+        A piece of a message for each of mean and deviation, empty where both agree.
+    """
     ends = np.array([[0.0] * 3, [255.0] * 3])
     theirs = (ends - np.array(recipe.mean)) / np.array(recipe.std)
     ours = (ends - np.array(mean)) / np.array(std)

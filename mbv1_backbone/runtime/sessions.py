@@ -143,6 +143,11 @@ def _open(path: Path, backends: list[str], threads: int | None, mode: str, preci
 def check_options(threads: int | None, mode: str, precision: str) -> None:
     """Check what ``open_session`` is asked for.
 
+    Args:
+        threads: Cores to use; None for all.
+        mode: One of ``MODES``.
+        precision: One of ``COMPUTED_IN``.
+
     Raises:
         InputError: If a value is out of its range.
     """

@@ -33,6 +33,11 @@ class ExportedModel(BaseModel):
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """Not for training.
 
+        Args:
+            inputs: Unused.
+            data_samples: Unused.
+            mode: Unused.
+
         Raises:
             NotImplementedError: Always.
         """

@@ -80,7 +80,14 @@ class FiniteHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Note whether the loss is finite."""
+        """Note whether the loss is finite.
+
+        Args:
+            runner: Of the run.
+            batch_idx: Unused.
+            data_batch: Unused.
+            outputs: What the step returned, with the ``loss``.
+        """
         loss = outputs.get('loss') if isinstance(outputs, dict) else None
         if isinstance(loss, torch.Tensor):
             bad = ~loss.detach().isfinite().all() & (self._first.to(loss.device) == 0)

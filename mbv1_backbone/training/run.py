@@ -93,6 +93,11 @@ def _register(runner: Runner, *hooks: Hook) -> None:
 def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, float]:
     """Evaluate a checkpoint, or a file of ``mbv1 export``, on the test data of a config.
 
+    Args:
+        cfg: From ``load_config``.
+        checkpoint: A checkpoint, weights or an exported file.
+        launcher: ``none``, ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
+
     Returns:
         The metrics, by name.
 

@@ -35,7 +35,13 @@ class Parity:
     failures: list[str] = field(default_factory=list)
 
     def require(self, name: str, value: float, minimum: float) -> None:
-        """Note a figure that must not be less than ``minimum``."""
+        """Note a figure that must not be less than ``minimum``.
+
+        Args:
+            name: Of the figure.
+            value: Of the figure; NaN fails.
+            minimum: The least that passes.
+        """
         self.figures[name] = value
         if not value >= minimum:
             self.failures.append(f'{name} is {value:.4f}, at least {minimum:g} is required')

@@ -137,6 +137,11 @@ def _set_statistics(norm: _BatchNorm, mean: Tensor, var: Tensor) -> None:
 def square_batches(paths: Sequence[Path], size: int, batch_size: int = 32) -> Iterator[Tensor]:
     """The middle squares of images, resized, as (N, 3, size, size), uint8, with a progress bar.
 
+    Args:
+        paths: Image files.
+        size: Side of the squares, in pixels.
+        batch_size: N, but of the last batch.
+
     Raises:
         InputError: If an image cannot be read.
     """

@@ -27,7 +27,13 @@ def move_table(moves: Iterable[Move]) -> str:
 
 
 def config_lines(recipe: Recipe, path: str, state: dict[str, Tensor]) -> str:
-    """The part of a config that makes a model of these weights."""
+    """The part of a config that makes a model of these weights.
+
+    Args:
+        recipe: Of the weights.
+        path: File of the weights, as the config names it.
+        state: Their tensors: names that start with ``backbone.`` take a prefix.
+    """
     backbone = [f'{key}={value!r}' for key, value in recipe.backbone().items() if key != 'widen_factor']
     preprocessor = ', '.join(f'{key}={value}' for key, value in recipe.preprocessor().items())
     where = f"type='Pretrained', checkpoint={path!r}"

@@ -47,6 +47,13 @@ def fill_classifier(
 ) -> Weights:
     """Apply a source's rules to its tensors.
 
+    Args:
+        rules: From names of the source to ours.
+        tensors: The source's, by name.
+        recipe: Of the network; its width says the shapes.
+        classes: Of the classifier, with a background if it has one; None of a backbone alone.
+        subject: The source, for the error.
+
     Raises:
         InputError: If they are not all of a classifier of this width, or of a backbone where ``classes`` is
             None.

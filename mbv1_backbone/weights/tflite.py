@@ -72,6 +72,11 @@ def read_tflite(paths: Sequence[str | os.PathLike[str]]) -> Weights:
 def recipe_of(graph: TfliteGraph, trunk: Sequence[TfliteLayer], subject: str) -> Recipe:
     """Padding, activation, width and preprocessing, as the file shows them; ``subject`` names it.
 
+    Args:
+        graph: Of the file.
+        trunk: MobileNetV1's layers in it, in order.
+        subject: The source: the files, joined by `` + ``.
+
     Raises:
         InputError: If the layers differ in them where MobileNetV1's do not.
     """
@@ -114,7 +119,14 @@ def trunk_rules(trunk: Sequence[TfliteLayer], prefix: str = '') -> Part:
 
 
 def unit_rules(layer: TfliteLayer, weight: str, bias: str, convert=None) -> list[Rule]:  # type: ignore[no-untyped-def]
-    """Rules for one convolution: its weight and its bias."""
+    """Rules for one convolution: its weight and its bias.
+
+    Args:
+        layer: Convolution of the file, with the bias that batch norm was folded into.
+        weight: Our name of its weight.
+        bias: Our name of its bias.
+        convert: The weight's layout to ours; the default is that of the layer's kind.
+    """
     return [
         Rule(re.escape(layer.weight.name), weight, convert or _LAYOUT[layer.kind]),
         Rule(re.escape(layer.bias.name), bias),
@@ -128,7 +140,14 @@ def layer_tensors(layers: Sequence[TfliteLayer]) -> dict[str, np.ndarray]:
 
 
 def finish(part: Part, shapes: dict[str, tuple[int, ...]], recipe: Recipe, subject: str) -> Weights:
-    """Apply the rules and fill in the batch norms that the file has folded."""
+    """Apply the rules and fill in the batch norms that the file has folded.
+
+    Args:
+        part: Rules and tensors of the file.
+        shapes: Of all tensors to fill, by our names, batch norms among them.
+        recipe: Of the network.
+        subject: The source, for the error.
+    """
     norms = folded_norms(shapes, recipe.norm_eps)
     wanted = {name: shape for name, shape in shapes.items() if name not in norms}
     filled, moves = apply_rules(part.rules, part.tensors, wanted, subject)

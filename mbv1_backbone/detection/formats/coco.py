@@ -102,7 +102,15 @@ def read_coco(
 def checked(
     raw: Any, name: str, folder: str | os.PathLike[str] | None, classes: Sequence[str], training: bool = False
 ) -> CocoAnnotations:
-    """The same of the file's content; ``raw`` is written into."""
+    """The same of the file's content; ``raw`` is written into.
+
+    Args:
+        raw: What the file holds, as JSON has it.
+        name: The file, for messages.
+        folder: Of the pictures; None leaves them unread and the stated sizes as they are.
+        classes: The config's, in its order.
+        training: Refuse a file that nothing can be learnt from.
+    """
     classes = check_classes(classes)
     raw_images, raw_annotations, raw_categories = _lists(raw, name, training)
     report = Report(name, stated=len(raw_annotations))

@@ -94,6 +94,12 @@ def check_sizes(
 
     Without a folder the stated sizes stay, 0 where there is none.
 
+    Args:
+        images: Changed in place; their ``file_name`` is below the folder.
+        annotations: With ``image_id`` and ``bbox`` (x, y, width, height in pixels).
+        folder: Of the pictures, or None.
+        report: Gets the counts of sizes that were missing or wrong.
+
     Raises:
         InputError: If a picture cannot be read, or has another size than stated and it cannot be known which
             of them its boxes belong to.

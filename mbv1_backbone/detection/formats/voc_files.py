@@ -78,6 +78,11 @@ def find_voc(
 def divide(names: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Divide names at random into ``train`` and ``val``, or ``train``, ``val`` and ``test``.
 
+    Args:
+        names: Of the images; their order does not matter.
+        shares: Of each part, 0..1, two or three of them.
+        seed: Of the division.
+
     Raises:
         InputError: If there are not two or three positive shares that add up to 1, or one would be empty.
     """
@@ -101,6 +106,11 @@ def divide(names: Sequence[str], shares: Sequence[float], seed: int) -> dict[str
 
 def choose_picture(files: VocFiles, key: str, stated_name: str | None) -> Path:
     """The picture of an annotation: of its name, or else the one that it names.
+
+    Args:
+        files: Of the data set.
+        key: Name of the annotation, behind its folder where there are several.
+        stated_name: The XML's ``<filename>``, None where it has none.
 
     Raises:
         InputError: If there is none.

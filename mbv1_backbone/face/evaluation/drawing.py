@@ -93,7 +93,14 @@ def draw_distances(scores: np.ndarray, same: np.ndarray, threshold: float, path:
 
 
 def worst_mistakes(scores: np.ndarray, same: np.ndarray, threshold: float, count: int = 10) -> np.ndarray:
-    """Indices of the pairs furthest on the wrong side of a threshold, the worst first, at most ``count``."""
+    """Indices of the pairs furthest on the wrong side of a threshold, the worst first, at most ``count``.
+
+    Args:
+        scores: Cosines (N,).
+        same: bool (N,): whether a pair is genuine.
+        threshold: Cosine at which a pair is accepted.
+        count: The most that is wanted.
+    """
     wrong_by = np.where(same, threshold - scores, scores - threshold)
     order = np.argsort(-wrong_by, kind='stable')[:count]
     return order[((scores >= threshold) != same)[order]]

@@ -45,6 +45,14 @@ def draw_pairs(
 ) -> list[Path]:
     """Draw ``roc.png``, ``distances.png`` and, where the images are given, ``mistakes.png``.
 
+    Args:
+        pairs: N pairs of files.
+        scores: Their cosines (N,).
+        curve: Their ROC curve.
+        threshold: Cosine at which a pair is accepted.
+        out_dir: Folder of the PNG files; it is made.
+        images: Folder of the images, None to draw no mistakes.
+
     Raises:
         InputError: If an image of a mistake cannot be read.
     """
