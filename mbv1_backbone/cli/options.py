@@ -129,7 +129,14 @@ def warn_renamed(old: str, new: str) -> None:
 
 
 def output_file(parser: argparse.ArgumentParser, suffixes: Sequence[str], help: str, **options: Any) -> None:
-    """``--out``, a file to write; with ``former=True`` also by its place, as it used to be."""
+    """``--out``, a file to write; with ``former=True`` also by its place, as it used to be.
+
+    Args:
+        parser: Gets the option.
+        suffixes: That the file may have.
+        help: Of the option.
+        **options: Further ones of ``add_argument``, and ``former``.
+    """
     former = options.pop('former', False)
     made = parser.add_argument('--out', action=OutputFile, suffixes=suffixes, help=help, **options)
     if former:

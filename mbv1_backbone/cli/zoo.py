@@ -136,7 +136,13 @@ def config_rows() -> list[tuple[str, ...]]:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Rows below the names of their columns: aligned, or as Markdown."""
+    """Rows below the names of their columns: aligned, or as Markdown.
+
+    Args:
+        columns: Names of the columns.
+        rows: A cell a column each.
+        markdown: As a table of Markdown.
+    """
     if markdown:
         lines = [columns, ['---'] * len(columns), *rows]
         return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)

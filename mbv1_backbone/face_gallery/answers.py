@@ -93,6 +93,11 @@ def draw_answers(gallery: Gallery, answers: Sequence[Answer], path: str | Path) 
     """Write a contact sheet: each probe, and beside it its matches with names and scores.
 
     An entry whose image is not to be had keeps an empty place.
+
+    Args:
+        gallery: Whose entries the matches are.
+        answers: Of the probes.
+        path: Of the PNG file.
     """
     rows = []
     for answer in answers:

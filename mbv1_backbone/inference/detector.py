@@ -206,7 +206,13 @@ class Detector:
         return [item if isinstance(item, InputError) else ImageResult(item[0], next(found)) for item in batch]
 
     def to_coco(self, detections: Detections, image_id: int, file_name: str) -> list[dict[str, Any]]:
-        """One image's detections in COCO's result form, with the file's name and the class's."""
+        """One image's detections in COCO's result form, with the file's name and the class's.
+
+        Args:
+            detections: Of the image, boxes in pixels.
+            image_id: Its number.
+            file_name: Its name.
+        """
         return [
             dict(
                 image_id=image_id,

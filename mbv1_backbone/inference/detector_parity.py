@@ -96,6 +96,15 @@ def share_of_same(a: Detections, b: Detections, score_thr: float, iou_thr: float
     Boxes that score at least ``score_thr`` are taken by descending score; each is the same as the other's
     unmatched box of its label that it overlaps most, from ``iou_thr`` on. A box that the other has just below
     the threshold counts as found.
+
+    Args:
+        a: One detector's, boxes in pixels.
+        b: The other's.
+        score_thr: The least score of a box that counts, 0..1.
+        iou_thr: The least IoU of two boxes that are the same, 0..1.
+
+    Returns:
+        Boxes that both find, counted on either side, and boxes of both sides.
     """
     same = both = 0
     for one, other in ((a, b), (b, a)):

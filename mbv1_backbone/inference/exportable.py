@@ -76,13 +76,26 @@ def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> 
 def exportable_backbone(
     backbone: MobileNetV1, recipe: Recipe, size: tuple[int, ...], precision: str = 'fp32'
 ) -> Exportable:
-    """Of a backbone, for images of ``size`` (height and width) and others."""
+    """Of a backbone, for images of ``size`` (height and width) and others.
+
+    Args:
+        backbone: The network.
+        recipe: Of its weights.
+        size: Height and width of the images that it is traced with, in pixels.
+        precision: Of the file.
+    """
     spec = _of_any_size('backbone', backbone, recipe, size, precision)
     return Exportable(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), spec)
 
 
 def embedder_spec(model: FaceEmbeddingModel, recipe: Recipe, precision: str = 'fp32') -> ModelSpec:
-    """What an embedding model is."""
+    """What an embedding model is.
+
+    Args:
+        model: The network.
+        recipe: Of its weights.
+        precision: Of the file.
+    """
     return ModelSpec(
         kind='embedder',
         size=(recipe.input_size,) * 2,

@@ -78,7 +78,15 @@ def compare(
 def compare_classifiers(
     ours: Classifier, exported: Classifier, precision: str, images: Sequence[Path], truth: Truth | None = None
 ) -> Parity:
-    """Classify the same images with both; see ``compare``."""
+    """Classify the same images with both; see ``compare``.
+
+    Args:
+        ours: In PyTorch, or what the export was made of.
+        exported: Of the exported file.
+        precision: Of the file: the tolerances are for it.
+        images: Files.
+        truth: Labelled images for top-1 accuracy; None to leave it out.
+    """
     parity = Parity(dict(images=len(images)))
     before, after = (classifier.classify(images) for classifier in (ours, exported))
     difference = np.abs(before - after)
@@ -95,7 +103,14 @@ def compare_classifiers(
 def compare_backbones(
     ours: FeatureExtractor, exported: FeatureExtractor, precision: str, images: Sequence[Path]
 ) -> Parity:
-    """Compare the maps of the same images, tap by tap; see ``compare``."""
+    """Compare the maps of the same images, tap by tap; see ``compare``.
+
+    Args:
+        ours: In PyTorch, or what the export was made of.
+        exported: Of the exported file.
+        precision: Of the file: the tolerances are for it.
+        images: Files.
+    """
     parity = Parity(dict(images=len(images)))
     for tap, (before, after) in enumerate(
         zip(*(network.features(images) for network in (ours, exported)), strict=True)
@@ -117,7 +132,15 @@ def compare_embedders(
     images: Sequence[Path],
     truth: Truth | None = None,
 ) -> Parity:
-    """Embed the same images with both; see ``compare``."""
+    """Embed the same images with both; see ``compare``.
+
+    Args:
+        ours: In PyTorch, or what the export was made of.
+        exported: Of the exported file.
+        precision: Of the file: the tolerances are for it.
+        images: Files.
+        truth: Pairs of images for verification; None to leave it out.
+    """
     parity = Parity(dict(images=len(images)))
     before, after = (embedder.embed(images).vectors for embedder in (ours, exported))
     if not len(before):
@@ -149,7 +172,15 @@ def compare_detectors(
     images: Sequence[Path],
     truth: Truth | None = None,
 ) -> Parity:
-    """Detect in the same images with both; see ``compare``."""
+    """Detect in the same images with both; see ``compare``.
+
+    Args:
+        ours: In PyTorch, or what the export was made of.
+        exported: Of the exported file.
+        precision: Of the file: the tolerances are for it.
+        images: Files.
+        truth: Annotated images for AP; None to leave it out.
+    """
     from mbv1_backbone.inference.detector_parity import evaluate_detectors, share_of_same
 
     parity, same, both = Parity(dict(images=len(images))), 0, 0

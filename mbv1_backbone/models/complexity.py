@@ -98,7 +98,13 @@ def count_embedder(model: BaseModel) -> list[LayerCost]:
 
 
 def count_image_classifier(model: BaseModel, height: int, width: int) -> list[LayerCost]:
-    """Count an mmpretrain classifier on one image."""
+    """Count an mmpretrain classifier on one image.
+
+    Args:
+        model: Built by mmpretrain.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+    """
     return count_layers(model, lambda: model(torch.zeros(1, 3, height, width)))
 
 

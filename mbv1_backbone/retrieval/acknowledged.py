@@ -43,6 +43,12 @@ def read_acknowledged(folder: Path) -> Acknowledgement | None:
 def write_acknowledged(folder: Path, change: int, state: str, database: Path) -> None:
     """Acknowledge a change, durably.
 
+    Args:
+        folder: Of the gallery.
+        change: Its number.
+        state: Its state id.
+        database: The file, whose size and time are noted.
+
     Raises:
         OSError: If it cannot be written.
     """

@@ -57,7 +57,13 @@ def build_index(store: Store, old: IndexState | None) -> IndexState:
 
 
 def wanted_factory(store: Store, count: int, old: IndexState | None) -> str:
-    """The factory string that a gallery's index should have for a number of entries."""
+    """The factory string that a gallery's index should have for a number of entries.
+
+    Args:
+        store: Of the gallery.
+        count: Entries.
+        old: The index that stands, None where there is none.
+    """
     fixed = store.meta('factory')
     if fixed is not None:
         return usable_factory(fixed, store.dim, count)

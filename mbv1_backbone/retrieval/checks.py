@@ -27,6 +27,11 @@ def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np
 
     Any real type is taken, and any length but zero: vectors are normalised here.
 
+    Args:
+        vectors: What was given.
+        dim: Of the gallery; None takes any.
+        what: How the message calls them.
+
     Raises:
         InputError: If the shape is wrong, or a vector is zero or not finite; the message names the first.
     """
@@ -116,6 +121,11 @@ def check_ids(values: Any) -> list[int]:
 
 def check_count(value: Any, what: str, least: int = 1) -> int:
     """A whole number of at least ``least``.
+
+    Args:
+        value: What was given.
+        what: How the message calls it.
+        least: The least that is taken.
 
     Raises:
         InputError: If it is something else.

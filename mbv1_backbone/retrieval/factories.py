@@ -97,6 +97,11 @@ def make_index(factory: str, dim: int) -> Any:
 def usable_factory(factory: str, dim: int, count: int) -> str:
     """``factory``, or ``'Flat'`` while there are too few vectors to train it: 39 a centre.
 
+    Args:
+        factory: A FAISS factory string.
+        dim: Of the vectors.
+        count: Vectors to train it with.
+
     Raises:
         InputError: If it is not one that a gallery can use.
     """

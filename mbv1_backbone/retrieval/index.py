@@ -259,7 +259,16 @@ class SearchIndex:
         return scores, rows
 
     def compare_all(self, vectors: np.ndarray, k: int, selector: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """The ``k`` most alike rows, of all that the selector lets pass."""
+        """The ``k`` most alike rows, of all that the selector lets pass.
+
+        Args:
+            vectors: float32 (N, dim), of length 1.
+            k: Rows for each.
+            selector: FAISS's, of rows that may be found; the default passes all that are alive.
+
+        Returns:
+            Scores and rows, both (N, k), by descending score; -1 where there are no more rows.
+        """
         selector = selector or self._selector()
         if self.matrix is not None:
             return self.matrix.search(vectors, k, params=faiss.SearchParameters(sel=selector))

@@ -38,6 +38,11 @@ def migrate(path: Path, read_only: bool, timeout: float) -> None:
     Every entry keeps its id, its change and all that it says. Versions that know format 1 only refuse the
     gallery afterwards.
 
+    Args:
+        path: The database.
+        read_only: Whether it must not be changed.
+        timeout: Seconds to wait for others that hold it.
+
     Raises:
         DamagedFileError: If an entry is damaged; the database stays as it was.
         GalleryReadOnly: If it would have to be changed but cannot.

@@ -160,6 +160,12 @@ def create_files(
 ) -> None:
     """Make the files of an empty gallery in a new or empty folder; after an error nothing is left.
 
+    Args:
+        folder: New or empty.
+        tied: What the gallery is tied to: ``model``, ``dim`` and more.
+        factory: A FAISS factory string; None chooses one as the gallery grows.
+        bytes_per_vector: Memory that the chosen index may spend on a vector; None for no limit.
+
     Raises:
         InputError: If the folder holds something already, or a value is wrong.
     """

@@ -81,7 +81,13 @@ def get_meta(connection: sqlite3.Connection, key: str) -> Any:
 
 
 def put_meta(connection: sqlite3.Connection, key: str, value: Any) -> None:
-    """Set such a value."""
+    """Set such a value.
+
+    Args:
+        connection: Within a transaction.
+        key: Its name.
+        value: What JSON can hold.
+    """
     text = json.dumps(value)
     digest = checksum(f'{key} {text}'.encode())
     connection.execute('INSERT OR REPLACE INTO meta VALUES (?, ?, ?)', (key, text, digest))
@@ -113,7 +119,14 @@ def box_of(text: str) -> tuple[int, int, int, int] | None:
 
 
 def row_of(entry: Entry, metadata: str, vector: np.ndarray, change: int) -> tuple[Any, ...]:
-    """An entry as its row, in the order of ``COLUMNS``."""
+    """An entry as its row, in the order of ``COLUMNS``.
+
+    Args:
+        entry: The entry.
+        metadata: Its metadata as JSON.
+        vector: float32 (dim,).
+        change: Number of the change that writes it.
+    """
     landmarks = None if entry.landmarks is None else json.dumps(entry.landmarks)
     plain = (
         entry.id,

@@ -175,6 +175,11 @@ class Store:
 
         They are read some hundred at a time, so the gallery may be changed meanwhile: an entry comes as it
         is when it is read. Within a snapshot all are of one state.
+
+        Args:
+            identity: Names of people, one or several; None for all.
+            file: Where the image came from; None for all.
+            metadata: Conditions; None for none.
         """
         if identity is None and file is None and not metadata:
             return self._all()
@@ -207,6 +212,11 @@ class Store:
         metadata: Where | None = None,
     ) -> np.ndarray:
         """Ids of the same, ascending.
+
+        Args:
+            identity: Names of people, one or several; None for all.
+            file: Where the image came from; None for all.
+            metadata: Conditions; None for none.
 
         Raises:
             DamagedFileError: If fewer entries of the identities are found than are counted.

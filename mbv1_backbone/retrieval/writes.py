@@ -41,7 +41,13 @@ def _changing(store: Store) -> Iterator[_Change]:
 
 
 def set_meta(store: Store, key: str, value: Any) -> None:
-    """Set a value that belongs to the whole gallery."""
+    """Set a value that belongs to the whole gallery.
+
+    Args:
+        store: Of the gallery.
+        key: Its name.
+        value: What JSON can hold.
+    """
     with _changing(store) as change:
         schema.put_meta(change.connection, key, value)
 
@@ -94,6 +100,11 @@ def remove(store: Store, ids: Iterable[int]) -> int:
 def rewrite(store: Store, ids: Sequence[int], changed: Callable[[Entry], Entry]) -> None:
     """Replace what entries say of themselves, but for their ids.
 
+    Args:
+        store: Of the gallery.
+        ids: Of the entries.
+        changed: Gives an entry as it is to be.
+
     Raises:
         InputError: If there is no such entry.
     """
@@ -107,6 +118,11 @@ def correct(store: Store, ids: Sequence[int], identity: str | None) -> None:
     """Remember of some entries that they do not show their person, and whom they show, if that is known.
 
     Those whose person is not known are removed.
+
+    Args:
+        store: Of the gallery.
+        ids: Of the entries.
+        identity: Whom they show; None if that is not known.
 
     Raises:
         InputError: If there is no such entry.

@@ -152,6 +152,11 @@ class WritableGallery(SearchableGallery):
     def remove(self, ids: Iterable[int] = (), identity: str | None = None, file: str | None = None) -> int:
         """Remove entries by id, by identity or by file, in one change.
 
+        Args:
+            ids: Of entries.
+            identity: A person, all of whose entries go.
+            file: A file, all of whose entries go; of the person only, where both are given.
+
         Returns:
             How many there were.
 
