@@ -57,7 +57,10 @@ def _bases(path: Path) -> list[Path] | None:
         for target in statement.targets
         if isinstance(target, ast.Name)
     }
-    modules = set(_strings(values.get('custom_imports'))) - {'imports', 'allow_failed_imports'}
+    imported = values.get('custom_imports')
+    if _uses(tree, 'custom_imports') != (imported is not None) or (imported and _computed(imported)):
+        return None
+    modules = set(_strings(imported)) - {'imports', 'allow_failed_imports'}
     named = values.get('_base_')
     literal = named is None or isinstance(named, ast.Constant | ast.List | ast.Tuple)
     if not literal or any(module.partition('.')[0] not in _TRUSTED for module in modules):
@@ -76,6 +79,19 @@ def _tells_all(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):  # a name of ``_CALLS`` for something else
         return node.id not in _CALLS or isinstance(node.ctx, ast.Load)
     return not isinstance(node, _CODE)
+
+
+def _uses(tree: ast.AST, name: str) -> int:
+    """How often a name occurs."""
+    return sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+
+
+def _computed(value: ast.expr) -> bool:
+    """Whether a value is more than constants in dicts, lists and tuples."""
+    names = (node.id for node in ast.walk(value) if isinstance(node, ast.Name))
+    return any(name not in _CALLS for name in names) or any(
+        isinstance(node, ast.BinOp | ast.JoinedStr) for node in ast.walk(value)
+    )
 
 
 def _strings(value: ast.expr | None) -> list[str]:

@@ -143,6 +143,9 @@ def test_the_zoos_exports_can_be_kept(name):
         'try:\n    from a import classes\nexcept ImportError:\n    classes = ()\n',
         'if True:\n    import os\n',
         "dict = open\nmodel = dict('x.txt')\n",
+        "if True:\n    custom_imports = dict(imports=['my_heads'])\n",
+        "custom_imports = dict(imports=[])\ncustom_imports['imports'] += ['my_heads']\n",
+        "name = 'my_heads'\ncustom_imports = dict(imports=[name])\n",
         '@open\nclass C:\n    pass\n',
     ],
 )
