@@ -1,7 +1,9 @@
 """The examples in docstrings give what they say."""
 
+import ast
 import doctest
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,33 @@ def test_examples(name, tmp_path, monkeypatch):
 
 def test_examples_are_found():
     assert len(WITH_EXAMPLES) >= 10
+
+
+def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef]:
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+            yield from public_functions(node.body)
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith('_'):
+            yield node
+
+
+def without_args(source: str) -> list[str]:
+    """Public functions of three and more parameters whose docstring has no Args section."""
+    found = []
+    for function in public_functions(ast.parse(source).body):
+        taken = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        names = {argument.arg for argument in taken} - {'self', 'cls'}
+        marks = {ast.unparse(mark).rpartition('.')[2] for mark in function.decorator_list}
+        needs_args = len(names) > 2 and not marks & {'override', 'overload'}
+        if needs_args and 'Args:' not in (ast.get_docstring(function) or ''):
+            found.append(function.name)
+    return found
+
+
+def test_public_functions_of_three_parameters_have_an_args_section():
+    assert without_args('class A:\n    def f(self, a, b, c): "Does."\n    def _g(self, a, b, c): ...') == [
+        'f'
+    ]
+    files = sorted(PACKAGE.rglob('*.py'))
+    missing = {path.name: names for path in files if (names := without_args(path.read_text()))}
+    assert not missing
