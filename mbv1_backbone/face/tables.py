@@ -38,29 +38,40 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> Table:
     Raises:
         InputError: If it cannot be read, or a column is missing.
     """
-    lines = iter(io.StringIO(_text(path)))
-    first = next(lines, '')
-    if first.lower().startswith('sep='):  # a line of Excel's
-        first = next(lines, '')
-        skipped = 1
-    else:
-        skipped = 0
+    lines = list(io.StringIO(_text(path)))
+    start = int(bool(lines) and lines[0].lower().startswith('sep='))  # a line of Excel's
+    first = lines[start] if start < len(lines) else ''
     separator = max(_SEPARATORS, key=lambda one: _count(first, one, columns))
     names = _names(path, first, separator, columns)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != '\t')
     table = Table(tuple(names))
-    while True:
-        number = reader.line_num + 2 + skipped
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return table
-        except csv.Error as error:  # the reader goes on with the next line
-            table.problems[number] = str(error)
-            continue
-        cells = [cell.strip() for cell in cells]
-        if any(cells):
-            _put(table, number, names, cells, columns)
+    start += 1
+    while start < len(lines):
+        used = _put_record(table, lines, start, names, columns, separator)
+        start += used
+    return table
+
+
+def _put_record(
+    table: Table, lines: list[str], start: int, names: Sequence[str], columns: Sequence[str], separator: str
+) -> int:
+    """Read the row that begins at a line; how many lines it takes."""
+    rest = (lines[place] for place in range(start, len(lines)))
+    reader = csv.reader(rest, delimiter=separator, skipinitialspace=separator != '\t')
+    number = start + 1
+    try:
+        cells = [cell.strip() for cell in next(reader)]
+    except csv.Error as error:
+        table.problems[number] = str(error)
+        return 1
+    used = reader.line_num
+    if used > 1:
+        short = any('\n' in cell for name, cell in zip(names, cells, strict=False) if name in columns)
+        if short or ''.join(lines[start : start + used]).count('"') % 2:  # it has swallowed the next rows
+            table.problems[number] = 'a quotation mark is not closed'
+            return 1
+    if any(cells):
+        _put(table, number, names, cells, columns)
+    return used
 
 
 def _put(

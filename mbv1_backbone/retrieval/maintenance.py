@@ -174,6 +174,22 @@ def merge(
     return counts
 
 
+def other_names(target: Gallery, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """Of another gallery's entries, those whose face a gallery has under another name, each with its own one.
+
+    What was corrected not to be that person is no question, and left out.
+    """
+    wrong = {(one.sha256, one.box, one.identity) for one in target.corrections() if not one.correct}
+    entries = iter(entries)
+    while batch := list(islice(entries, _PROGRESS)):
+        there = target.faces(list({entry.sha256 for entry in batch}))
+        for entry in batch:
+            for own in there.get(entry.sha256, ()):
+                asked = (entry.sha256, entry.box, entry.identity)
+                if own.box == entry.box and own.identity != entry.identity and asked not in wrong:
+                    yield entry, own
+
+
 def reembed(
     gallery: Gallery,
     folder: str | os.PathLike[str],

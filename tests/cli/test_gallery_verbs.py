@@ -47,6 +47,23 @@ def test_an_import_that_is_refused_leaves_no_gallery(tmp_path, capsys):
     assert call(capsys, 'import', tmp_path / 'new', tmp_path / 'a.npz')[0] == 0
 
 
+def test_a_face_under_two_names_is_told_where_galleries_are_put_together(tmp_path, capsys):
+    made(tmp_path / 'a').close()
+    with made(tmp_path / 'b') as gallery:
+        first = gallery.get(1)
+        gallery.rename(first.identity, 'Eve')
+        export(gallery, tmp_path / 'b.npz')
+    for verb, source in (('merge', tmp_path / 'b'), ('import', tmp_path / 'b.npz')):
+        code, _, err = call(capsys, verb, tmp_path / 'a', source)
+        assert code == 0
+        assert err.count('known under another name') == 2
+        assert f'{first.file} of Eve is {first.file}, entry 1 of {first.identity}' in err
+    with Gallery(tmp_path / 'a') as gallery:
+        gallery.not_this_person([1], 'Eve')
+        gallery.not_this_person([1], first.identity)  # so 'Eve' is wrong, and no question any more
+    assert call(capsys, 'merge', tmp_path / 'a', tmp_path / 'b')[2].count('known under another name') == 1
+
+
 def test_metadata_keeps_its_type_and_can_be_compared(tmp_path, capsys):
     years = [dict(year=year) for year in (1999, 2001, '2001', 2005, None)]
     made(tmp_path / 'g', metadata=[*years, {}]).close()

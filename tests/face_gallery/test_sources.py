@@ -76,6 +76,14 @@ def test_lists_as_people_write_them(folder, text, encoding):
     assert left_out == {}
 
 
+def test_a_quotation_mark_that_is_not_closed_swallows_no_row(folder):
+    rows = ['Ana/1.jpg,"Ana,1', 'Ana/2.jpg,Ana,"two', 'lines"', 'Bob/1.jpg,Bob,"no end', 'Ana/1.jpg,Eve,x']
+    found, left_out = listed(folder, 'file,identity,note\n' + '\n'.join(rows))
+    assert found == [('Ana/2.jpg', 'Ana'), ('Ana/1.jpg', 'Eve')]
+    reason = 'a quotation mark is not closed'
+    assert left_out == {'line 2': reason, 'line 5': reason}
+
+
 def test_one_name_in_two_forms_is_one_person(folder):
     found, _ = listed(folder, 'file,identity\nAna/1.jpg,Jos\u00e9\nAna/2.jpg,Jose\u0301\n')
     assert {name for _, name in found} == {'Jos\u00e9'}

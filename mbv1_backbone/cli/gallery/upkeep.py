@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mbv1_backbone.cli.gallery.making import opened_or_made
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.outputs import check_output_folder
-from mbv1_backbone.retrieval import Gallery, calibrate, export as exports, maintenance
+from mbv1_backbone.retrieval import Entry, Gallery, calibrate, export as exports, maintenance
 
 
 def stats(args: Namespace) -> None:
@@ -70,6 +70,9 @@ def merge(args: Namespace) -> None:
             counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):
             print(f'{source}: {seen} entries, {new} of them new')
+        for opened, (seen, new) in zip(sources, counts, strict=True):
+            if new < seen:
+                _tell_other_names(gallery, opened.entries())
         print(f'{len(gallery)} entries now')
 
 
@@ -93,6 +96,8 @@ def import_file(args: Namespace) -> None:
     with opened_or_made(args.gallery, make) as gallery:
         with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
             seen, new = exports.import_file(gallery, args.file, bar.update)
+        if new < seen:
+            _tell_other_names(gallery, (entry for entry, _ in exports.read_entries(args.file)))
         print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
 
 
@@ -108,6 +113,15 @@ def calibrate_threshold(args: Namespace) -> None:
         f'threshold {found.threshold:.4f} (95 %: {found.low:.4f} to {found.high:.4f}) '
         f'for FPIR {found.fpir:g}, from {found.non_mated} non-mated probes; DIR there: {share}'
     )
+
+
+def _tell_other_names(gallery: Gallery, entries: Iterable[Entry]) -> None:
+    for entry, own in maintenance.other_names(gallery, entries):
+        print(
+            f'known under another name: {entry.file} of {entry.identity} is {own.file}, '
+            f'entry {own.id} of {own.identity} (rename, correct)',
+            file=sys.stderr,
+        )
 
 
 def _create(folder: str, tied: Mapping[str, Any]) -> Gallery:
