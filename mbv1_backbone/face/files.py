@@ -40,13 +40,18 @@ def scan_people(folder: Path) -> dict[str, str]:
     return {file.as_posix(): file.parts[0] for file in files if len(file.parts) == 2}
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is valid text, and not bytes of another encoding."""
+    return name.encode(errors='replace').decode() == name
+
+
 def _folders(folder: Path) -> list[str]:
     """Names of the folders in a folder that can be people's."""
     try:
         return [
             place.name
             for place in folder.iterdir()
-            if not place.name.startswith('.') and place.is_dir() and place.name.isprintable()
+            if not place.name.startswith('.') and place.is_dir() and is_text(place.name)
         ]
     except OSError:  # which the walk has counted
         return []

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.files import locate, scan_people
+from mbv1_backbone.common.files import shown
+from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.face.tables import read_table
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import metadata_json, value_of
@@ -81,6 +82,9 @@ def _of_folder(folder: Path) -> Sources:
     for file, identity in scan_people(folder).items():
         with _left_out(sources, file):
             sources.append(_checked(Source(folder, file, _name(identity))))
+    for name in sorted(os.listdir(folder)):
+        if not is_text(name) and os.path.isdir(folder / name):
+            sources.left_out[shown(name)] = 'the name of the folder is no valid text'
     return sources
 
 

@@ -133,4 +133,4 @@ def test_folders_that_are_no_people_are_counted(folder, caplog):
         assert reason in caplog.text
     found = read_sources(folder)
     assert {source.identity for source in found} == {'Ana', 'Bob'}
-    assert list(found.left_out) == [' /1.jpg']
+    assert list(found.left_out) == [' /1.jpg', r"'\udcff\udcfe'"]
