@@ -94,8 +94,8 @@ def _class_counts(part: Any, where: str) -> Iterator[tuple[str, int]]:
 
 
 def _check_intervals(cfg: Config) -> None:
-    """Refuse intervals that mmengine takes as they are, and fails over after the first epoch."""
-    for name in ('val_interval', 'val_begin'):
+    """Refuse lengths and intervals that mmengine takes as they are, and fails over in the training loop."""
+    for name in ('max_epochs', 'max_iters', 'val_interval', 'val_begin'):
         value = cfg.train_cfg.get(name, 1)
         if not _is_whole(value) or value < 1:
             raise InputError(f'train_cfg.{name} must be a whole number of 1 or more, got {value!r}')
