@@ -59,3 +59,17 @@ def test_public_functions_of_three_parameters_have_an_args_section():
     files = sorted(PACKAGE.rglob('*.py'))
     missing = {path.name: names for path in files if (names := without_args(path.read_text()))}
     assert not missing
+
+
+def test_every_module_says_what_is_public():
+    files = [path for path in sorted(PACKAGE.rglob('*.py')) if not path.name.startswith('__')]
+    silent = [
+        path.name
+        for path in files
+        if not any(
+            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__'
+            for node in ast.parse(path.read_text()).body
+        )
+        and 'def ' in path.read_text()
+    ]
+    assert not silent

@@ -14,6 +14,8 @@ from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.outputs import check_output_folder
 
+__all__ = ['ROOT', 'add_arguments', 'run']
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from mbv1_backbone.cli import options
 
+__all__ = ['add_arguments', 'run']
+
 _FOLDERS = ('data_root', 'root', 'folder', 'gallery')
 _NAMES = ('config', 'model', 'checkpoint')
 _FILES = (

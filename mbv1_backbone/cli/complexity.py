@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mbv1_backbone.models import complexity
 
+__all__ = ['DETECTORS', 'add_arguments', 'run']
+
 DETECTORS = {  # Table 13
     'SSD 300': ('configs/detection/ssd_mbv1_coco.py', 300, 1.2e9, 6.8e6),
     'Faster R-CNN 300': ('configs/detection/faster_rcnn_mbv1_300_coco.py', 300, 25.2e9, 6.1e6),

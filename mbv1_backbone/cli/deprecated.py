@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from mbv1_backbone.cli.options import warn_renamed
 
+__all__ = ['RENAMED', 'Renamed', 'with_new_names']
+
 
 class Renamed(NamedTuple):
     """An option's two names, and the verb that it is of."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mbv1_backbone.inference.detector import Detections
 
+__all__ = ['RESULTS', 'add_arguments', 'run']
+
 RESULTS = 'detections.json'
 
 

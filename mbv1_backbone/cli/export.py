@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mbv1_backbone.inference.parity import Truth
     from mbv1_backbone.inference.resolve import Trained
 
+__all__ = ['SUFFIXES', 'add_arguments', 'run']
+
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
 
 

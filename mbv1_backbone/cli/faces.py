@@ -15,6 +15,17 @@ from mbv1_backbone.cli import options
 from mbv1_backbone.common.choices import FACE_POLICIES
 from mbv1_backbone.common.errors import InputError
 
+__all__ = [
+    'DRAWINGS',
+    'LISTS',
+    'add_arguments',
+    'run_embed',
+    'run_evaluate',
+    'run_prepare_lfw',
+    'run_soft_attributes',
+    'run_split',
+]
+
 LISTS = ('train_identities.txt', 'dev_identities.txt', 'dev_pairs.csv', 'dev_gallery.csv')
 DRAWINGS = ('roc.png', 'distances.png', 'mistakes.png')
 

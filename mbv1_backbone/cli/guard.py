@@ -30,6 +30,8 @@ from mbv1_backbone.common.errors import (
     reason_of,
 )
 
+__all__ = ['guarded']
+
 DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 # What the machine, not the code, is to blame for.
 _OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)

@@ -29,6 +29,8 @@ from mbv1_backbone.cli.guard import guarded
 from mbv1_backbone.cli.options import Parser
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['EPILOG', 'VERBS', 'build_parser', 'main']
+
 # A verb's module has a docstring, whose first line is its help, and `add_arguments(parser)`, which sets
 # `run` to a function of the parsed arguments, or to the name `module:function` of one.
 VERBS = {

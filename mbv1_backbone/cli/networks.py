@@ -12,6 +12,8 @@ from mbv1_backbone.weights.zoo import config_of, find_any_config, zoo_names
 if TYPE_CHECKING:
     from mbv1_backbone.inference.loading import Kind
 
+__all__ = ['cfg_options', 'config_and_checkpoint', 'is_config', 'open_network', 'source_and_checkpoint']
+
 
 def cfg_options(args: Namespace) -> dict[str, Any]:
     """``--cfg-options`` as mmengine reads them: dotted keys to values.

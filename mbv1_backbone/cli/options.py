@@ -11,6 +11,25 @@ from mbv1_backbone.common.choices import BACKENDS, COMPUTED_IN, LAUNCHERS, MODES
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.outputs import check_output_file, check_output_folder
 
+__all__ = [
+    'Action',
+    'FormerPlace',
+    'OutputFile',
+    'OutputFolder',
+    'Parser',
+    'Run',
+    'add_backend',
+    'add_batch_size',
+    'add_cfg_options',
+    'add_data_root',
+    'add_launcher',
+    'add_work_dir',
+    'at_least',
+    'output_file',
+    'output_folder',
+    'warn_renamed',
+]
+
 Action = TypeVar('Action', bound=argparse.Action)
 Run = Callable[[argparse.Namespace], None] | str
 

@@ -14,6 +14,8 @@ from mbv1_backbone.cli import options
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+__all__ = ['add_arguments', 'run']
+
 
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""

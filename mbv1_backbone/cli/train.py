@@ -9,6 +9,8 @@ import argparse
 
 from mbv1_backbone.cli import options
 
+__all__ = ['add_arguments', 'run']
+
 
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['add_arguments', 'run_compare_classifier', 'run_compare_detector', 'run_import']
+
 
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""

@@ -15,6 +15,22 @@ from typing import Any
 
 from mbv1_backbone.cli import options
 
+__all__ = [
+    'CONFIG_COLUMNS',
+    'MODEL_COLUMNS',
+    'add_arguments',
+    'config_rows',
+    'external_rows',
+    'external_table',
+    'model_rows',
+    'model_table',
+    'run',
+    'run_configs',
+    'run_external',
+    'run_get',
+    'table',
+]
+
 MODEL_COLUMNS = ('name', 'task', 'trained on', 'mult-adds', 'params', 'figures', 'licence')
 CONFIG_COLUMNS = ('config', 'network', 'width', 'input', 'data', 'in the zoo')
 

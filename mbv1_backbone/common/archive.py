@@ -9,6 +9,8 @@ import zlib
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 
+__all__ = ['check_archive']
+
 # What zipfile raises over damaged files; anything else is a defect of the code.
 _OF_ZIPFILE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),

@@ -9,6 +9,8 @@ from traceback import extract_tb, walk_tb
 from types import FrameType
 from typing import Any
 
+__all__ = ['failed_assertion', 'is_defect', 'is_of_config', 'misfits']
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ERRORS = Path(__file__).with_name('errors.py')
 # Libraries that build what a config names: an error raised in them is the config's.

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+__all__ = [
+    'BACKENDS',
+    'COMPUTED_IN',
+    'EXPORT_FORMATS',
+    'EXPORT_PRECISIONS',
+    'FACE_POLICIES',
+    'LAUNCHERS',
+    'MODES',
+    'PARTS',
+]
+
 BACKENDS = ('auto', 'openvino', 'onnxruntime', 'torch')
 COMPUTED_IN = ('auto', 'fp32', 'bf16')
 EXPORT_FORMATS = ('onnx', 'openvino')

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+__all__ = ['hash_of_code']
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['bf16_is_fast', 'cpu_flags']
+
 _OVERRIDE = 'MBV1_CPU_BF16'
 _FLAGS = {'avx512_bf16', 'amx_bf16'}
 

@@ -11,6 +11,19 @@ from contextlib import contextmanager
 
 from mbv1_backbone.common.blame import failed_assertion, is_defect, misfits
 
+__all__ = [
+    'DamagedFileError',
+    'InputError',
+    'LockedError',
+    'Mbv1Error',
+    'NoSpaceError',
+    'NotInstalledError',
+    'is_full',
+    'one_line',
+    'reason_of',
+    'user_errors',
+]
+
 # What libraries raise over a user's file.
 _OF_INPUT = (ValueError, KeyError, OSError, SyntaxError)
 # What they raise over a config, which is code; a defect of ours raises the same.

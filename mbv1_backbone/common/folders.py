@@ -12,6 +12,8 @@ from pathlib import Path
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 
+__all__ = ['SUFFIXES', 'ImageFiles', 'find_images', 'walk_images']
+
 _LOG = logging.getLogger('mbv1_backbone')
 SUFFIXES = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif'),

@@ -9,6 +9,8 @@ import lazy_loader
 
 from mbv1_backbone.common.errors import NotInstalledError
 
+__all__ = ['public_names']
+
 # What to install for a module that is not there, where pip has another name for it.
 _DISTRIBUTIONS = {
     'PIL': 'pillow',

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+__all__ = ['guess', 'listed', 'nearest']
+
 _SHOWN = 10  # names in one message
 
 

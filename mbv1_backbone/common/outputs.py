@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError, NoSpaceError, is_full
 
+__all__ = ['check_output_file', 'check_output_folder']
+
 
 def check_output_file(
     path: str | os.PathLike[str], suffixes: Sequence[str] = (), name: str = 'output file'

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+__all__ = ['DECODERS', 'Item', 'Result', 'batched', 'map_concurrently', 'prefetch']
+
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 DECODERS = 2  # threads that decode and resize; PIL and OpenCV let go of Python's lock meanwhile

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['SCOPE', 'config_names', 'find_config', 'resource_folder']
+
 SCOPE = 'mbv1_backbone::'  # before a config's name, in the manner of mmengine
 _PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -10,6 +10,8 @@ from importlib.util import find_spec
 
 from mmengine.logging import print_log
 
+__all__ = ['MMENGINE_WARNINGS', 'is_chatter', 'pycocotools_logged']
+
 # Deprecations that mmengine 0.10.7 reports of itself: its checkpoint hook makes a FileClient in every run
 # (https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/hooks/checkpoint_hook.py#L273).
 MMENGINE_WARNINGS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')

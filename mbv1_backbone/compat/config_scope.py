@@ -14,6 +14,8 @@ from typing import Any
 
 from mbv1_backbone.common.resources import SCOPE, find_config
 
+__all__ = ['extend']
+
 
 def extend(config: Any) -> None:
     """Let mmengine's class ``Config`` find ``mbv1_backbone::`` bases; a second call does nothing."""

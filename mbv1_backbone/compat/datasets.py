@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+__all__ = ['plain_datasets']
+
 
 def plain_datasets(dataset: Any) -> Iterator[Any]:
     """The data sets inside any wrappers, such as ``RepeatDataset`` and ``ConcatDataset``."""

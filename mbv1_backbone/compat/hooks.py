@@ -16,6 +16,8 @@ from wrapt import register_post_import_hook
 
 from mbv1_backbone.compat import config_scope, mmcv_ext, registry
 
+__all__ = ['SCHEMES', 'install', 'load_from_mbv1']
+
 SCHEMES = ('mbv1', 'timm', 'keras', 'tflite', 'slim', 'zoo')
 
 

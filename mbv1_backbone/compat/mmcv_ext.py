@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+__all__ = ['in_use', 'install']
+
 _NAME = 'mmcv._ext'
 
 

@@ -14,6 +14,16 @@ import torch
 import torchvision
 from torch import Tensor
 
+__all__ = [
+    'OPERATORS',
+    'nms',
+    'roi_align_backward',
+    'roi_align_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softnms',
+]
+
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
     """Indices of the boxes that non-maximum suppression keeps, by descending score.

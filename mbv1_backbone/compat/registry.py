@@ -6,6 +6,8 @@ import functools
 from importlib import import_module
 from typing import Any
 
+__all__ = ['NAMES', 'extend']
+
 # What each module registers. A test compares it with the decorators in the code.
 NAMES: dict[str, tuple[str, ...]] = {
     'detection.anchors': ('MobileSSDAnchorGenerator',),

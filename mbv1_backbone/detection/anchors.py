@@ -11,6 +11,8 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmengine.registry import TASK_UTILS
 from torch import Tensor
 
+__all__ = ['MobileSSDAnchorGenerator']
+
 
 @TASK_UTILS.register_module()
 class MobileSSDAnchorGenerator(AnchorGenerator):

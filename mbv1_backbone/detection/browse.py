@@ -22,6 +22,8 @@ from mbv1_backbone.compat.datasets import plain_datasets
 from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
 from mbv1_backbone.detection.formats.report import table
 
+__all__ = ['View', 'browse', 'matched_anchors']
+
 
 class View(NamedTuple):
     """One training sample.

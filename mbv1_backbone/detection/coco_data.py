@@ -19,6 +19,8 @@ from mbv1_backbone.detection.formats.coco import CocoAnnotations, read_coco
 from mbv1_backbone.detection.formats.report import Report
 from mbv1_backbone.detection.formats.values import Id
 
+__all__ = ['CheckedCocoDataset', 'CheckedCocoMetric']
+
 
 @DATASETS.register_module()
 class CheckedCocoDataset(CocoDataset):

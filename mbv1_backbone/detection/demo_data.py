@@ -15,6 +15,8 @@ from tqdm import tqdm
 from mbv1_backbone.common.files import write_json
 from mbv1_backbone.common.prefetch import DECODERS, map_concurrently
 
+__all__ = ['EMPTY', 'HUES', 'SHAPES', 'SIZE', 'Colour', 'Objects', 'Point', 'draw_scene', 'make_demo_data']
+
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
 Objects = list[tuple[int, tuple[int, int, int, int]]]  # label and box x1, y1, x2, y2 in pixels

@@ -21,6 +21,8 @@ from typing_extensions import override
 from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.common.images import read_image
 
+__all__ = ['DrawDetectionsHook', 'class_colour', 'draw_boxes', 'picture_names', 'save_png', 'side_by_side']
+
 
 def class_colour(label: int) -> tuple[int, int, int]:
     """A bright RGB colour for a class, far from those of the classes before it."""

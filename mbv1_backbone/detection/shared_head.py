@@ -14,6 +14,8 @@ from mbv1_backbone.models.mobilenet_v1 import TABLE
 from mbv1_backbone.models.pretrained import check_pretrained, check_pretrained_file
 from mbv1_backbone.models.recipe import Recipe, built_with
 
+__all__ = ['MobileNetV1SharedHead']
+
 
 @MODELS.register_module()
 class MobileNetV1SharedHead(BaseModule):

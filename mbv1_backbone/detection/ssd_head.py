@@ -13,6 +13,8 @@ from mmdet.utils import reduce_mean
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+__all__ = ['CROWD_SHARE', 'MobileSSDHead']
+
 CROWD_SHARE = 0.5  # of an anchor's area
 
 

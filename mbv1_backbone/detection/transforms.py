@@ -13,6 +13,8 @@ from typing_extensions import override
 
 from mbv1_backbone.common.images import read_image
 
+__all__ = ['ATTEMPTS', 'FastMinIoURandomCrop', 'LoadImage', 'crops_that_hold', 'draw_crops']
+
 ATTEMPTS = 50  # crops that mmdet tries before it draws another overlap
 
 

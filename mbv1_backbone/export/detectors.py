@@ -14,6 +14,18 @@ from torchvision.ops import batched_nms, roi_align
 
 from mbv1_backbone.export.graphs import Graph, Normalise
 
+__all__ = [
+    'DenseDecoder',
+    'DetectorGraph',
+    'NonMaxSuppression',
+    'OneStage',
+    'Size',
+    'TwoStage',
+    'decoded',
+    'detector_graph_of',
+    'multiclass_nms',
+]
+
 Size = tuple[int, int]  # height and width in pixels
 _MAX_ZOOM = -math.log(16 / 1000)  # of a side, as a logarithm: mmdet's wh_ratio_clip
 

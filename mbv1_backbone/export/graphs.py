@@ -12,6 +12,8 @@ from mbv1_backbone.face.model import LUMA, FaceEmbeddingModel
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, preprocessing_of
 
+__all__ = ['BackboneGraph', 'ClassifierGraph', 'EmbedderGraph', 'Graph', 'Normalise', 'multiple_of']
+
 
 class Graph(nn.Module):
     """A network from bytes of images to answers.

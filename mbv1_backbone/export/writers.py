@@ -21,6 +21,8 @@ from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
 
+__all__ = ['write']
+
 # In the names of layers that int8 leaves as they are: they place and score boxes, or lose most by rounding.
 _EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
 _PERCENTILE = 99.99  # of activations, beyond which int8 cuts off

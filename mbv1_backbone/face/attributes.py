@@ -26,6 +26,17 @@ from mbv1_backbone.face.evaluation.metrics import mean_average_precision
 from mbv1_backbone.face.evaluation.protocols import person_of
 from mbv1_backbone.face.files import locate, read_archive
 
+__all__ = [
+    'SPLITS',
+    'AttributeDataset',
+    'AttributeMetric',
+    'CelebA',
+    'FaceAttributeModel',
+    'read_attributes',
+    'soft_attributes',
+    'soft_cross_entropy',
+]
+
 SPLITS = ('train', 'val', 'test')
 
 

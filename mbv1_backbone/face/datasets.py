@@ -13,6 +13,8 @@ from mmengine.registry import DATASETS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.files import locate, read_embeddings, read_identities, read_names, scan_people
 
+__all__ = ['FaceDataset']
+
 
 @DATASETS.register_module()
 class FaceDataset(BaseDataset):

@@ -16,6 +16,18 @@ from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.folders import walk_images
 from mbv1_backbone.face.tables import read_table
 
+__all__ = [
+    'is_text',
+    'locate',
+    'read_archive',
+    'read_embeddings',
+    'read_identities',
+    'read_names',
+    'read_rows',
+    'scan_people',
+    'write_embeddings',
+]
+
 _MISPLACED = ('loose, in no folder of a person', 'too deep in a folder of a person')
 
 

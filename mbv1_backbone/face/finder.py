@@ -16,6 +16,8 @@ from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.face.geometry import align, crop_box
 
+__all__ = ['FaceDetector', 'FaceFinder', 'Faces', 'Place', 'YuNet', 'face_finder']
+
 
 @dataclass(frozen=True)
 class Faces:

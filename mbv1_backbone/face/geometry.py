@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+__all__ = ['BOX_MARGIN', 'LANDMARKS', 'align', 'crop_box', 'fit_square', 'similarity', 'umeyama']
+
 
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     """The middle square of an image (H, W, C) uint8, as (size, size, C).

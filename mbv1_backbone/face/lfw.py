@@ -18,6 +18,8 @@ from mbv1_backbone.common.files import atomic_file, write_atomically
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.files import scan_people
 
+__all__ = ['SHARE', 'cut_lfw', 'fetch_lfw']
+
 SHARE = 160 / 250  # of the photograph's side
 
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+__all__ = ['ArcFaceLoss', 'CosFaceLoss', 'DistillationLoss', 'SemiHardTripletLoss', 'labels_of']
+
 
 class _Loss(nn.Module):
     """A named, weighted loss."""

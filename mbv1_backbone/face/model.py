@@ -12,6 +12,8 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+__all__ = ['LUMA', 'EmbeddingHead', 'FaceEmbeddingModel', 'FacePreprocessor']
+
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601), as JPEG and Pillow's mode L have it
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.registry import DATA_SAMPLERS
 
+__all__ = ['PKBatchSampler']
+
 
 @DATA_SAMPLERS.register_module()
 class PKBatchSampler:

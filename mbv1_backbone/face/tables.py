@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['Table', 'read_table']
+
 _SEPARATORS = ',;\t|'
 
 

@@ -18,6 +18,8 @@ from mmengine.registry import TRANSFORMS
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.face.geometry import similarity
 
+__all__ = ['NcnnTeacher', 'OnnxTeacher', 'TorchScriptTeacher']
+
 
 class _Teacher:
     """A network in a file of its own, opened when the first image comes.

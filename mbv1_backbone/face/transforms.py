@@ -13,6 +13,8 @@ from mmengine.structures import BaseDataElement
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.geometry import fit_square, similarity
 
+__all__ = ['BlendFaces', 'FlipFace', 'LightFace', 'LoadFace', 'MoveFace', 'PackFace']
+
 _PACKED = ('label', 'teacher', 'attributes')
 
 

@@ -17,6 +17,8 @@ from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.records import Match
 
+__all__ = ['Answer', 'ask', 'draw_answers']
+
 
 @dataclass(frozen=True)
 class Answer:

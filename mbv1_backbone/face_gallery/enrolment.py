@@ -16,6 +16,8 @@ from mbv1_backbone.face_gallery.sources import FOLDER, Source, Sources, entry_pa
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
 from mbv1_backbone.retrieval import Entry, Gallery
 
+__all__ = ['Enrolled', 'OtherName', 'enrol']
+
 _BATCH = 256  # files that are embedded and added in one change
 
 

@@ -12,6 +12,8 @@ from mbv1_backbone.face_gallery.sources import FOLDER, entry_path
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
 from mbv1_backbone.retrieval import Entry
 
+__all__ = ['embed_entries', 'face_of', 'overlap']
+
 _SAME = 0.5  # intersection over union of two boxes of one face, at least
 
 

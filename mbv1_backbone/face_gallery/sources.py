@@ -17,6 +17,8 @@ from mbv1_backbone.face.tables import read_table
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import metadata_json, value_of
 
+__all__ = ['FOLDER', 'Source', 'Sources', 'entry_path', 'inside', 'read_sources']
+
 FOLDER = 'folder'  # the metadata that says where an entry's file lies
 
 

@@ -10,6 +10,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.finder import Faces
 from mbv1_backbone.inference.detector import Detector
 
+__all__ = ['BoxDetector']
+
 
 class BoxDetector:
     """Any MMDetection config as a face detector: boxes, no landmarks.

@@ -25,6 +25,8 @@ from mbv1_backbone.runtime.spec import FORMAT, OPSET
 from mbv1_backbone.weights.cache import cache_folder
 from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_names
 
+__all__ = ['PathLike', 'export_key', 'find', 'keep', 'key_of']
+
 _LIBRARIES = ('mbv1-backbone', 'torch', 'torchvision', 'onnx', 'mmengine', 'mmdet', 'mmpretrain')
 # What an export depends on.
 _ROOMS = (

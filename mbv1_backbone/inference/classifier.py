@@ -12,6 +12,8 @@ from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, p
 from mbv1_backbone.inference.inputs import ImageLike, as_images
 from mbv1_backbone.runtime.sessions import Network, Outputs
 
+__all__ = ['Classifier', 'FeatureExtractor']
+
 
 class _ImageNetwork:
     """What classifiers and backbones share: they see the middle square, in the size of the input."""

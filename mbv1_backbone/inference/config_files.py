@@ -10,6 +10,8 @@ from pathlib import Path
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.resources import find_config
 
+__all__ = ['config_files']
+
 _VARIABLE = re.compile(r'\{\{(?!\s*_base_)')  # mmengine's, of the environment or of the file's place
 _CALLS = {'dict', 'list', 'tuple', 'set', 'len', 'range', 'str', 'int', 'float'}  # that read nothing
 _CODE = (ast.With, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -22,6 +22,16 @@ from mbv1_backbone.runtime.spec import ModelSpec
 if TYPE_CHECKING:  # an exported detector needs neither mmengine nor mmdet
     from mmengine.config import Config
 
+__all__ = [
+    'DetectionNetwork',
+    'Detections',
+    'Detector',
+    'ExportedDetection',
+    'ImageResult',
+    'fit',
+    'image_ids',
+]
+
 
 @dataclass(frozen=True)
 class Detections:

@@ -24,6 +24,8 @@ from mbv1_backbone.common.images import read_image
 from mbv1_backbone.detection.formats.coco import read_coco
 from mbv1_backbone.inference.detector import Detections, Detector
 
+__all__ = ['CAP', 'Figures', 'TFLiteDetector', 'compare_with_tflite', 'evaluate_detectors', 'share_of_same']
+
 CAP = 10  # detections an image that the released file's own post-processing gives
 
 

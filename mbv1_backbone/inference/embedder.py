@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # an exported embedder needs no torch
     from mbv1_backbone.face.model import FaceEmbeddingModel
     from mbv1_backbone.models.recipe import Recipe
 
+__all__ = ['MAX_ASPECT', 'MAX_SIDE', 'Embedded', 'FaceEmbedder', 'FaceLike', 'is_uncropped']
+
 MAX_ASPECT = 1.3  # of a face crop's sides: photographs have 4 : 3 and more
 MAX_SIDE = 600  # pixels of a face crop's shorter side
 FaceLike: TypeAlias = Union[str, os.PathLike[str], np.ndarray, 'Tensor']

@@ -28,6 +28,8 @@ from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training.checkpoint import weights_fingerprint
 
+__all__ = ['Exportable', 'NotExportable', 'embedder_spec', 'exportable', 'exportable_backbone', 'input_of']
+
 
 class NotExportable(InputError):
     """A detector of a kind that cannot be exported; PyTorch runs it."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ['ImageLike', 'as_images']
+
 ImageLike = str | os.PathLike[str] | np.ndarray
 
 

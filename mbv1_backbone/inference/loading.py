@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mbv1_backbone.inference.detector import DetectionNetwork
     from mbv1_backbone.inference.exportable import Exportable
 
+__all__ = ['AnyNetwork', 'DetectorInPyTorch', 'Kind', 'PathLike', 'load']
+
 PathLike = str | os.PathLike[str]
 Kind = Literal['embedder', 'detector', 'classifier', 'backbone']
 AnyNetwork = Detector | FaceEmbedder | Classifier | FeatureExtractor

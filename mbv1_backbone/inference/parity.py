@@ -21,6 +21,15 @@ from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.runtime.sessions import Session
 from mbv1_backbone.weights.parity import MAX_LOST, MIN_COSINE, MIN_SAME, Parity, read_labels, top1
 
+__all__ = [
+    'Truth',
+    'compare',
+    'compare_backbones',
+    'compare_classifiers',
+    'compare_detectors',
+    'compare_embedders',
+]
+
 _SCORE = 0.3  # of boxes that are compared
 _OVERLAP = 0.8
 

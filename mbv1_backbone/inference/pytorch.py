@@ -24,6 +24,17 @@ from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.sessions import Outputs, check_images
 from mbv1_backbone.runtime.spec import ModelSpec
 
+__all__ = [
+    'MMDetDetection',
+    'Process',
+    'TorchNetwork',
+    'device_of',
+    'in_bf16',
+    'in_torch',
+    'model_embedder',
+    'use_threads',
+]
+
 
 def device_of(name: str) -> torch.device:
     """PyTorch's device of a name, tried out.

@@ -25,6 +25,8 @@ from mbv1_backbone.weights.sources import import_weights, local_file
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.zoo import config_of
 
+__all__ = ['PathLike', 'Trained', 'resolve']
+
 PathLike = str | os.PathLike[str]
 _CHECKPOINT = 'backbone.rows.0.conv.weight'  # is there where weights have more than a backbone
 _EMBEDDER = 'FaceEmbeddingModel'

@@ -11,6 +11,20 @@ from torch import Tensor, nn
 
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 
+__all__ = [
+    'REGIONS',
+    'Cell',
+    'LayerCost',
+    'by_kind',
+    'count_classifier',
+    'count_detector',
+    'count_embedder',
+    'count_image_classifier',
+    'count_layers',
+    'paper_tables',
+    'total',
+]
+
 REGIONS = 300  # proposals an image that Faster R-CNN evaluates (paper, Table 13)
 
 

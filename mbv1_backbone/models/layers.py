@@ -16,6 +16,24 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from typing_extensions import override
 
+__all__ = [
+    'PADDINGS',
+    'Conv2dSame',
+    'ConvUnit',
+    'Model',
+    'SeparableUnit',
+    'SteadyBN',
+    'build_activation',
+    'build_norm',
+    'folded',
+    'folded_norms',
+    'freeze',
+    'keep_batch_statistics',
+    'make_divisible',
+    'same_padding',
+    'set_norm_eval',
+]
+
 PADDINGS = ('symmetric', 'same')
 Model = TypeVar('Model', bound=nn.Module)
 

@@ -16,6 +16,8 @@ from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, preprocessing_of
 
+__all__ = ['PretrainedHook', 'check_pretrained', 'check_pretrained_file']
+
 _SHOWN = 3  # offending tensors in an error
 
 

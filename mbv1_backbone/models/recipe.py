@@ -12,6 +12,16 @@ from torch import nn
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = [
+    'TOLERANCE',
+    'Recipe',
+    'built_with',
+    'input_differences',
+    'layer_differences',
+    'preprocessing_of',
+    'recipe_of',
+]
+
 TOLERANCE = (
     0.01  # of the range from black to white: tells [-1, 1] from mean and deviation, not 127.5 from 128
 )

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from mbv1_backbone.retrieval.schema import checksum
 
+__all__ = ['NAME', 'Acknowledgement', 'read_acknowledged', 'write_acknowledged']
+
 NAME = 'acknowledged'
 _SLOT = 256  # bytes
 _DIGEST = 16

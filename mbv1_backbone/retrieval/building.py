@@ -17,6 +17,8 @@ from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
 from mbv1_backbone.retrieval.width import GATHERED
 
+__all__ = ['RECALL', 'build_index', 'measure', 'stored_vectors', 'wanted_factory']
+
 RECALL = 0.99  # of the 10 truly nearest, that an index is tuned to find
 _K = 10
 _PROBES = 200

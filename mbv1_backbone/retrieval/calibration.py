@@ -17,6 +17,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_vectors
 from mbv1_backbone.retrieval.gallery import Gallery
 
+__all__ = ['Calibration', 'calibrate']
+
 _SEED = 1234
 _DRAWS = 500  # of the bootstrap
 _BLOCK = 512  # probes compared with all at once

@@ -10,6 +10,8 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['Catalog']
+
 
 class Catalog:
     """Id, identity and file of every row of the index, some 24 bytes a row beside the text itself.

@@ -11,6 +11,23 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = [
+    'MAX_TEXT',
+    'Box',
+    'Points',
+    'check_box',
+    'check_count',
+    'check_id',
+    'check_ids',
+    'check_landmarks',
+    'check_names',
+    'check_number',
+    'check_sha256',
+    'check_text',
+    'check_time',
+    'check_vectors',
+]
+
 MAX_TEXT = 4096  # characters of an identity or a file name
 _UNIT = 1e-6  # from 1, a length that is 1
 _TINY, _HUGE = 1e-20, 1e20  # between these, squares of float32 are right

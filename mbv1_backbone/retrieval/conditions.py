@@ -16,6 +16,19 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = [
+    'MAX_METADATA',
+    'OPERATORS',
+    'Condition',
+    'Where',
+    'attributes_of',
+    'check_conditions',
+    'metadata_json',
+    'sql_of',
+    'typed',
+    'value_of',
+]
+
 MAX_METADATA = 65536  # characters of an entry's metadata as JSON
 _ORDER = ('<', '<=', '>', '>=')
 _PRESENCE = ('exists', 'missing')

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError, NoSpaceError
 
+__all__ = ['Connections', 'GalleryReadOnly']
+
 _WAIT = 30  # seconds for another process's lock within SQLite
 _WRITE_CACHE = 65536  # KiB: hashes lie anywhere in their index, whose pages are to be written once a change
 _KINDS = {'SQLITE_FULL': NoSpaceError, 'SQLITE_IOERR_WRITE': NoSpaceError, 'SQLITE_BUSY': LockedError}

@@ -26,6 +26,8 @@ from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.maintenance import counted
 from mbv1_backbone.retrieval.records import Correction, Entry
 
+__all__ = ['export', 'import_file', 'read_about', 'read_entries']
+
 _PIECE = 1000  # entries
 _PIECE_CHARACTERS = 4 << 20  # of its entries as JSON, after which a piece ends
 _PIECE_BYTES = 64 << 20  # a larger piece is not ours

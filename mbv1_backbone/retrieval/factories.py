@@ -16,6 +16,19 @@ import faiss
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = [
+    'FLAT_LIMIT',
+    'LEAST_TRAINING',
+    'candidates_of',
+    'centres',
+    'choose_factory',
+    'inner_of',
+    'least_training',
+    'make_index',
+    'reason',
+    'usable_factory',
+]
+
 FLAT_LIMIT = 3000  # vectors up to which comparing with all is best
 LEAST_TRAINING = 39  # vectors a centre that FAISS asks for
 _HALF_CODES = 500_000  # vectors from which codes of half the length do

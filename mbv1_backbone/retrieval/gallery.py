@@ -20,6 +20,8 @@ from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.width import Width
 from mbv1_backbone.retrieval.writing import WritableGallery
 
+__all__ = ['Gallery']
+
 
 class Gallery(WritableGallery):
     """An open gallery. May be used by several threads; other processes may read and write beside it.

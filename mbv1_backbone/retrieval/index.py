@@ -18,6 +18,8 @@ from mbv1_backbone.retrieval.matrix import gathered, matrix_of
 from mbv1_backbone.retrieval.training import train
 from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
 
+__all__ = ['SearchIndex']
+
 _REMOVED = {'graph': 0.3, 'other': 0.1}  # share of removed rows after which an index is built anew
 _REMOVED_LEAST = 100
 _GROWN = 0.1  # share of new vectors after which an index is trained anew

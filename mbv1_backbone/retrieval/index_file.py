@@ -12,6 +12,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import reason
 from mbv1_backbone.retrieval.index import SearchIndex
 
+__all__ = ['read_index', 'write_index']
+
 _PIECE = 1 << 20  # bytes written at once
 
 

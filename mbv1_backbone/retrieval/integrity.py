@@ -9,6 +9,8 @@ from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.conditions import attributes_of
 from mbv1_backbone.retrieval.store import Store
 
+__all__ = ['attribute_problems', 'check_integrity', 'check_tables']
+
 
 def check_tables(store: Store) -> None:
     """Check that the file is a gallery's, of this format, with nothing else in it.

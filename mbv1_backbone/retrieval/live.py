@@ -14,6 +14,8 @@ from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.saved import IndexState, SavedIndex
 from mbv1_backbone.retrieval.store import Delta, Store
 
+__all__ = ['LiveIndex']
+
 _UNSAVED = 0.1  # share of changed vectors after which the index is saved again
 _UNSAVED_LEAST = 5000
 _WIDENED = 2  # times the lists that were looked through after training: then training anew pays

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import LockedError
 
+__all__ = ['writer_lock']
+
 _ROOM = 512  # bytes, filled up by spaces: cheaper than cutting the file
 _PAUSE = 0.02  # seconds between two tries
 

@@ -21,6 +21,8 @@ from mbv1_backbone.retrieval.opening import STORE, discard
 from mbv1_backbone.retrieval.records import Entry
 from mbv1_backbone.retrieval.store import Store
 
+__all__ = ['Report', 'backup', 'counted', 'merge', 'other_names', 'reembed', 'repair', 'verify']
+
 _SAMPLE = 256  # vectors that verify compares with the index
 _PROGRESS = 1000  # entries between two reports of progress
 

@@ -11,6 +11,8 @@ from typing import Any
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
 
+__all__ = ['NAME', 'OLDER', 'Manifest']
+
 NAME = 'manifest.json'
 OLDER = (1,)  # formats whose manifests are not read
 

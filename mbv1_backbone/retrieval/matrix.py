@@ -7,6 +7,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+__all__ = ['gathered', 'matrix_of']
+
 _HALF = faiss.ScalarQuantizer.QT_fp16
 
 

@@ -18,6 +18,8 @@ from mbv1_backbone.retrieval.connections import Connections, GalleryReadOnly
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.records import Entry
 
+__all__ = ['SCHEMA_1', 'migrate']
+
 SCHEMA_1 = (
     schema.META,
     'CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL, file TEXT NOT NULL, '

@@ -31,6 +31,8 @@ from mbv1_backbone.retrieval.saved import SavedIndex
 from mbv1_backbone.retrieval.schema import get_meta
 from mbv1_backbone.retrieval.store import Store
 
+__all__ = ['STORE', 'TIED_TO', 'OpenGallery', 'create_files', 'discard']
+
 STORE = 'gallery.sqlite'
 _GLANCE = 0.2  # seconds to wait for a writer before looking again
 TIED_TO = ('model', 'preprocessing', 'dim', 'metric')

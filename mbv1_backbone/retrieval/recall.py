@@ -11,6 +11,8 @@ import numpy as np
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.width import Width
 
+__all__ = ['RecallProbe', 'Tuned']
+
 _SEED = 1234
 _NEWEST = 0.1  # share of the entries whose recall is looked at by itself
 _MOST_CANDIDATES = 1200

@@ -10,6 +10,8 @@ import numpy as np
 
 from mbv1_backbone.retrieval.checks import Box, Points
 
+__all__ = ['Correction', 'Entry', 'IdentityMatch', 'Match', 'Matches', 'SearchResults', 'T']
+
 T = TypeVar('T')
 
 

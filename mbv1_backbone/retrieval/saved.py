@@ -22,6 +22,8 @@ from mbv1_backbone.retrieval.manifest import NAME, Manifest
 from mbv1_backbone.retrieval.schema import FORMAT
 from mbv1_backbone.retrieval.width import Width
 
+__all__ = ['IndexState', 'SavedIndex']
+
 _OURS = re.compile(r'(?P<name>index-\d+-[0-9a-f]{8})\.(faiss|npz)')
 _UNFINISHED = re.compile(r'\.(index-\d+-[0-9a-f]{8}\.(faiss|npz)|manifest\.json)\..*\.tmp')
 

@@ -18,6 +18,23 @@ import numpy as np
 
 from mbv1_backbone.retrieval.records import Entry
 
+__all__ = [
+    'COLUMNS',
+    'ENTRIES',
+    'FORMAT',
+    'META',
+    'SCHEMA',
+    'box_of',
+    'box_text',
+    'checksum',
+    'entry_of',
+    'get_meta',
+    'next_change',
+    'put_meta',
+    'row_of',
+    'tables',
+]
+
 FORMAT = 2
 ENTRIES = (
     'CREATE TABLE entries (id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL, file TEXT NOT NULL, '

@@ -19,6 +19,8 @@ from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
 from mbv1_backbone.retrieval.width import GATHERED, Width
 
+__all__ = ['CALIBRATED', 'SearchableGallery']
+
 CALIBRATED = 'calibrated'  # a threshold: the one that calibration has stored, if any
 
 

@@ -14,6 +14,8 @@ from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.records import Match
 from mbv1_backbone.retrieval.searching import CALIBRATED
 
+__all__ = ['ShardMatch', 'Shards']
+
 
 @dataclass(frozen=True)
 class ShardMatch(Match):

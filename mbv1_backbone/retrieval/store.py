@@ -17,6 +17,8 @@ from mbv1_backbone.retrieval.conditions import Where, check_conditions, sql_of
 from mbv1_backbone.retrieval.connections import Connections
 from mbv1_backbone.retrieval.records import Entry
 
+__all__ = ['Delta', 'Stamp', 'Store']
+
 _PAGE = 500  # entries that are read at once
 _STAMP = ('change', 'state', 'count', 'calibration')  # of meta
 _PARTS = 500  # values in one SQL statement

@@ -11,6 +11,8 @@ from faiss.contrib.clustering import two_level_clustering
 
 from mbv1_backbone.retrieval.factories import candidates_of, centres, inner_of
 
+__all__ = ['train']
+
 _TRAINING = 64  # vectors a centre that an index is trained on
 _TRAINING_LEAST = 10_000
 _TWO_LEVELS = 16384  # lists from which centres are found in two steps

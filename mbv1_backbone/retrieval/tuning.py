@@ -8,6 +8,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_count
 from mbv1_backbone.retrieval.gallery import Gallery
 
+__all__ = ['tune']
+
 _GROWN = 1.1  # times the entries it was measured with: then it is measured anew
 
 

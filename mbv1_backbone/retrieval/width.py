@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+__all__ = ['GATHERED', 'OWN_WIDTH', 'Width']
+
 
 @dataclass(frozen=True)
 class Width:

@@ -17,6 +17,18 @@ from mbv1_backbone.retrieval.conditions import attributes_of, metadata_json
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.store import Store
 
+__all__ = [
+    'add',
+    'correct',
+    'corrections',
+    'forget_removals',
+    'reindex',
+    'remove',
+    'rewrite',
+    'set_meta',
+    'vacuum',
+]
+
 _INSERT = f'INSERT INTO entries ({schema.COLUMNS}) VALUES ({", ".join("?" * 13)})'
 _UPDATE = (
     'UPDATE entries SET identity = ?, file = ?, sha256 = ?, box = ?, landmarks = ?, detector_score = ?, '

@@ -29,6 +29,8 @@ from mbv1_backbone.retrieval.conditions import metadata_json
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.searching import SearchableGallery
 
+__all__ = ['Added', 'WritableGallery', 'checked_entry']
+
 _BATCH = 500  # entries that are checked at once
 
 

@@ -19,6 +19,21 @@ from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
+__all__ = [
+    'BACKENDS',
+    'SUFFIXES',
+    'Int8Error',
+    'Network',
+    'Outputs',
+    'Reopen',
+    'Session',
+    'check_images',
+    'check_options',
+    'files_of',
+    'open_session',
+    'top_left',
+]
+
 SUFFIXES = ('.onnx', '.xml')
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 Outputs = tuple[np.ndarray, ...]

@@ -9,6 +9,8 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['FORMAT', 'KEY', 'KINDS', 'OPSET', 'ModelSpec', 'with_article']
+
 KINDS = ('embedder', 'detector', 'classifier', 'backbone')
 KEY = 'mbv1'  # under which a file says what it is
 FORMAT = 1  # of what it says

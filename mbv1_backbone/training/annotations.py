@@ -12,6 +12,8 @@ from mbv1_backbone.common.names import listed
 from mbv1_backbone.compat.datasets import plain_datasets
 from mbv1_backbone.detection.formats.report import table
 
+__all__ = ['category_ids_of', 'check_annotations', 'check_same_classes', 'use_checked_annotations']
+
 _CHECKED = {'CocoDataset': 'CheckedCocoDataset', 'CocoMetric': 'CheckedCocoMetric'}
 
 

@@ -12,6 +12,8 @@ from mmengine.fileio import load
 
 from mbv1_backbone.common.errors import InputError, Mbv1Error, one_line
 
+__all__ = ['read_config']
+
 
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a config and its bases.

@@ -29,6 +29,16 @@ from mbv1_backbone.weights.pytorch import read_pth
 from mbv1_backbone.weights.sources import local_file
 from mbv1_backbone.weights.store import described, fingerprint, read_safetensors
 
+__all__ = [
+    'Checkpoint',
+    'SafeCheckpointHook',
+    'fill',
+    'latest_checkpoint',
+    'load_weights',
+    'read_checkpoint',
+    'weights_fingerprint',
+]
+
 _COUNTER = 'num_batches_tracked'  # of batch norm; imported weights have none
 _NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
 _LOG = logging.getLogger('mbv1_backbone')

@@ -15,6 +15,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.detection.formats.classes import check_classes
 from mbv1_backbone.training.config import datasets_of
 
+__all__ = ['check_data_classes', 'check_training', 'schedule_note']
+
 _HEADS = ('head', 'bbox_head', 'mask_head', 'roi_head')
 
 

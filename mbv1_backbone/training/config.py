@@ -17,6 +17,18 @@ from mbv1_backbone.training.annotations import use_checked_annotations
 from mbv1_backbone.training.bases import read_config
 from mbv1_backbone.weights import import_weights
 
+__all__ = [
+    'LOADERS',
+    'check_taps',
+    'datasets_of',
+    'kind_of',
+    'load_config',
+    'require_data',
+    'require_keys',
+    'set_data_root',
+    'use_pretrained',
+]
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 

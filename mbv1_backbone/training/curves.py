@@ -14,6 +14,8 @@ from typing_extensions import override
 
 from mbv1_backbone.common.files import atomic_file
 
+__all__ = ['CurvesHook', 'Series', 'draw_curves', 'headline', 'read_scalars']
+
 Series = dict[str, list[tuple[int, float]]]
 
 

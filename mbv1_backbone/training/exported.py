@@ -13,6 +13,8 @@ from torch import Tensor
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.runtime.sessions import Session, top_left
 
+__all__ = ['ExportedModel']
+
 
 class ExportedModel(BaseModel):
     """Answers ``test_step`` as the model does that the session was exported from.

@@ -20,6 +20,8 @@ from mbv1_backbone.common.errors import InputError, LockedError
 from mbv1_backbone.training.checkpoint import latest_checkpoint
 from mbv1_backbone.training.resume import first_not_finite
 
+__all__ = ['FiniteHook', 'only_run']
+
 _LOCK = '.training.lock'
 _LOG = logging.getLogger('mbv1_backbone')
 _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')

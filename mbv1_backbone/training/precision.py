@@ -15,6 +15,15 @@ from typing_extensions import override
 
 from mbv1_backbone.common.cpu import bf16_is_fast
 
+__all__ = [
+    'BFloat16OptimWrapper',
+    'Float32OnPoints',
+    'bfloat16_is_default',
+    'precision_of',
+    'slow_precision',
+    'use_bfloat16',
+]
+
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):

@@ -18,6 +18,8 @@ from typing_extensions import override
 
 from mbv1_backbone.training.curves import headline
 
+__all__ = ['ProgressHook', 'TimeLeft']
+
 _WARM_UP = 2  # steps in which workers start and memory is taken for the first time
 _WINDOW = 100  # steps that the estimate looks back on
 _FIRST, _LEAST, _MOST = 5.0, 10.0, 600.0  # seconds until the first line; least and most between later ones

@@ -15,6 +15,8 @@ from mbv1_backbone.training.checkpoint import load_weights
 from mbv1_backbone.training.config import kind_of
 from mbv1_backbone.weights.store import Weights
 
+__all__ = ['published']
+
 
 def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = False) -> Weights:
     """The weights of a checkpoint, checked against its config, with recipe and classes.

@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 from mbv1_backbone.models.layers import folded_norms
 from mbv1_backbone.weights.recalibrate import recalibrate_modules
 
+__all__ = ['IMAGES', 'RecalibrateHook']
+
 IMAGES = 256  # whose statistics are measured, by all processes together
 
 

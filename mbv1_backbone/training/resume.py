@@ -13,6 +13,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['ResumeHook', 'check_resumable', 'first_not_finite']
+
 _PARTS = ('meta', 'state_dict', 'optimizer', 'param_schedulers', 'message_hub')
 # Where a schedule has got to, not how it is set.
 _POSITION = ('base_values', 'last_step', '_global_step', '_last_value', 'verbose')

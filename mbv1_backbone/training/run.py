@@ -29,6 +29,8 @@ from mbv1_backbone.training.recalibration import RecalibrateHook
 from mbv1_backbone.training.resume import ResumeHook
 from mbv1_backbone.training.terminal import QuietRunner
 
+__all__ = ['build_runner', 'evaluate', 'resume_from', 'scale_learning_rate', 'train']
+
 
 def build_runner(cfg: Config, launcher: str = 'none') -> QuietRunner:
     """The runner of a config, with its training and validation data read.

@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from mbv1_backbone.compat.chatter import is_chatter
 
+__all__ = ['QuietRunner', 'TerminalHandler']
+
 
 class TerminalHandler(logging.StreamHandler):
     """Warnings and errors on the terminal, above a progress bar where there is one.

@@ -16,6 +16,8 @@ from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
+__all__ = ['RULES', 'is_hdf5', 'keras_url', 'read_keras']
+
 _URL = 'https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/'
 _MAX_BYTES = 500_000_000  # of one data set; the largest of MobileNet has 4 MB
 _NAME = re.compile(r'mobilenet_(?:1_0|7_5|5_0|2_5)_(224|192|160|128)_tf(?:_no_top)?(?:\.h5)?')

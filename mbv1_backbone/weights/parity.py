@@ -15,6 +15,19 @@ from mbv1_backbone.common.errors import InputError, NotInstalledError, user_erro
 from mbv1_backbone.weights.recalibrate import build_network, normalise
 from mbv1_backbone.weights.store import Weights
 
+__all__ = [
+    'MAX_LOST',
+    'MIN_COSINE',
+    'MIN_SAME',
+    'Parity',
+    'Runtime',
+    'compare',
+    'litert_runtime',
+    'our_runtime',
+    'read_labels',
+    'top1',
+]
+
 MIN_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
 MIN_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
 MAX_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy

@@ -20,6 +20,8 @@ from mbv1_backbone.weights.rules import Rule, as_linear
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
+__all__ = ['IMAGENET', 'LAYOUTS', 'Layout', 'from_state_dict', 'is_pth', 'read_pth', 'read_state_dict']
+
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))  # torchvision's
 _NORM = r'(weight|bias|running_mean|running_var)'
 _COUNTER = Rule(r'.*num_batches_tracked', None)

@@ -22,6 +22,8 @@ from mbv1_backbone.common.images import middle_square, read_image
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.weights.store import Weights
 
+__all__ = ['build_network', 'normalise', 'recalibrate_bn', 'recalibrate_modules', 'square_batches']
+
 
 def build_network(weights: Weights) -> nn.Sequential:
     """The classifier of imported weights: ``backbone``, and ``head`` where the weights have one.

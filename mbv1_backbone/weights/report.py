@@ -9,6 +9,8 @@ from torch import Tensor
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Move
 
+__all__ = ['config_lines', 'move_table']
+
 
 def move_table(moves: Iterable[Move]) -> str:
     """One line a tensor: the source's name, ours, and the shape.

@@ -10,6 +10,22 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = [
+    'NORM',
+    'NORM_NAMES',
+    'Convert',
+    'Move',
+    'Rule',
+    'Target',
+    'apply_rules',
+    'as_it_is',
+    'as_linear',
+    'from_1hwc',
+    'from_hwcm',
+    'from_hwio',
+    'from_ohwi',
+]
+
 Convert = Callable[[np.ndarray], np.ndarray]
 Target = str | Callable[[re.Match[str]], str] | None
 

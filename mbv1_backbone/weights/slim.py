@@ -18,6 +18,8 @@ from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
+__all__ = ['RULES', 'from_slim', 'is_checkpoint', 'read_slim']
+
 _SCOPE = r'(?:FeatureExtractor/)?MobilenetV1/'
 
 RULES: tuple[Rule, ...] = (

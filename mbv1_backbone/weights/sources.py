@@ -20,6 +20,8 @@ from mbv1_backbone.weights.tflite import read_tflite
 from mbv1_backbone.weights.tflite_graph import is_tflite
 from mbv1_backbone.weights.zoo import find_checkpoint
 
+__all__ = ['import_weights', 'load_checkpoint', 'local_file']
+
 _TIMM = re.compile(r'mobilenetv1_(?:100|125)\.[a-z0-9_]+')
 _SHA256 = re.compile(r'[0-9a-fA-F]{64}')
 

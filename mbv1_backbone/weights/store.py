@@ -20,6 +20,8 @@ from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Move
 
+__all__ = ['Weights', 'described', 'fingerprint', 'read_safetensors', 'read_weights', 'write_weights']
+
 _KEY = 'mbv1_backbone'  # of our JSON in a safetensors file's metadata
 
 

@@ -12,6 +12,8 @@ from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Move, Rule, apply_rules
 from mbv1_backbone.weights.store import Weights
 
+__all__ = ['UNITS', 'as_moves', 'classifier_shapes', 'fill_classifier', 'folded_norms', 'widen_factor_of']
+
 # Our units in the order in which every source stores them.
 UNITS: tuple[str, ...] = (
     'rows.0',

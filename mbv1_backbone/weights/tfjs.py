@@ -21,6 +21,8 @@ from mbv1_backbone.weights.rules import Convert, Rule, apply_rules, from_hwcm, f
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import UNITS, as_moves, classifier_shapes, widen_factor_of
 
+__all__ = ['is_tfjs', 'read_tensors', 'read_tfjs']
+
 _TYPES = dict(float32='<f4', int32='<i4', uint8='u1', bool='u1', float16='<f2', uint16='<u2')
 _NORM_EPS = 1e-3
 # The network was fed B, G, R less these means (Keras' "caffe" preprocessing).

@@ -21,6 +21,18 @@ from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import UNITS, as_moves, classifier_shapes, folded_norms, widen_factor_of
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer, TfliteTensor, read_graph
 
+__all__ = [
+    'COCO_LOGITS',
+    'NORM_EPS',
+    'Part',
+    'finish',
+    'layer_tensors',
+    'read_tflite',
+    'recipe_of',
+    'trunk_rules',
+    'unit_rules',
+]
+
 NORM_EPS = 1e-3  # of the networks as they were trained; any value would give the same outputs
 COCO_LOGITS = 91  # background, and COCO's ids 1..90
 _LAYOUT = {'CONV_2D': from_ohwi, 'DEPTHWISE_CONV_2D': from_1hwc, 'FULLY_CONNECTED': as_linear}

@@ -15,6 +15,8 @@ import numpy as np
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
 
+__all__ = ['TfliteGraph', 'TfliteLayer', 'TfliteTensor', 'is_tflite', 'read_graph']
+
 _TYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9: np.int8}
 _ACTIVATIONS = {0: None, 1: 'ReLU', 3: 'ReLU6'}  # ActivationFunctionType
 _SAME = 0  # Padding

@@ -31,6 +31,8 @@ from mbv1_backbone.weights.tflite import (
 )
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer
 
+__all__ = ['read_ssd']
+
 _XYWH = (1, 0, 3, 2)  # places of x, y, w, h in y, x, h, w
 
 

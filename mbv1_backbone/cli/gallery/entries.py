@@ -12,6 +12,18 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Condition, Gallery
 from mbv1_backbone.retrieval.conditions import value_of
 
+__all__ = [
+    'correct',
+    'get',
+    'listing',
+    'merge_people',
+    'read_conditions',
+    'read_metadata',
+    'remove',
+    'rename',
+    'update',
+]
+
 _CONDITION = re.compile('([^=!<>]+)(!=|<=|>=|=|<|>)(.*)', re.DOTALL)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.opening import discard
 
+__all__ = ['made_gallery', 'opened_or_made']
+
 
 @contextmanager
 def made_gallery(folder: str, make: Callable[[], Gallery]) -> Iterator[Gallery]:

@@ -23,6 +23,8 @@ from mbv1_backbone.face_gallery.sources import Sources, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
 
+__all__ = ['add', 'build', 'reembed', 'search']
+
 
 def build(args: Namespace) -> None:
     """Make a gallery of a folder of people or a CSV file."""

@@ -18,6 +18,19 @@ from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Entry, Gallery, calibrate, export as exports, maintenance
 
+__all__ = [
+    'backup',
+    'calibrate_threshold',
+    'compact',
+    'export',
+    'import_file',
+    'merge',
+    'rebuild',
+    'repair',
+    'stats',
+    'verify',
+]
+
 
 def stats(args: Namespace) -> None:
     """Print counts, index and sizes."""

@@ -13,6 +13,8 @@ from mbv1_backbone.common.names import guess, listed, nearest
 from mbv1_backbone.detection.formats.report import Report
 from mbv1_backbone.detection.formats.values import Id, plain_id
 
+__all__ = ['Matched', 'check_classes', 'match_classes']
+
 
 @dataclass(frozen=True)
 class Matched:

@@ -26,6 +26,8 @@ from mbv1_backbone.detection.formats.values import (
     read_json,
 )
 
+__all__ = ['CocoAnnotations', 'checked', 'learnable', 'read_coco']
+
 _SLACK = 1.5  # pixels that a box may reach out of its image before it is counted
 _KEYS = ('images', 'annotations', 'categories')
 

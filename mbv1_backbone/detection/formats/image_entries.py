@@ -13,6 +13,8 @@ from mbv1_backbone.detection.formats.pictures import PictureSize, Size, drawn_on
 from mbv1_backbone.detection.formats.report import Report
 from mbv1_backbone.detection.formats.values import Id, number, plain_id
 
+__all__ = ['Images', 'check_sizes', 'place_images', 'read_images']
+
 Images = dict[Id, dict[str, Any]]
 
 _THREADS = 8  # that read headers at once

@@ -10,6 +10,8 @@ from PIL import Image
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import FORMATS, lies_sideways, read_image
 
+__all__ = ['PictureSize', 'Size', 'drawn_on', 'fits', 'picture_size', 'same_shape']
+
 Size = tuple[int, int]  # width and height in pixels
 
 _SLACK = 1.5  # pixels by which boxes of a fitting size may stick out: tools count from 0 or from 1

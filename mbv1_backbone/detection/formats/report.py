@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+__all__ = ['FILLED', 'IMAGES', 'KEPT', 'LEFT_OUT', 'Report', 'short_name', 'table']
+
 LEFT_OUT = {
     'not_numbers': 'box is not four finite numbers',
     'empty': 'box has no width or height',

@@ -10,6 +10,8 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 
+__all__ = ['Box', 'Id', 'box_of', 'box_of_mask', 'flag', 'number', 'plain_id', 'read_json']
+
 Id = int | str
 Box = tuple[float, float, float, float]
 

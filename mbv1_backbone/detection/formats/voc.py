@@ -20,6 +20,8 @@ from mbv1_backbone.common.names import guess, listed
 from mbv1_backbone.detection.formats.pictures import Size, drawn_on, fits, picture_size, same_shape
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
 
+__all__ = ['Picture', 'VocAnnotation', 'VocObject', 'convert_voc', 'summary']
+
 _LEFT_OUT = dict(
     dropped='without area in the image', not_numbers='not numbers', other_classes='of other classes'
 )

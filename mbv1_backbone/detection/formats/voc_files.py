@@ -12,6 +12,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import SUFFIXES
 from mbv1_backbone.common.names import listed
 
+__all__ = ['VocFiles', 'choose_picture', 'divide', 'find_voc']
+
 _XML_FOLDERS = ('annotations', 'annotation', 'xml', 'xmls', 'labels')
 _IMAGE_FOLDERS = ('jpegimages', 'images', 'image', 'imgs', 'img', 'photos')
 _PARTS = {2: ('train', 'val'), 3: ('train', 'val', 'test')}  # what the shares of a split are called

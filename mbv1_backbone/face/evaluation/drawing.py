@@ -14,6 +14,8 @@ from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.face.evaluation.metrics import Roc
 from mbv1_backbone.face.geometry import fit_square
 
+__all__ = ['Tile', 'contact_sheet', 'draw_distances', 'draw_verification', 'worst_mistakes']
+
 GOOD, BAD, PLAIN = (0, 130, 60), (200, 30, 30), (60, 60, 60)
 
 

@@ -25,6 +25,8 @@ from mbv1_backbone.face.evaluation.protocols import (
 )
 from mbv1_backbone.face.files import write_embeddings
 
+__all__ = ['DisjointPeopleHook', 'FaceMetric', 'check_disjoint']
+
 
 @METRICS.register_module()
 class FaceMetric(BaseMetric):

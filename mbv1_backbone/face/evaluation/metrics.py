@@ -11,6 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+__all__ = [
+    'Folds',
+    'Ranks',
+    'Roc',
+    'area_under',
+    'best_threshold',
+    'detect_and_identify',
+    'equal_error_rate',
+    'identify',
+    'mean_average_precision',
+    'roc',
+    'tar_at_far',
+    'verify_folds',
+]
+
 
 @dataclass(frozen=True)
 class Roc:

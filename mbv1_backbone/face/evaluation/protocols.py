@@ -22,6 +22,18 @@ from mbv1_backbone.face.evaluation.metrics import (
 )
 from mbv1_backbone.face.files import read_embeddings, read_identities, read_rows
 
+__all__ = [
+    'FARS',
+    'FPIRS',
+    'Embeddings',
+    'Pairs',
+    'evaluate_gallery',
+    'evaluate_pairs',
+    'person_of',
+    'read_gallery',
+    'read_pairs',
+]
+
 FARS = (1e-1, 1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2, 1e-3)
 

@@ -22,6 +22,8 @@ from mbv1_backbone.face.evaluation.metrics import Roc
 from mbv1_backbone.face.evaluation.protocols import Pairs, person_of
 from mbv1_backbone.face.files import locate
 
+__all__ = ['draw_pairs', 'figures_as_text']
+
 
 def figures_as_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
     """A block of lines for each protocol, and the warnings."""

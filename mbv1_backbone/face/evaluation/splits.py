@@ -13,6 +13,8 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 
+__all__ = ['split_people', 'write_protocol']
+
 
 def split_people(people: Sequence[str], share: float, salt: str = '') -> tuple[list[str], list[str]]:
     """Deal people into training and held out, by a hash of their names: nobody moves when others join.
