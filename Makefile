@@ -42,7 +42,7 @@ demo: $(DEMO)/done
 	@echo 'Trained weights:                        $(DEMO)/epoch_18.pth'
 
 test: $(READY)
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 bench: | $(READY) data/demo/annotations/val.json
 	$(RUN) tools/benchmark.py all $(BENCH)
