@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from mbv1_backbone.cli import (
     benchmark,
@@ -92,7 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, as ``guard`` lists them.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded(lambda: _run(given), given)
+    code = guarded(lambda: _run(given), given)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        _end(code)
+    return code
+
+
+def _end(code: int) -> NoReturn:
+    """End one of torchrun's processes at once: tearing gloo down aborts one now and then, after its work."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(given: Sequence[str]) -> None:
