@@ -35,11 +35,11 @@ $(DEMO)/done: $(CONFIG) | $(READY) data/demo/annotations/val.json
 	@touch $@
 
 demo: $(DEMO)/done
-	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_18.pth --work-dir $(DEMO) --out-dir $(DEMO)/pictures
+	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_20.pth --work-dir $(DEMO) --out-dir $(DEMO)/pictures
 	@echo
 	@echo 'Loss and mAP:                           $(DEMO)/curves.png'
 	@echo 'Annotated (left) and detected (right):  $(DEMO)/pictures/'
-	@echo 'Trained weights:                        $(DEMO)/epoch_18.pth'
+	@echo 'Trained weights:                        $(DEMO)/epoch_20.pth'
 
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -41,7 +41,7 @@ model = dict(
         in_channels=(256, 512, 256, 128, 128, 64),
         anchor_generator=dict(input_size=160)))
 
-max_epochs = 18
+max_epochs = 20
 train_cfg = dict(max_epochs=max_epochs, val_interval=6)
 optim_wrapper = dict(optimizer=dict(lr=0.1))
 param_scheduler = [
