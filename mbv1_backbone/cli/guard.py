@@ -14,9 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mbv1_backbone.common.blame import is_of_config
@@ -31,6 +34,8 @@ from mbv1_backbone.common.errors import (
 )
 
 __all__ = ['guarded']
+
+_AGAIN = 0.05  # seconds after which an interruption that was dropped is made again
 
 DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 # What the machine, not the code, is to blame for.
@@ -51,8 +56,9 @@ def guarded(work: Callable[[], None], given: Sequence[str] = ()) -> int:
         The exit code.
     """
     try:
-        work()
-        sys.stdout.flush()
+        with _hearing_interrupts():
+            work()
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _say('interrupted')
         return INTERRUPTED
@@ -68,6 +74,34 @@ def guarded(work: Callable[[], None], given: Sequence[str] = ()) -> int:
         _say(f'error: {one_line(refusal)}')
         return REFUSED
     return DONE
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """Let one Ctrl-C be enough.
+
+    Python drops what is raised in a finaliser or in a callback of a weak reference, ``KeyboardInterrupt``
+    among it: it writes "Exception ignored in ...", and the work goes on. Here the signal is then sent again.
+    """
+    usual = sys.unraisablehook
+    again: list[threading.Timer] = []
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            usual(dropped)
+            return
+        timer = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+        timer.daemon = True
+        again.append(timer)
+        timer.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
+        for timer in again:
+            timer.cancel()
 
 
 def _refusal(error: Exception, given: Sequence[str]) -> Mbv1Error | None:
