@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> None:
 
     from mbv1_backbone import training
     from mbv1_backbone.cli.networks import cfg_options
+    from mbv1_backbone.common.pictures import save_png
     from mbv1_backbone.detection.browse import browse
-    from mbv1_backbone.detection.drawing import save_png
     from mbv1_backbone.weights.zoo import find_any_config
 
     cfg = training.load_config(find_any_config(args.config), cfg_options(args), args.data_root)

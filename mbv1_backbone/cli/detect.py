@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.files import write_json
     from mbv1_backbone.common.images import find_images
     from mbv1_backbone.common.outputs import check_output_folder
+    from mbv1_backbone.common.pictures import picture_names, save_png
     from mbv1_backbone.common.prefetch import prefetch
-    from mbv1_backbone.detection.drawing import draw_boxes, picture_names, save_png
+    from mbv1_backbone.detection.drawing import draw_boxes
     from mbv1_backbone.inference.detector import image_ids
 
     follows = is_config(args.model)

@@ -13,6 +13,7 @@ from typing import NoReturn
 from mbv1_backbone.cli import (
     benchmark,
     browse,
+    classify,
     completion,
     complexity,
     convert,
@@ -40,6 +41,7 @@ VERBS = {
     'train': train,
     'test': test,
     'detect': detect,
+    'classify': classify,
     'browse': browse,
     'export': export,
     'weights': weights,
@@ -75,7 +77,7 @@ def build_parser() -> Parser:
     """The parser of the whole command."""
     parser = Parser(
         prog='mbv1',
-        description='MobileNetV1: detectors, face embeddings and galleries; train, test, export, search.',
+        description='MobileNetV1: detectors, classifiers, faces and galleries; train, test, export, search.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

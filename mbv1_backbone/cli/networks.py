@@ -69,13 +69,13 @@ def source_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str 
 
 
 def open_network(args: Namespace, model: str, checkpoint: str | None, kind: Kind, finder: Any = None) -> Any:
-    """A ``Detector`` or ``FaceEmbedder``, as the options of ``add_backend`` ask for it.
+    """A ``Detector``, ``Classifier`` or ``FaceEmbedder``, as the options of ``add_backend`` ask for it.
 
     Args:
         args: Parsed arguments.
         model: Name in the zoo, config, weights or exported file.
         checkpoint: Of the config.
-        kind: ``'detector'`` or ``'embedder'``.
+        kind: ``'detector'``, ``'classifier'`` or ``'embedder'``.
         finder: Of an embedder: finds faces in whole photographs.
 
     Raises:
@@ -103,6 +103,14 @@ def open_network(args: Namespace, model: str, checkpoint: str | None, kind: Kind
         from mbv1_backbone.inference.embedder import FaceEmbedder
 
         return FaceEmbedder.load(model, checkpoint, finder, args.device, bf16)
+    if kind == 'classifier':
+        from mbv1_backbone.inference.classifier import Classifier
+        from mbv1_backbone.inference.exportable import exportable
+        from mbv1_backbone.inference.pytorch import TorchNetwork
+        from mbv1_backbone.inference.resolve import resolve
+
+        found = resolve(*source_and_checkpoint(model, checkpoint)).expect(kind)
+        return Classifier(TorchNetwork(*exportable(found), bf16, args.device))
     from mbv1_backbone.inference.detector import Detector
 
     return Detector.load(*config_and_checkpoint(model, checkpoint), args.device, bf16)

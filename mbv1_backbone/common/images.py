@@ -139,9 +139,17 @@ def as_image(image: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
     return array
 
 
-def middle_square(image: np.ndarray, size: int) -> np.ndarray:
-    """The middle square of an image (H, W, 3) uint8, as classifiers are fed it: (size, size, 3)."""
-    square = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BILINEAR)
+def middle_square(image: np.ndarray, size: int, crop: float = 1.0) -> np.ndarray:
+    """The middle square of an image (H, W, 3) uint8, as classifiers are fed it: (size, size, 3).
+
+    Args:
+        image: RGB, uint8 (H, W, 3).
+        size: Of the square that is given, in pixels.
+        crop: Share of the image's shorter side that the square has, in 0..1.
+    """
+    square = ImageOps.fit(
+        Image.fromarray(image), (size, size), Image.Resampling.BILINEAR, bleed=(1 - crop) / 2
+    )
     return np.asarray(square)
 
 

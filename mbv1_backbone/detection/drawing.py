@@ -14,14 +14,13 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from PIL import Image
 from torchvision.utils import draw_bounding_boxes
 from typing_extensions import override
 
-from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.pictures import save_png
 
-__all__ = ['DrawDetectionsHook', 'class_colour', 'draw_boxes', 'picture_names', 'save_png', 'side_by_side']
+__all__ = ['DrawDetectionsHook', 'class_colour', 'draw_boxes', 'side_by_side']
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
@@ -87,22 +86,6 @@ def side_by_side(*images: np.ndarray, gap: int = 4) -> np.ndarray:
         sheet[: image.shape[0], left : left + image.shape[1]] = image
         left += image.shape[1] + gap
     return sheet
-
-
-def picture_names(paths: Sequence[Path]) -> list[str]:
-    """A file name an image: its own, numbered where names repeat."""
-    width = len(str(len(paths)))
-    repeated = len({path.stem for path in paths}) < len(paths)
-    return [
-        f'{position:0{width}}_{path.stem}.png' if repeated else f'{path.stem}.png'
-        for position, path in enumerate(paths, 1)
-    ]
-
-
-def save_png(image: np.ndarray, path: str | Path) -> None:
-    """Write an RGB uint8 image (H, W, 3), atomically; folders are made."""
-    with atomic_file(path) as file:
-        Image.fromarray(image).save(file, format='PNG')
 
 
 @HOOKS.register_module()

@@ -1,4 +1,9 @@
-from .classifier import Classifier as Classifier, FeatureExtractor as FeatureExtractor
+from .classifier import (
+    Classifier as Classifier,
+    FeatureExtractor as FeatureExtractor,
+    ImageClass as ImageClass,
+    ImageClasses as ImageClasses,
+)
 from .detector import Detections as Detections, Detector as Detector
 from .embedder import Embedded as Embedded, FaceEmbedder as FaceEmbedder
 from .loading import load as load

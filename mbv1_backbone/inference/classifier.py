@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.imagenet import IMAGENET_CLASSES
 from mbv1_backbone.common.images import as_image, middle_square
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
 from mbv1_backbone.inference.inputs import ImageLike, as_images
 from mbv1_backbone.runtime.sessions import Network, Outputs
 
-__all__ = ['Classifier', 'FeatureExtractor']
+__all__ = ['Classifier', 'FeatureExtractor', 'ImageClass', 'ImageClasses']
+
+
+class ImageClass(NamedTuple):
+    """A class that a network sees on an image.
+
+    Attributes:
+        label: Its index.
+        name: Its name.
+        score: Its probability.
+    """
+
+    label: int
+    name: str
+    score: float
+
+
+class ImageClasses(NamedTuple):
+    """An image, RGB uint8 (H, W, 3), and the classes seen on it, the likeliest first."""
+
+    image: np.ndarray
+    classes: list[ImageClass]
 
 
 class _ImageNetwork:
@@ -38,7 +61,11 @@ class _ImageNetwork:
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
     def _prepare(self, image: ImageLike) -> np.ndarray:
-        return middle_square(as_image(image), self.network.spec.size[0])
+        return self._fit(as_image(image))
+
+    def _fit(self, image: np.ndarray) -> np.ndarray:
+        spec = self.network.spec
+        return middle_square(image, spec.size[0], spec.crop)
 
     def _blank(self) -> np.ndarray:
         return np.zeros((self.network.spec.size[0],) * 2 + (3,), np.uint8)
@@ -81,6 +108,65 @@ class Classifier(_ImageNetwork):
             ValueError: If the batch size is not positive, or an array is not an image.
         """
         return self._outputs(images, batch_size)[0]
+
+    def stream(
+        self, images: ImageLike | Iterable[ImageLike], top: int = 5, batch_size: int = 8
+    ) -> Iterator[ImageClasses | InputError]:
+        """Classify images one after the other, without end if need be.
+
+        Args:
+            images: Files, or RGB uint8 arrays (H, W, 3); a single one is the same as a list of one.
+            top: Classes of each, at most.
+            batch_size: Images that go through the network at once.
+
+        Yields:
+            Image and classes, or, of a file that cannot be read, why.
+
+        Raises:
+            ValueError: If the batch size is not positive, or an array is not an image.
+        """
+        prepared = prefetch(self._read, as_images(images), DECODERS, max_pending=2 * batch_size)
+        for batch in map_concurrently(
+            self._classify_batch, batched(prepared, batch_size), self.network.parallel
+        ):
+            for item, scores in batch:
+                yield item if scores is None else ImageClasses(item, self.top(scores, top))
+
+    def top(self, scores: np.ndarray, count: int = 5) -> list[ImageClass]:
+        """The likeliest classes of an image, by name.
+
+        Args:
+            scores: Probabilities (classes,), a row of ``classify``.
+            count: Of them, at most.
+        """
+        names = self.classes_of(len(scores))
+        order = np.argsort(-scores, kind='stable')[:count]
+        return [ImageClass(int(label), names[label], float(scores[label])) for label in order]
+
+    def classes_of(self, count: int) -> Sequence[str]:
+        """Names of the classes: the network's own; of a thousand without names ImageNet's; else numbers.
+
+        Args:
+            count: Of the classes.
+        """
+        if len(self.network.spec.classes) == count:
+            return self.network.spec.classes
+        return IMAGENET_CLASSES if count == len(IMAGENET_CLASSES) else [f'class {i}' for i in range(count)]
+
+    def _read(self, image: ImageLike) -> tuple[np.ndarray, np.ndarray] | InputError:
+        """The image, and what the network is fed of it."""
+        try:
+            array = as_image(image)
+        except InputError as error:
+            return error
+        return array, self._fit(array)
+
+    def _classify_batch(
+        self, batch: Sequence[tuple[np.ndarray, np.ndarray] | InputError]
+    ) -> list[tuple[Any, np.ndarray | None]]:
+        readable = [item[1] for item in batch if not isinstance(item, InputError)]
+        rows = iter(self._run(readable)[0] if readable else ())
+        return [(item, None) if isinstance(item, InputError) else (item[0], next(rows)) for item in batch]
 
 
 class FeatureExtractor(_ImageNetwork):

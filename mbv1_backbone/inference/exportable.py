@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +72,7 @@ def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> 
     if found.config is not None:
         network, normalise = _Logits(network), Normalise.of(network)
     spec = _of_any_size(found.kind, network, found.recipe, _size(found), precision)
+    spec = replace(spec, classes=found.class_names, crop=_crop(found))
     return Exportable(ClassifierGraph(network, normalise, found.recipe.background), spec)
 
 
@@ -112,7 +113,7 @@ def input_of(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """An RGB image, uint8 (H, W, 3), as a network is fed it: cut or resized to its input's size."""
     if spec.kind == 'embedder':
         return fit_square(image, spec.size[0])
-    return fit(image, spec)[0] if spec.kind == 'detector' else middle_square(image, spec.size[0])
+    return fit(image, spec)[0] if spec.kind == 'detector' else middle_square(image, spec.size[0], spec.crop)
 
 
 def _detector(found: Trained, precision: str) -> Exportable:
@@ -152,10 +153,22 @@ def _size(found: Trained) -> tuple[int, int]:
     side = found.recipe.input_size
     if found.kind != 'classifier' or found.config is None:
         return side, side
-    steps = (found.config.get('test_dataloader') or {}).get('dataset', {}).get('pipeline', [])
-    crop = next((step.crop_size for step in steps if step.type.endswith('CenterCrop')), side)
+    crop = _step(found, 'CenterCrop').get('crop_size', side)
     height, width = (crop, crop) if isinstance(crop, int) else crop
     return height, width
+
+
+def _crop(found: Trained) -> float:
+    """Share of the shorter side that a classifier's test pipeline leaves; 1 where it does not say."""
+    edge = _step(found, 'ResizeEdge').get('scale')
+    return min(1.0, _size(found)[0] / edge) if isinstance(edge, int) else 1.0
+
+
+def _step(found: Trained, name: str) -> Any:
+    """A step of a classifier's test pipeline; empty where it has none of this name."""
+    loader = (found.config or {}).get('test_dataloader') or {}
+    steps = loader.get('dataset', {}).get('pipeline', [])
+    return next((step for step in steps if str(step.type).endswith(name)), {})
 
 
 def _resize(found: Trained) -> Any:

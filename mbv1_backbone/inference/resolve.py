@@ -100,10 +100,15 @@ class Trained:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of a detector's classes: those it was trained on, else the config's, else COCO's."""
+        return self.class_names or COCO_CLASSES
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes: those it was trained on, else the config's; empty where neither says."""
         trained = (self.checkpoint.meta.get('dataset_meta') or {}).get('classes')
         config = self.config or Config()
         dataset = (config.get('test_dataloader') or {}).get('dataset', {})
-        return tuple(trained or (dataset.get('metainfo') or {}).get('classes') or COCO_CLASSES)
+        return tuple(trained or (dataset.get('metainfo') or {}).get('classes') or ())
 
     @property
     def category_ids(self) -> tuple[int | str, ...]:

@@ -27,12 +27,13 @@ class ModelSpec:
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         fingerprint: SHA-256 of the weights that it was made of.
         recipe: Of the backbone, as ``dataclasses.asdict`` gives it.
-        classes: A detector's.
+        classes: Names of a detector's, or of a classifier's where they are known.
         category_ids: Their ids in the data set that it was trained on; empty where they are not known.
         keep_ratio: Whether images keep their shape in the input, at its top left, or are stretched to it.
         dims: Values of an embedding.
         any_size: Whether images may have another size than ``size``; then of multiples of ``multiple``.
         multiple: Of pixels.
+        crop: Share of the shorter side that the middle square has, which a classifier sees.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class ModelSpec:
     dims: int = 0
     any_size: bool = False
     multiple: int = 1
+    crop: float = 1.0
     format: int = FORMAT
 
     @property

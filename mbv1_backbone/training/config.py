@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.resources import find_config
+from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.training.annotations import use_checked_annotations
 from mbv1_backbone.training.bases import read_config
 from mbv1_backbone.weights import import_weights
@@ -58,6 +59,8 @@ def load_config(
     require_keys(cfg, 'model')
     if not isinstance(cfg.model, dict):
         raise InputError(f'config {path}: model must be a dict, got {cfg.model!r}')
+    if isinstance(cfg.get('data_preprocessor'), dict):  # mmpretrain's configs have it beside the model
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with user_errors(f'config {path}'):
         check_taps(cfg.model)
         use_checked_annotations(cfg)
@@ -122,7 +125,15 @@ def use_pretrained(cfg: Config, checkpoint: str) -> None:
                 norm_cfg=norm_cfg,
                 init_cfg=init_cfg,
             )
-    cfg.model.data_preprocessor.update(weights.recipe.preprocessor())
+    _set_preprocessing(cfg.model, weights.recipe)
+
+
+def _set_preprocessing(model: Any, recipe: Recipe) -> None:
+    """Mean and deviation of a model's data preprocessor as weights want them; colours become R, G, B."""
+    wanted = recipe.preprocessor()
+    if kind_of(Config(dict(model=model))) == 'classifier':  # mmpretrain's word
+        wanted['to_rgb'] = wanted.pop('bgr_to_rgb')
+    model.setdefault('data_preprocessor', {}).update(wanted)
 
 
 def require_keys(cfg: Config, *names: str) -> None:

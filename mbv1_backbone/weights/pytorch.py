@@ -203,7 +203,9 @@ _WRAPPERS = re.compile(r'^(?:module\.|backbone\.|state_dict\.|base_net\.(?=model
 def is_pth(path: str | os.PathLike[str]) -> bool:
     """Whether PyTorch wrote the file: a zip archive, or a pickle of versions before 1.6."""
     with open(path, 'rb') as file:
-        return _LEGACY in file.read(16) or zipfile.is_zipfile(path)
+        start = file.read(16)
+    # a TFLite file may have an archive of its labels at its end
+    return _LEGACY in start or (start.startswith(b'PK') and zipfile.is_zipfile(path))
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:

@@ -9,11 +9,11 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.pictures import save_png
 from mbv1_backbone.detection.drawing import (
     DrawDetectionsHook,
     class_colour,
     draw_boxes,
-    save_png,
     side_by_side,
 )
 from mbv1_backbone.face.evaluation.drawing import Tile, contact_sheet, draw_distances

@@ -89,6 +89,8 @@ def test_a_detector_is_loaded_by_its_name_alone(shared):
 def test_what_weights_are_of(tmp_path, shared):
     classifier = import_weights(next((shared / 'weights').glob('mobilenet_v1_0.25*.tflite')))
     write_weights(classifier, tmp_path / 'c.safetensors')
+    with_labels = shared / 'weights' / 'mobilenet_v1_0.75_192_quant.tflite'  # in an archive at its end
+    assert resolve(with_labels).kind == 'classifier'
     assert resolve(tmp_path / 'c.safetensors').kind == 'classifier'
     state = {name: tensor for name, tensor in classifier.state.items() if name.startswith('rows.')}
     write_weights(Weights(state, classifier.recipe), tmp_path / 'b.safetensors')

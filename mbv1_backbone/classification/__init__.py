@@ -1,0 +1,5 @@
+"""Classification on MobileNetV1 for MMPretrain: drawing of answers."""
+
+from mbv1_backbone.common.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,0 +1,1 @@
+from .drawing import draw_answers as draw_answers
