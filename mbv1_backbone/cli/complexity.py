@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
 
@@ -70,22 +70,35 @@ def _count(cfg: Config, shape: tuple[int, int] | None) -> list[complexity.LayerC
     """Count a config's network on an image of a shape, (H, W); a face network has its own."""
     from mmengine.registry import MODELS, init_default_scope
 
-    from mbv1_backbone.common.errors import InputError, user_errors
-    from mbv1_backbone.models import complexity
+    from mbv1_backbone.common.errors import InputError, one_line, user_errors
     from mbv1_backbone.training.config import kind_of
 
     kind = kind_of(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain' if kind == 'classifier' else 'mmdet'))
     with user_errors(f'config {cfg.filename}'):
         model = MODELS.build(cfg.model)
+    try:
+        with user_errors(f'config {cfg.filename}'):
+            return _counted(model, kind, f'config {cfg.filename}', shape)
+    except RuntimeError as error:  # torch's, of layers that do not fit each other or the image
+        raise InputError(f'config {cfg.filename}: the network cannot be run: {one_line(error)}') from error
+
+
+def _counted(
+    model: Any, kind: str | None, config: str, shape: tuple[int, int] | None
+) -> list[complexity.LayerCost]:
+    """Count a built model; ``config`` names it in errors."""
+    from mbv1_backbone.common.errors import InputError
+    from mbv1_backbone.models import complexity
+
     if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):
         if shape is not None:
-            raise InputError(f'config {cfg.filename}: its images have one size, --shape is of other networks')
+            raise InputError(f'{config}: its images have one size, --shape is of other networks')
         return complexity.count_embedder(model)
     if kind == 'classifier':
         return complexity.count_image_classifier(model, *(shape or (224, 224)))
     if not any(hasattr(model, head) for head in ('bbox_head', 'rpn_head')):
-        raise InputError(f'config {cfg.filename}: not a detector, classifier or face network')
+        raise InputError(f'{config}: not a detector, classifier or face network')
     return complexity.count_detector(model, *(shape or (300, 300)))
 
 

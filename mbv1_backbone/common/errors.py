@@ -24,10 +24,12 @@ __all__ = [
     'user_errors',
 ]
 
-# What libraries raise over a user's file.
-_OF_INPUT = (ValueError, KeyError, OSError, SyntaxError)
-# What they raise over a config, which is code; a defect of ours raises the same.
-_OF_CODE = (TypeError, AttributeError, NameError, AssertionError, ImportError)
+# What libraries raise over a user's file. Our own code raises ValueError over a value that breaks a rule, and
+# meets it in a file's content (int, bytes.decode): what a defect raises of it cannot be told from these.
+_OF_INPUT = (ValueError, OSError, SyntaxError)
+# What they raise over a config, which is code; a defect of ours raises the same. Our readers look before they
+# take a key out of a user's file or config.
+_OF_CODE = (TypeError, KeyError, AttributeError, NameError, AssertionError, ImportError)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -65,7 +67,7 @@ def user_errors(subject: str, parsing: bool = False) -> Iterator[None]:
     """Turn what libraries raise while reading or building a user's input into an error about ``subject``.
 
     What is raised by this project's own code, and is of a kind that a defect raises (``TypeError``,
-    ``AttributeError``, ``NameError``, ``AssertionError``, ``ImportError``), passes as it is.
+    ``KeyError``, ``AttributeError``, ``NameError``, ``AssertionError``, ``ImportError``), passes as it is.
 
     Args:
         subject: File or value, as the message is to name it.

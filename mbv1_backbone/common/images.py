@@ -54,7 +54,7 @@ _told: set[str] = set()
 def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode an image file to RGB.
 
-    Greyscale is repeated to three channels, an alpha channel is dropped, animations give their first
+    Grayscale is repeated to three channels, an alpha channel is dropped, animations give their first
     frame, and the EXIF orientation is applied; other EXIF values, text and colour profiles are not read.
     Values of more than 8 bits are scaled by ``scale_deep``.
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
+from mbv1_backbone.compat.datasets import image_folder
 from mbv1_backbone.detection.formats.classes import check_classes
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, read_coco
 from mbv1_backbone.detection.formats.report import Report
@@ -45,7 +46,10 @@ class CheckedCocoDataset(CocoDataset):
     @override
     def load_data_list(self) -> list[dict[str, Any]]:
         found = read_coco(
-            self.ann_file, self.data_prefix['img'], self.metainfo['classes'], training=not self.test_mode
+            self.ann_file,
+            image_folder(self.data_prefix),
+            self.metainfo['classes'],
+            training=not self.test_mode,
         )
         self.report = found.report
         if self.test_mode:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.compat.datasets import image_folder
 from mbv1_backbone.face.evaluation.metrics import mean_average_precision
 from mbv1_backbone.face.evaluation.protocols import person_of
 from mbv1_backbone.face.files import locate, read_archive
@@ -149,7 +150,7 @@ class AttributeDataset(BaseDataset):
         if self.teacher_file:
             files, names, values = read_attributes(Path(self.data_root, self.teacher_file))
         self._metainfo['attributes'] = names
-        folder = Path(self.data_prefix['img'])
+        folder = Path(image_folder(self.data_prefix))
         return [
             dict(img_path=str(self.path_of(folder, file)), file=file, attributes=row)
             for file, row in zip(files, values, strict=True)

@@ -11,6 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.compat.datasets import image_folder
 from mbv1_backbone.face.files import locate, read_embeddings, read_identities, read_names, scan_people
 
 __all__ = ['FaceDataset']
@@ -67,7 +68,7 @@ class FaceDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict an image: ``img_path``, ``file`` (relative), ``identity``, ``label`` and ``teacher``."""
-        folder = Path(self.data_prefix['img'])
+        folder = Path(image_folder(self.data_prefix))
         files = read_identities(self.ann_file) if self.ann_file else scan_people(folder)
         if self.identities_file:
             path = Path(self.data_root, self.identities_file)

@@ -177,7 +177,7 @@ class FaceEmbedder:
     def preprocessing(self) -> dict[str, str | int]:
         """What cuts faces out, the size in pixels, and the colours: a gallery is tied to them, too."""
         found = 'middle square' if self.finder is None else type(self.finder.detector).__name__
-        colours = 'grey' if self.network.spec.recipe['gray'] else 'RGB'
+        colours = 'gray' if self.network.spec.recipe['gray'] else 'RGB'
         return dict(face=found, size=self.input_size, colours=colours)
 
     def embed(

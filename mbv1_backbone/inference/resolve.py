@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -225,6 +226,8 @@ def _embedder_config(found: Checkpoint) -> dict[str, Any]:
 
 
 def _build_embedder(config: dict[str, Any], source: str) -> nn.Module:
+    if not isinstance(config.get('backbone'), Mapping):
+        raise InputError(f'{source}: model.backbone must be a dict, got {config.get("backbone")!r}')
     with user_errors(source):
         backbone = {**config['backbone'], 'type': 'MobileNetV1', 'init_cfg': None}
         return MODELS.build({**config, 'backbone': backbone, 'losses': (), '_scope_': 'mmengine'})

@@ -94,7 +94,7 @@ class Gallery(WritableGallery):
                 f'gallery {self.folder} was made with model {self.model[:16]}, this is {model[:16]}; '
                 'reembed moves it to another model'
             )
-        if preprocessing is not None and dict(preprocessing) != self._tied['preprocessing']:
+        if preprocessing is not None and _spelt(preprocessing) != _spelt(self._tied['preprocessing']):
             raise InputError(
                 f'gallery {self.folder} was made with preprocessing {self._tied["preprocessing"]}, '
                 f'this is {dict(preprocessing)}'
@@ -107,7 +107,7 @@ class Gallery(WritableGallery):
             InputError: If it is not; the message says which is which.
         """
         for key, value in self._tied.items():
-            if identity.get(key) != value:
+            if _spelt(identity.get(key)) != _spelt(value):
                 raise InputError(
                     f'{whose} has {key} {identity.get(key)!r:.60}, gallery {self.folder} has {value!r:.60}'
                 )
@@ -239,3 +239,10 @@ class Gallery(WritableGallery):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _spelt(value: Any) -> Any:
+    """The same with 'gray', which early galleries and exported files spell 'grey' in their preprocessing."""
+    if isinstance(value, Mapping):
+        return {key: _spelt(inner) for key, inner in value.items()}
+    return 'gray' if value == 'grey' else value

@@ -142,6 +142,19 @@ def test_complexity_of_what_it_does_not_count(words, complaint, tmp_path, capsys
     assert complaint in refused(capsys, *(str(word).format(own=tmp_path / 'own.py') for word in words))
 
 
+UNFIT = {
+    'classifier': CLASSIFIER.replace('in_channels=256', 'in_channels=128'),
+    'detector': f'_base_ = {str(DEMO_CONFIG)!r}\nmodel = dict(bbox_head=dict(in_channels=(8,) * 6))\n',
+}
+
+
+@pytest.mark.parametrize('name', UNFIT)
+def test_complexity_of_a_head_that_does_not_fit_its_backbone(name, tmp_path, capsys):
+    (tmp_path / 'own.py').write_text(UNFIT[name])
+    line = refused(capsys, 'complexity', str(tmp_path / 'own.py'))
+    assert line.startswith(f'error: config {tmp_path / "own.py"}: the network cannot be run: ')
+
+
 HEADLESS = {  # networks without anchors that are matched to boxes
     'faces': "train_dataloader = dict(dataset=dict(type='X'))\nmodel = dict(type='FaceEmbeddingModel', "
     "backbone=dict(type='MobileNetV1', widen_factor=0.25), head=dict(embedding_dims=8), losses=())\n",

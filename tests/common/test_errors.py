@@ -67,7 +67,7 @@ def test_settings_that_a_class_does_not_take_are_one_line():
         build(Recipe, colour='red')
 
 
-@pytest.mark.parametrize('mistake', ['None.shape', 'undefined', '1 + "a"', '[].x', 'int([])'])
+@pytest.mark.parametrize('mistake', ['None.shape', 'undefined', '1 + "a"', '[].x', 'int([])', '{}[0]'])
 def test_a_defect_in_our_own_code_keeps_its_traceback(mistake, monkeypatch):
     """Also where mmengine's registry raises it anew."""
 
@@ -80,7 +80,7 @@ def test_a_defect_in_our_own_code_keeps_its_traceback(mistake, monkeypatch):
     exec(defect, namespace)
     monkeypatch.setattr(errors, 'defect', namespace['defect'], raising=False)
     for call in (lambda: build(Broken), namespace['defect']):
-        with pytest.raises((AttributeError, NameError, TypeError)) as raised, user_errors('config'):
+        with pytest.raises((AttributeError, KeyError, NameError, TypeError)) as raised, user_errors('config'):
             call()
         assert not isinstance(raised.value, Mbv1Error)
 

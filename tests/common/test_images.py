@@ -25,7 +25,7 @@ def test_lossless_formats_come_back_exactly(kind):
     np.testing.assert_array_equal(read_image(encoded(RGB, format=kind, **options)), RGB)
 
 
-def test_greyscale_is_repeated():
+def test_grayscale_is_repeated():
     np.testing.assert_array_equal(read_image(encoded(RGB[..., 0])), np.repeat(RGB[..., :1], 3, axis=2))
 
 

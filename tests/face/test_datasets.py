@@ -76,6 +76,10 @@ WRONG = [
     (dict(ann_file='columns.csv'), 'columns.csv: must have the columns file, identity; there is no identity'),
     (dict(ann_file='empty.csv'), 'empty.csv, line 2: identity is empty'),
     (dict(min_images=9), 'images: no images of people'),
+    (
+        dict(data_prefix=dict(images='images')),
+        "data_prefix must name the folder of the images under 'img', got",
+    ),
     (dict(teacher_file='nan.npz'), 'nan.npz: the embedding of a.jpg is zero or not finite'),
     (dict(teacher_file='shape.npz'), 'shape.npz: embeddings must be'),
     (dict(teacher_file='twice.npz'), 'twice.npz: a file is named twice'),

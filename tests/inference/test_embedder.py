@@ -56,14 +56,14 @@ def test_the_network_sees_what_it_says(embedder, model, people):
     assert np.allclose(embedder.embed([path]).vectors[0], wanted, atol=1e-3)
 
 
-def test_colours_are_made_grey_where_the_network_wants_it(people):
+def test_colours_are_made_gray_where_the_network_wants_it(people):
     model = build(gray=True)
-    grey = FaceEmbedder.of_model(model, recipe_of(model, 'test'))
+    gray = FaceEmbedder.of_model(model, recipe_of(model, 'test'))
     colour = np.array(Image.open(files(people)[0]))
     colour[..., 0] = 255 - colour[..., 0]
     luma = np.round(colour.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))
     same = luma.astype(np.uint8)[..., None].repeat(3, axis=2)
-    assert np.allclose(grey.embed([colour]).vectors, grey.embed([same]).vectors, atol=1e-3)
+    assert np.allclose(gray.embed([colour]).vectors, gray.embed([same]).vectors, atol=1e-3)
 
 
 def test_one_bad_image_stops_nothing(embedder, people, tmp_path):
@@ -122,7 +122,7 @@ def test_published_weights_say_how_the_network_is_built(tmp_path, people, norm):
     original = FaceEmbedder.of_model(model, recipe)
     assert loaded.fingerprint == original.fingerprint
     assert loaded.preprocessing == original.preprocessing
-    assert loaded.preprocessing == dict(face='middle square', size=64, colours='grey')
+    assert loaded.preprocessing == dict(face='middle square', size=64, colours='gray')
     paths = files(people)[:3]
     assert np.array_equal(loaded.embed(paths).vectors, original.embed(paths).vectors)
 

@@ -268,6 +268,14 @@ def test_another_model_or_preprocessing_is_refused(tmp_path):
             gallery.check_model('model-1', dict(size=160))
 
 
+def test_gray_as_early_galleries_spell_it(tmp_path):
+    with Gallery.create(tmp_path / 'g', DIM, 'model-1', dict(colours='grey')) as gallery:
+        gallery.check_model('model-1', dict(colours='gray'))
+        gallery.check_model_identity(gallery.model_identity | dict(preprocessing=dict(colours='gray')), 'x')
+        with pytest.raises(InputError, match="'colours': 'RGB'"):
+            gallery.check_model('model-1', dict(colours='RGB'))
+
+
 def test_a_second_gallery_does_not_go_into_the_first(gallery):
     with pytest.raises(InputError, match='not an empty folder'):
         Gallery.create(gallery.folder, DIM, 'm')

@@ -13,6 +13,7 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.names import listed
+from mbv1_backbone.detection.formats.boxes import boxes_inside, check_corners, check_units
 from mbv1_backbone.detection.formats.classes import check_classes, match_classes
 from mbv1_backbone.detection.formats.image_entries import check_sizes, place_images, read_images
 from mbv1_backbone.detection.formats.report import Report
@@ -28,7 +29,6 @@ from mbv1_backbone.detection.formats.values import (
 
 __all__ = ['CocoAnnotations', 'checked', 'learnable', 'read_coco']
 
-_SLACK = 1.5  # pixels that a box may reach out of its image before it is counted
 _KEYS = ('images', 'annotations', 'categories')
 
 
@@ -123,10 +123,10 @@ def checked(
     annotations = _readable(raw_annotations, images, report)
     matched = match_classes(raw_categories, classes, Counter(a['category_id'] for a in annotations), report)
     annotations = _of_classes(annotations, matched.labels, matched.ids, report)
-    _check_units(annotations, name)
+    check_units(annotations, name)
     check_sizes(images, annotations, where, report)
-    annotations = _inside(annotations, images, report)
-    _check_corners(annotations, images, name)
+    annotations = boxes_inside(annotations, images, report)
+    check_corners(annotations, images, name)
     for place, annotation in enumerate(annotations, 1):  # 0 would count as no match in COCO's evaluation
         annotation['id'] = place
     report.images, report.boxes = len(images), sum(not a['iscrowd'] for a in annotations)
@@ -236,63 +236,6 @@ def _of_classes(
             annotation['category_id'] = ids[label]
             kept.append(annotation)
     return kept
-
-
-def _fraction(box: Sequence[float]) -> bool:
-    return box[0] + box[2] <= 1.001 and box[1] + box[3] <= 1.001
-
-
-def _check_units(annotations: Sequence[dict[str, Any]], name: str) -> None:
-    """Refuse boxes that are fractions of the image throughout."""
-    if annotations and all(_fraction(annotation['bbox']) for annotation in annotations):
-        raise InputError(
-            f'{name}: all {len(annotations)} boxes are smaller than a pixel, as {annotations[0]["bbox"]} of '
-            f'{annotations[0]["id"]}; bbox must be x, y, width, height in pixels, not fractions of the image'
-        )
-
-
-def _inside(
-    annotations: list[dict[str, Any]], images: dict[Id, dict[str, Any]], report: Report
-) -> list[dict[str, Any]]:
-    """Those whose box has a part in its image; what training leaves out of them is counted."""
-    kept = []
-    for annotation in annotations:
-        image, example = images[annotation['image_id']], annotation['id']
-        x, y, w, h = annotation['bbox']
-        width, height = image['width'] or float('inf'), image['height'] or float('inf')
-        if _fraction(annotation['bbox']):
-            report.add('fractions', example)
-            continue
-        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-            report.add('outside', example)
-            continue
-        if min(x, y) < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK:
-            report.add('partly_outside', example)
-        for reason, applies in (
-            ('crowd', annotation['iscrowd']),
-            ('ignored', annotation.get('ignore')),
-            ('thin', w < 1 or h < 1),
-        ):
-            if applies:
-                report.add(reason, example)
-        kept.append(annotation)
-    return kept
-
-
-def _check_corners(annotations: Sequence[dict[str, Any]], images: dict[Id, Any], name: str) -> None:
-    """Refuse boxes that must be corners: half of them reach out of their image, and all fit as corners."""
-    out = 0
-    for annotation in annotations:
-        (x, y, a, b), image = annotation['bbox'], images[annotation['image_id']]
-        width, height = image['width'] or float('inf'), image['height'] or float('inf')
-        if a <= x or b <= y or a > width + _SLACK or b > height + _SLACK:
-            return
-        out += x + a > width + _SLACK or y + b > height + _SLACK
-    if annotations and out >= len(annotations) / 2:
-        raise InputError(
-            f'{name}: {out} of {len(annotations)} boxes reach out of their image, but all are valid as '
-            'corners; bbox must be x, y, width, height, not x1, y1, x2, y2'
-        )
 
 
 def _check_something_is_left(found: CocoAnnotations, absent: Sequence[str]) -> None:
