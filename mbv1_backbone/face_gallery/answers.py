@@ -26,7 +26,7 @@ class Answer:
 
     Attributes:
         probe: The image file.
-        matches: By falling score; none where nobody reaches the threshold: unknown.
+        matches: By descending score; none where nobody reaches the threshold: unknown.
         nearest: The most alike entry, whatever its score; None of an empty gallery.
     """
 

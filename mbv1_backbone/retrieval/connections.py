@@ -53,9 +53,18 @@ class Connections:
             connection.execute('BEGIN')
             try:
                 yield connection
+            except (sqlite3.DatabaseError, DamagedFileError):
+                self._check_unwritten()
+                raise
             finally:
                 if connection.in_transaction and not self.closed:
                     connection.execute('ROLLBACK')
+        self._check_unwritten()
+
+    def _check_unwritten(self) -> None:
+        """Check that a file that SQLite was told nobody changes was not changed."""
+        if self.read_only and self._local.immutable and self._local.seen[:2] != _stamp(self.path)[:2]:
+            raise LockedError(f'{self.path}: it was written to while it was read; try again')
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -165,19 +174,23 @@ class Connections:
         return connection
 
     def _connect_read_only(self) -> sqlite3.Connection:
-        self._local.seen = _stamp(self.path)
+        seen = self._local.seen = _stamp(self.path)
         options: dict[str, Any] = dict(timeout=_WAIT, isolation_level=None, check_same_thread=False, uri=True)
         location = f'file:{quote(str(self.path.absolute()))}?mode=ro'
-        connection = sqlite3.connect(location, **options)
-        try:
-            connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
-        except sqlite3.OperationalError:  # SQLite cannot make its shared memory here
-            connection.close()
-            if self._local.seen[2]:
-                raise GalleryReadOnly(
-                    f'{self.path}: its last changes are in a write-ahead log, which cannot be read here '
-                    'without write access; open it once where it can be written, or copy the folder'
-                ) from None
+        self._local.immutable = not seen[2] and not os.path.exists(f'{self.path}-shm')  # nobody writes now
+        if not self._local.immutable:
+            connection = sqlite3.connect(location, **options)
+            try:
+                connection.execute('SELECT count(*) FROM sqlite_master').fetchone()
+            except sqlite3.OperationalError:  # SQLite cannot make its shared memory here
+                connection.close()
+                if seen[2]:
+                    raise GalleryReadOnly(
+                        f'{self.path}: its last changes are in a write-ahead log, which cannot be read here '
+                        'without write access; open it once where it can be written, or copy the folder'
+                    ) from None
+                self._local.immutable = True
+        if self._local.immutable:  # SQLite then makes no files beside it
             connection = sqlite3.connect(f'{location}&immutable=1', **options)
         for pragma in ('query_only=ON', *_PRAGMAS):
             connection.execute(f'PRAGMA {pragma}')

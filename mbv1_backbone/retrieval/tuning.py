@@ -17,8 +17,8 @@ def tune(gallery: Gallery, recall: float, k: int = 10, probes: int = 200) -> dic
     """The narrowest search that finds a wanted share of the true nearest entries.
 
     Some of the gallery's own entries are searched for, each without itself, half of them of the newest
-    tenth: both these and all must be found as was wanted. What is found is stored in the gallery, and
-    measured anew once the gallery has another index or a tenth more entries.
+    tenth: both these and all must be found as was wanted. What is found is stored in the gallery (but
+    not where it is open for reading only), and measured anew once it has another index or a tenth more.
 
     Args:
         gallery: With at least two entries.
@@ -52,5 +52,6 @@ def tune(gallery: Gallery, recall: float, k: int = 10, probes: int = 200) -> dic
         )
     width = {option: value for option, value in asdict(tuned.width).items() if value is not None}
     found = dict(entries=len(gallery), width=width, measured=tuned.recall, newest=tuned.newest)
-    gallery.set_tuning({**about, **found})
+    if not gallery.read_only:
+        gallery.set_tuning({**about, **found})
     return width

@@ -10,7 +10,7 @@ from support.crowd import DIM, people
 from mbv1_backbone.cli.gallery.entries import read_conditions, read_metadata
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NoSpaceError
-from mbv1_backbone.retrieval import Gallery, maintenance
+from mbv1_backbone.retrieval import Gallery, maintenance, tune
 from mbv1_backbone.retrieval.export import export
 
 
@@ -126,3 +126,29 @@ def test_a_cached_value_outlives_another_readers_clearing(tmp_path):
 
         live._cache = Cleared()
         assert live.cached('key', lambda: 5) == 5
+
+
+def test_verbs_that_only_read_write_nothing_where_they_are_told_so(tmp_path, capsys):
+    folder = tmp_path / 'a'
+    made(folder, metadata=[{'n': i} for i in range(6)]).close()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    folder_time = folder.stat().st_mtime_ns
+    for verb, said in (
+        (['list', folder, '--where', 'n>=4'], '"n": 5'),
+        (['get', folder, 3], '"id": 3'),
+        (['stats', folder], '"entries": 6'),
+        (['verify', folder], '6 entries and 6 vectors'),
+        (['export', folder, '--out', tmp_path / 'a.npz'], '6 entries'),
+    ):
+        code, out, err = call(capsys, *verb, '--read-only')
+        assert (code, said in out) == (0, True), (verb, out, err)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert folder.stat().st_mtime_ns == folder_time
+
+
+def test_a_recall_is_tuned_for_where_nothing_may_be_written(tmp_path):
+    with Gallery.create(tmp_path / 'a', DIM, 'm', factory='IVF8,Flat') as gallery:
+        gallery.add(*people(200))
+    with Gallery(tmp_path / 'a', read_only=True) as gallery:
+        assert tune(gallery, 0.9)['nprobe'] >= 1
+        assert gallery.tuning is None

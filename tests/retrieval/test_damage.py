@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.crowd import DIM, people
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
 from mbv1_backbone.retrieval import Gallery, export
 from mbv1_backbone.retrieval.maintenance import backup, repair, verify
 
@@ -240,6 +240,16 @@ def test_reading_only_writes_nothing(tmp_path):
     with Gallery(tmp_path / 'g', read_only=True) as opened:
         assert len(opened) == 19
     assert set(before) - {p.name for p in (tmp_path / 'g').iterdir()} == set()
+
+
+def test_what_is_written_while_a_file_that_nobody_wrote_to_is_read_is_an_error(tmp_path):
+    made(tmp_path / 'g').close()
+    with Gallery(tmp_path / 'g', read_only=True) as opened:
+        assert {p.name for p in (tmp_path / 'g').glob('*-shm')} == set()
+        told = pytest.raises(LockedError, match='written to while it was read')
+        with told, opened.snapshot(), Gallery(tmp_path / 'g') as writer:
+            writer.remove([1])
+        assert len(opened) == 19  # read anew
 
 
 def test_a_defect_while_an_export_is_read_is_no_damaged_file(tmp_path, monkeypatch):

@@ -25,7 +25,13 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def _verb(
-    parser: options.Parser, name: str, summary: str, module: str, function: str = '', new: bool = False
+    parser: options.Parser,
+    name: str,
+    summary: str,
+    module: str,
+    function: str = '',
+    new: bool = False,
+    reads: bool = False,
 ) -> options.Parser:
     """A verb that takes a gallery's folder first.
 
@@ -36,6 +42,7 @@ def _verb(
         module: Beside this one.
         function: In it; by default of the verb's name.
         new: Whether the gallery is made, and so must be a new or empty folder.
+        reads: Whether it only reads the gallery, and so can be told to write nothing there.
     """
     made = parser.add_verb(name, summary, f'{__name__}.{module}:{function or name}')
     if new:
@@ -44,6 +51,13 @@ def _verb(
         )
     else:
         made.add_argument('gallery', help='folder of the gallery')
+    if reads:
+        made.add_argument(
+            '--read-only',
+            action='store_true',
+            default=None,
+            help="write nothing into the gallery's folder (default: where nothing can be written)",
+        )
     return made
 
 
@@ -87,7 +101,7 @@ def _add_enrolment(parser: options.Parser) -> None:
 
 
 def _add_search(parser: options.Parser) -> None:
-    made = _verb(parser, 'search', 'Say who is on images.', 'people')
+    made = _verb(parser, 'search', 'Say who is on images.', 'people', reads=True)
     _add_model(made)
     _add_filter(made)
     made.add_argument('images', nargs='+', help='image files, folders or globs')
@@ -105,10 +119,10 @@ def _add_entries(parser: options.Parser) -> None:
     made.add_argument('--id', type=int, nargs='+')
     made.add_argument('--identity')
     made.add_argument('--file')
-    made = _verb(parser, 'list', 'List entries.', 'entries', 'listing')
+    made = _verb(parser, 'list', 'List entries.', 'entries', 'listing', reads=True)
     _add_filter(made)
     made.add_argument('--file')
-    _verb(parser, 'get', 'Show an entry.', 'entries').add_argument('id', type=int)
+    _verb(parser, 'get', 'Show an entry.', 'entries', reads=True).add_argument('id', type=int)
     made = _verb(parser, 'update', "Set an entry's metadata; keys that are not named stay.", 'entries')
     made.add_argument('id', type=int)
     made.add_argument(
@@ -141,13 +155,13 @@ def _add_upkeep(parser: options.Parser) -> None:
         '--fpir', type=float, required=True, help='share of non-enrolled probes taken for somebody'
     )
     made.add_argument('--non-mated', help='.npz file of embeddings of people who are not in the gallery')
-    for name, summary in (
-        ('stats', 'Print counts, index and sizes.'),
-        ('verify', 'Check a gallery.'),
-        ('repair', 'Make manifest and index anew from the entries.'),
-        ('compact', 'Give the room of removed entries back.'),
+    for name, summary, reads in (
+        ('stats', 'Print counts, index and sizes.', True),
+        ('verify', 'Check a gallery.', True),
+        ('repair', 'Make manifest and index anew from the entries.', False),
+        ('compact', 'Give the room of removed entries back.', False),
     ):
-        _verb(parser, name, summary, 'upkeep')
+        _verb(parser, name, summary, 'upkeep', reads=reads)
     made = _verb(parser, 'rebuild', 'Make the index anew.', 'upkeep')
     made.add_argument('--index', help="FAISS's factory string")
     made = _verb(
@@ -158,7 +172,7 @@ def _add_upkeep(parser: options.Parser) -> None:
     made.add_argument(
         '--out-dir', action=options.OutputFolder, empty=True, required=True, help='new folder for the copy'
     )
-    made = _verb(parser, 'export', 'Write all entries to a file.', 'upkeep')
+    made = _verb(parser, 'export', 'Write all entries to a file.', 'upkeep', reads=True)
     options.output_file(made, ('.npz',), 'file to write', required=True, former=True)
     made = _verb(
         parser,

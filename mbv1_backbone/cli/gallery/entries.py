@@ -38,14 +38,14 @@ def remove(args: Namespace) -> None:
 
 def listing(args: Namespace) -> None:
     """Print the entries that fit the conditions as JSON, one a line."""
-    with Gallery(args.gallery) as gallery:
+    with Gallery(args.gallery, read_only=args.read_only) as gallery:
         for entry in gallery.entries(args.identity, args.file, read_conditions(args.where)):
             print(json.dumps(dict(asdict(entry)), ensure_ascii=False))
 
 
 def get(args: Namespace) -> None:
     """Show an entry."""
-    with Gallery(args.gallery) as gallery:
+    with Gallery(args.gallery, read_only=args.read_only) as gallery:
         print(json.dumps(asdict(gallery.get(args.id)), ensure_ascii=False, indent=2))
 
 

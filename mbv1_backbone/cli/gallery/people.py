@@ -56,7 +56,7 @@ def search(args: Namespace) -> None:
     probes = find_images(args.images)
     options = dict(identity=args.identity, metadata=read_conditions(args.where))
     threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
-    with Gallery(args.gallery) as gallery:
+    with Gallery(args.gallery, read_only=args.read_only) as gallery:
         if args.recall is not None:
             options |= tune(gallery, args.recall, args.top)
         embedder = _embedder(args)

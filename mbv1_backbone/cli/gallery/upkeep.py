@@ -34,13 +34,13 @@ __all__ = [
 
 def stats(args: Namespace) -> None:
     """Print counts, index and sizes."""
-    with Gallery(args.gallery) as gallery:
+    with Gallery(args.gallery, read_only=args.read_only) as gallery:
         print(json.dumps({**gallery.stats(), 'calibration': gallery.calibration}, indent=2))
 
 
 def verify(args: Namespace) -> None:
     """Check a gallery."""
-    with Gallery(args.gallery) as gallery:
+    with Gallery(args.gallery, read_only=args.read_only) as gallery:
         report = maintenance.verify(gallery)
     for problem in report.problems:
         print(problem, file=sys.stderr)
@@ -97,7 +97,7 @@ def backup(args: Namespace) -> None:
 
 def export(args: Namespace) -> None:
     """Write all entries to a file."""
-    with Gallery(args.gallery) as gallery:
+    with Gallery(args.gallery, read_only=args.read_only) as gallery:
         print(f'{args.out}: {exports.export(gallery, args.out)} entries')
 
 
