@@ -12,6 +12,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.outputs import check_output_file, check_output_folder
 
 __all__ = [
+    'DEFAULT',
     'Action',
     'FormerPlace',
     'OutputFile',
@@ -30,6 +31,7 @@ __all__ = [
     'warn_renamed',
 ]
 
+DEFAULT = ''  # of an option that was given without a value
 Action = TypeVar('Action', bound=argparse.Action)
 Run = Callable[[argparse.Namespace], None] | str
 

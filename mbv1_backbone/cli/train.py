@@ -20,8 +20,10 @@ def add_arguments(parser: options.Parser) -> None:
     options.add_data_root(parser)
     parser.add_argument(
         '--pretrained',
+        nargs='?',
+        const=options.DEFAULT,
         help='weights for the backbone, a file or timm://NAME, keras://NAME, ...; padding, activation and '
-        'preprocessing follow them',
+        "preprocessing follow them; without a value, Google's ImageNet weights of the config's width",
     )
     parser.add_argument(
         '--amp',
@@ -50,8 +52,9 @@ def run(args: argparse.Namespace) -> None:
     cfg = training.load_config(find_any_config(args.config), cfg_options(args), args.data_root, args.work_dir)
     training.require_keys(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_output_folder(cfg.work_dir, name='--work-dir')
-    if args.pretrained:
-        training.use_pretrained(cfg, args.pretrained)
+    if args.pretrained is not None:
+        start = training.default_start(cfg) if args.pretrained == options.DEFAULT else args.pretrained
+        training.use_pretrained(cfg, start)
     training.require_data(cfg, 'train_dataloader', 'val_dataloader')
     if training.bfloat16_is_default() if args.amp is None else args.amp:
         training.use_bfloat16(cfg)

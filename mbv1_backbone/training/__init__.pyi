@@ -5,6 +5,7 @@ from .checkpoint import (
     read_checkpoint as read_checkpoint,
 )
 from .config import (
+    default_start as default_start,
     load_config as load_config,
     require_data as require_data,
     require_keys as require_keys,

@@ -22,6 +22,7 @@ __all__ = [
     'LOADERS',
     'check_taps',
     'datasets_of',
+    'default_start',
     'kind_of',
     'load_config',
     'require_data',
@@ -30,6 +31,12 @@ __all__ = [
     'use_pretrained',
 ]
 
+_STARTS = {
+    1.0: 'google/mobilenet_v1_1.0_224_float',
+    0.75: 'google/mobilenet_v1_0.75_192',
+    0.5: 'google/mobilenet_v1_0.5_160',
+    0.25: 'google/mobilenet_v1_0.25_128',
+}
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -126,6 +133,23 @@ def use_pretrained(cfg: Config, checkpoint: str) -> None:
                 init_cfg=init_cfg,
             )
     _set_preprocessing(cfg.model, weights.recipe)
+
+
+def default_start(cfg: Config) -> str:
+    """The name of Google's ImageNet weights that fit a config's backbone.
+
+    Raises:
+        InputError: If there are none of its width or variant.
+    """
+    backbone = cfg.model.get('backbone') or {}
+    width, variant = backbone.get('widen_factor', 1.0), backbone.get('variant', 'separable')
+    if width not in _STARTS or variant != 'separable':
+        widths = ', '.join(f'{width:g}' for width in _STARTS)
+        raise InputError(
+            f'--pretrained without a value: there are ImageNet weights of width {widths} of the separable '
+            f'variant, the config has {width:g} of the {variant} one; name a file'
+        )
+    return _STARTS[width]
 
 
 def _set_preprocessing(model: Any, recipe: Recipe) -> None:

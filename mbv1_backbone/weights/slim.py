@@ -18,7 +18,7 @@ from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
-__all__ = ['RULES', 'from_slim', 'is_checkpoint', 'read_slim']
+__all__ = ['RULES', 'from_slim', 'is_checkpoint', 'logits_of', 'read_slim', 'recipe_of']
 
 _SCOPE = r'(?:FeatureExtractor/)?MobilenetV1/'
 
@@ -71,18 +71,35 @@ def from_slim(tensors: Mapping[str, np.ndarray], subject: str) -> Weights:
     Raises:
         InputError: If they are not those of slim's MobileNetV1.
     """
+    return fill_classifier(RULES, tensors, recipe_of(tensors, subject), logits_of(tensors), subject)
+
+
+def logits_of(tensors: Mapping[str, np.ndarray]) -> int | None:
+    """How many logits tensors by slim's names have; None of a backbone alone."""
+    kernel = next((t for name, t in tensors.items() if name.endswith('Logits/Conv2d_1c_1x1/weights')), None)
+    return None if kernel is None else int(kernel.shape[-1])
+
+
+def recipe_of(tensors: Mapping[str, np.ndarray], subject: str) -> Recipe:
+    """What slim's networks ask for: width by the first layer, size by the name.
+
+    Args:
+        tensors: By slim's names.
+        subject: The source, whose name has the size.
+
+    Raises:
+        InputError: If they are not those of slim's MobileNetV1.
+    """
     first = next((t for name, t in tensors.items() if re.fullmatch(rf'{_SCOPE}Conv2d_0/weights', name)), None)
     if first is None:
         raise InputError(f"{subject}: no MobilenetV1/Conv2d_0/weights, not slim's MobileNetV1")
-    logits = next((t for name, t in tensors.items() if name.endswith('Conv2d_1c_1x1/weights')), None)
     size = re.search(r'_(224|192|160|128)', os.path.basename(subject))
-    recipe = Recipe(
+    return Recipe(
         source=f'slim: {os.path.basename(subject)}',
         widen_factor=widen_factor_of(first.shape[-1]),
         padding='same',
         act_cfg=dict(type='ReLU6'),
         norm_eps=1e-3,
         input_size=int(size[1]) if size else 224,
-        background=None if logits is None else 0,
+        background=None if logits_of(tensors) is None else 0,
     )
-    return fill_classifier(RULES, tensors, recipe, None if logits is None else logits.shape[-1], subject)

@@ -15,6 +15,8 @@ from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
 from mbv1_backbone.weights.pytorch import from_state_dict, is_pth, read_state_dict
 from mbv1_backbone.weights.slim import is_checkpoint, read_slim
 from mbv1_backbone.weights.store import Weights, described, read_safetensors
+from mbv1_backbone.weights.tf_frozen import read_frozen
+from mbv1_backbone.weights.tf_graph import is_tf_graph
 from mbv1_backbone.weights.tfjs import is_tfjs, read_tfjs
 from mbv1_backbone.weights.tflite import read_tflite
 from mbv1_backbone.weights.tflite_graph import is_tflite
@@ -80,9 +82,11 @@ def _read(paths: list[Path]) -> Weights:
         return described(state, metadata, path) or from_state_dict(state, str(path))
     if is_tfjs(path):
         return read_tfjs(path)
+    if is_tf_graph(path):
+        return read_frozen(path)
     raise InputError(
         f'{path}: not a known kind of weights: TFLite, Keras .h5, TensorFlow checkpoint, '
-        'TensorFlow.js .json, .safetensors, .pth'
+        'frozen graph .pb, TensorFlow.js .json, .safetensors, .pth'
     )
 
 

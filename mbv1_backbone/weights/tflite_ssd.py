@@ -31,9 +31,9 @@ from mbv1_backbone.weights.tflite import (
 )
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer
 
-__all__ = ['read_ssd']
+__all__ = ['XYWH', 'pick_outputs', 'read_ssd', 'ssd_shapes']
 
-_XYWH = (1, 0, 3, 2)  # places of x, y, w, h in y, x, h, w
+XYWH = (1, 0, 3, 2)  # places of x, y, w, h in y, x, h, w
 
 
 def read_ssd(graph: TfliteGraph, subject: str) -> Weights:
@@ -61,9 +61,9 @@ def read_ssd(graph: TfliteGraph, subject: str) -> Weights:
         boxes = (3, 6, 6, 6, 6, 6)[level]
         is_box = layer.weight.shape[0] == boxes * 4
         branch = f'bbox_head.{"reg" if is_box else "cls"}_convs.{level}'
-        pick = _picker(boxes, _XYWH if is_box else logits, 4 if is_box else COCO_LOGITS)
+        pick = pick_outputs(boxes, XYWH if is_box else logits, 4 if is_box else COCO_LOGITS)
         rules += _predictor_rules(layer, branch, pick)
-    shapes = _shapes(recipe, [layer.weight.shape[0] for layer in taps], len(logits))
+    shapes = ssd_shapes(recipe, [layer.weight.shape[0] for layer in taps], len(logits))
     return finish(Part(rules, layer_tensors(graph.layers)), shapes, recipe, subject)
 
 
@@ -74,8 +74,17 @@ def _split(graph: TfliteGraph) -> tuple[list[TfliteLayer], list[TfliteLayer]]:
     return chain, [layer for layer in graph.layers if layer.result in reshaped]
 
 
-def _picker(boxes: int, picked: tuple[int, ...], values: int) -> Convert:
-    """Of ``boxes`` times ``values`` outputs, the picked ones of each box in that order."""
+def pick_outputs(boxes: int, picked: tuple[int, ...], values: int) -> Convert:
+    """How a predictor's outputs are picked.
+
+    Args:
+        boxes: At a place.
+        picked: Indices of the outputs of a box, in our order.
+        values: Outputs of a box.
+
+    Returns:
+        Of ``boxes`` times ``values`` outputs, along the first axis, the picked ones of each box.
+    """
 
     def pick(tensor: np.ndarray) -> np.ndarray:
         per_box = tensor.reshape(boxes, values, *tensor.shape[1:])
@@ -110,8 +119,14 @@ def _check_anchors(graph: TfliteGraph, input_size: int, subject: str) -> None:
         raise InputError(f'{subject}: its anchors are not the {len(ours)} of the released SSD MobileNetV1')
 
 
-def _shapes(recipe: Recipe, channels: list[int], logits: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of a whole detector with these channels on its six levels."""
+def ssd_shapes(recipe: Recipe, channels: list[int], logits: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of a whole detector.
+
+    Args:
+        recipe: Of its backbone.
+        channels: Of its six levels.
+        logits: Of a box, with the background.
+    """
     norm = dict(type='BN', eps=NORM_EPS)
     with torch.device('meta'):
         neck: Any = MODELS.build(

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mbv1_backbone import MobileNetV1
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe, recipe_of
-from mbv1_backbone.training import load_config, load_weights, published, use_pretrained
+from mbv1_backbone.training import default_start, load_config, load_weights, published, use_pretrained
 from mbv1_backbone.weights import Weights, write_weights
 
 RECIPE = Recipe('a test', 0.25, 'same', dict(type='ReLU6'), 1e-3, (128.0,) * 3, (128.0,) * 3)
@@ -38,6 +38,24 @@ def test_a_config_takes_all_that_the_weights_ask_for(tiny_config, imported):
     assert model.backbone.recipe == RECIPE
     assert recipe_of(model, 'a test') == dataclasses.replace(RECIPE, input_size=224)
     assert cfg.model.backbone.norm_cfg.type == 'SteadyBN'  # only the epsilon is the weights' business
+
+
+@pytest.mark.parametrize(
+    ('width', 'name'),
+    [(1.0, 'mobilenet_v1_1.0_224_float'), (0.5, 'mobilenet_v1_0.5_160'), (0.25, 'mobilenet_v1_0.25_128')],
+)
+def test_without_a_name_the_start_is_by_width(tiny_config, width, name):
+    cfg = load_config(tiny_config)
+    cfg.model.backbone.widen_factor = width
+    assert default_start(cfg) == f'google/{name}'
+
+
+@pytest.mark.parametrize('odd', [dict(widen_factor=1.25), dict(variant='full')])
+def test_without_a_start_of_its_kind_a_name_is_asked_for(tiny_config, odd):
+    cfg = load_config(tiny_config)
+    cfg.model.backbone.update(odd)
+    with pytest.raises(InputError, match=r'name a file'):
+        default_start(cfg)
 
 
 def test_a_faster_rcnns_second_stage_starts_from_the_same_file(imported):

@@ -4,6 +4,7 @@ import functools
 import http.server
 import re
 import shutil
+import tarfile
 import threading
 
 import pytest
@@ -107,6 +108,18 @@ def test_load_does_it_on_the_way(mirror, shared):
     classifier = load(SMALLEST)
     photo = next((shared / 'imagenet').rglob('*.jp*g'))
     assert len(classifier.classify([photo])) == 1
+
+
+def test_an_archive_with_a_frozen_graph_has_a_name(mirror, shared):
+    name = 'google/mobilenet_v1_1.0_224_float'
+    place = mirror / MODELS[name].files[0].name
+    place.parent.mkdir(parents=True)
+    with tarfile.open(place, 'w:gz', compresslevel=0) as archive:
+        graph = shared / 'weights' / 'mobilenet_v1_1.0_224_frozen.pb'
+        archive.add(graph, './mobilenet_v1_1.0_224/frozen_graph.pb')
+    weights = read_weights(get(name))
+    assert weights.recipe.norm_eps == pytest.approx(1e-3)
+    assert weights.fingerprint == import_weights(graph).fingerprint
 
 
 def test_load_builds_a_detector_by_its_config(mirror, shared):

@@ -1,0 +1,197 @@
+"""Frozen TensorFlow graphs: the same answers as their own operations give, one by one."""
+
+import io
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from support import tf_graphs
+
+from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
+from mbv1_backbone.common.images import middle_square, read_image
+from mbv1_backbone.training.config import load_config
+from mbv1_backbone.weights import import_weights
+from mbv1_backbone.weights.parity import read_labels
+from mbv1_backbone.weights.recalibrate import build_network, normalise
+from mbv1_backbone.weights.tf_graph import message_class
+
+LOGITS = 'MobilenetV1/Logits/SpatialSqueeze'
+
+
+def images(count, size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize('fused', [True, False])
+def test_a_classifier_gives_the_logits_of_its_graph(fused, tmp_path):
+    path = tf_graphs.classifier(tmp_path / 'frozen.pb', fused=fused)
+    weights = import_weights(path)
+    recipe = weights.recipe
+    assert (recipe.widen_factor, recipe.padding, recipe.input_size) == (0.25, 'same', 64)
+    assert (recipe.act_cfg, recipe.background) == (dict(type='ReLU6'), 0)
+    assert recipe.norm_eps == pytest.approx(tf_graphs.EPSILON)
+    pixels = images(3, 64)
+    with torch.inference_mode():
+        ours = build_network(weights)(normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), weights))
+    theirs = tf_graphs.run(path, pixels / 127.5 - 1, LOGITS)
+    assert theirs.std() > 0.1
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-4)
+
+
+def test_googles_float_classifier(shared):
+    """The retrained layer that hangs on it is left out."""
+    path = shared / 'weights' / 'mobilenet_v1_1.0_224_frozen.pb'
+    weights = import_weights(path)
+    left_out = [move.source for move in weights.moves if move.target is None]
+    assert left_out == [
+        'final_training_ops/weights/final_weights',
+        'final_training_ops/biases/final_biases',
+    ]
+    assert weights.state['head.fc.weight'].shape == (1001, 1024)
+    files = sorted((shared / 'imagenet' / 'images').iterdir())[:4]
+    pixels = np.stack([middle_square(read_image(file), 224) for file in files])
+    with torch.inference_mode():
+        ours = build_network(weights)(normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), weights))
+    np.testing.assert_allclose(ours.numpy(), tf_graphs.run(path, pixels / 127.5 - 1, LOGITS), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_googles_float_classifier_on_the_photographs(shared):
+    weights = import_weights(shared / 'weights' / 'mobilenet_v1_1.0_224_frozen.pb')
+    files, labels = read_labels(shared / 'imagenet' / 'labels.txt', shared / 'imagenet' / 'images')
+    network, top = build_network(weights), []
+    for start in range(0, len(files), 30):
+        pixels = np.stack([middle_square(read_image(file), 224, 0.875) for file in files[start : start + 30]])
+        with torch.inference_mode():
+            logits = network(normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), weights))[:, 1:]
+        top.append(logits.topk(5).indices.numpy())
+    right = np.concatenate(top) == np.array(labels)[:, None]
+    assert (right[:, 0].sum(), right.sum()) == (272, 295)
+
+
+@pytest.mark.parametrize('logits', [91, 4])
+def test_a_detector_gives_the_boxes_and_scores_of_its_graph(logits, tmp_path):
+    path = tf_graphs.detector(tmp_path / 'frozen_inference_graph.pb', logits)
+    weights = import_weights(path)
+    assert (weights.recipe.input_size, weights.recipe.background) == (96, None)
+    assert weights.recipe.mean == weights.recipe.std == (127.5,) * 3
+    cfg = load_config('ssd_mbv1_0.75_tf_coco').model
+    channels = (128, 256, 128, 64, 64, 32)
+    cfg.data_preprocessor.update(mean=[127.5] * 3, std=[127.5] * 3)
+    cfg.backbone.update(widen_factor=0.25)
+    cfg.neck.update(in_channels=channels[:2], out_channels=channels)
+    cfg.bbox_head.update(in_channels=channels, num_classes={91: 80, 4: 3}[logits])
+    cfg.bbox_head.anchor_generator.update(input_size=96)
+    init_default_scope('mmdet')
+    model = MODELS.build(dict(cfg, _scope_='mmdet')).eval()
+    assert not model.load_state_dict(weights.state, strict=False).unexpected_keys
+    pixels = images(2, 96)
+    with torch.inference_mode():
+        batch = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), weights)
+        scores, boxes = model.bbox_head(model.extract_feat(batch))
+    ids = [*range(1, logits), 0]  # background last; of COCO's 91 those that stand for classes
+    if logits == 91:
+        ids = [*[i for i in ids if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]]
+    for level, kinds in enumerate(zip(scores, boxes, strict=True)):
+        number = 3 if level == 0 else 6
+        for ours, name, picked in zip(
+            kinds, ('ClassPredictor', 'BoxEncodingPredictor'), (ids, [1, 0, 3, 2]), strict=True
+        ):
+            theirs = tf_graphs.run(path, pixels, f'BoxPredictor_{level}/{name}/BiasAdd')
+            theirs = theirs.reshape(*theirs.shape[:3], number, -1)[..., picked]
+            assert theirs.std() > 0.05
+            np.testing.assert_allclose(
+                ours.permute(0, 2, 3, 1).reshape(theirs.shape).numpy(), theirs, atol=1e-4
+            )
+
+
+def test_an_archive_with_a_frozen_graph_is_read(tmp_path):
+    graph = tf_graphs.classifier(tmp_path / 'x.pb').read_bytes()
+
+    def pack(*names):
+        with tarfile.open(tmp_path / 'mobilenet.tgz', 'w:gz') as archive:
+            for name in ('labels.txt', *names):
+                member = tarfile.TarInfo(name)
+                member.size = len(graph)
+                archive.addfile(member, io.BytesIO(graph))
+        return tmp_path / 'mobilenet.tgz'
+
+    found = import_weights(pack('./mobilenet_v1/frozen_graph.pb'))
+    assert found.fingerprint == import_weights(tmp_path / 'x.pb').fingerprint
+    with pytest.raises(InputError, match=r'must hold one frozen graph, .* got none'):
+        import_weights(pack('saved_model.pb'))
+    with pytest.raises(InputError, match=r'got a_frozen.pb, b_frozen.pb'):
+        import_weights(pack('a_frozen.pb', 'b_frozen.pb'))
+
+
+def changed(path, change):
+    """A graph file with some nodes changed."""
+    graph = message_class()()
+    graph.ParseFromString(path.read_bytes())
+    for node in graph.node:
+        change(node)
+    path.write_bytes(graph.SerializeToString())
+    return path
+
+
+def test_a_wrong_graph_is_one_line(tmp_path):
+    def graph():
+        return tf_graphs.classifier(tmp_path / 'frozen.pb', retrained=True)
+
+    def stride(node):
+        for entry in node.attr if node.name.endswith('Conv2d_12_depthwise/convolution') else ():
+            entry.value.list.i[:] = [1, 1, 1, 1] if entry.key == 'strides' else []
+
+    def folded(node):
+        node.name = node.name.replace('/BatchNorm/moving_variance', '/folded')
+
+    def activation(node):
+        node.op = 'Elu' if node.name.endswith('Conv2d_3_pointwise/Relu6') else node.op
+
+    def stranger(node):
+        node.name = node.name.replace('final_training_ops', 'another_head')
+
+    for change, message in (
+        (stride, r'Conv2d_12_depthwise/convolution has strides and padding .*1, 1, 1, 1.* MobileNetV1 has'),
+        (folded, 'its batch norms are folded'),
+        (activation, r"one activation, Relu or Relu6, .* got \['Elu', 'Relu6'\]"),
+        (stranger, r'another_head/weights/final_weights \(8, 2\) has no place'),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            import_weights(changed(graph(), change))
+        assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'no nodes'),
+        (b'\x08\x01\x12\x05hello', 'a SavedModel, not a frozen graph'),
+        (b'\x0a\xff\xff\xff', 'damaged'),
+        (b'not a graph at all', 'not a TensorFlow graph'),
+    ],
+)
+def test_another_file_is_one_line(content, message, tmp_path):
+    (tmp_path / 'x.pb').write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        import_weights(tmp_path / 'x.pb')
+
+
+def test_a_damaged_constant_is_told(tmp_path):
+    def cut(node):
+        for entry in node.attr if node.name == 'MobilenetV1/Conv2d_0/weights' else ():
+            entry.value.tensor.tensor_content = entry.value.tensor.tensor_content[:-4]
+
+    with pytest.raises(DamagedFileError, match=r'Conv2d_0/weights: 860 bytes for \(3, 3, 3, 8\)'):
+        import_weights(changed(tf_graphs.classifier(tmp_path / 'x.pb'), cut))
+
+
+def test_without_protobuf_it_says_what_to_install(tmp_path, monkeypatch):
+    path = tf_graphs.classifier(tmp_path / 'x.pb')
+    message_class.cache_clear()
+    monkeypatch.setitem(sys.modules, 'google.protobuf', None)
+    with pytest.raises(NotInstalledError, match=r"pip install 'mbv1-backbone\[weights\]'"):
+        import_weights(path)
