@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmdet.datasets.transforms import MinIoURandomCrop
+from mmdet.datasets.transforms import MinIoURandomCrop, Resize
 from mmdet.structures.bbox import autocast_box_type, get_box_tensor
 from mmengine.registry import TRANSFORMS
 from typing_extensions import override
 
 from mbv1_backbone.common.images import read_image
 
-__all__ = ['ATTEMPTS', 'FastMinIoURandomCrop', 'LoadImage', 'crops_that_hold', 'draw_crops']
+__all__ = ['ATTEMPTS', 'BoundedResize', 'FastMinIoURandomCrop', 'LoadImage', 'crops_that_hold', 'draw_crops']
 
 ATTEMPTS = 50  # crops that mmdet tries before it draws another overlap
 
@@ -52,6 +52,28 @@ class LoadImage(BaseTransform):
                 self._kept[path] = image
         results['img'] = image.copy() if path in self._kept else image  # later steps write into it
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class BoundedResize(Resize):
+    """Shrink images that are larger than a square, with their shape kept; others stay as they are.
+
+    For detectors that take images of any size: exported, they are fed in the same way.
+
+    Args:
+        scale: Side of the square, in pixels.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__(scale=(scale, scale), keep_ratio=True, interpolation='area')
+
+    @override
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        height, width = results['img'].shape[:2]
+        if max(height, width) > self.scale[0]:
+            return super().transform(results)
+        results.update(scale=(width, height), scale_factor=(1.0, 1.0), keep_ratio=True)
         return results
 
 

@@ -56,7 +56,7 @@ def detector_graph_of(model: Any, size: Size) -> DetectorGraph:
 class DetectorGraph(Graph):
     """What detectors of both kinds share."""
 
-    outputs = ('boxes', 'scores', 'labels')
+    outputs: tuple[str, ...] = ('boxes', 'scores', 'labels')
 
     def __init__(self, model: Any) -> None:
         super().__init__()

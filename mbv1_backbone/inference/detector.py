@@ -41,19 +41,26 @@ class Detections:
         boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the image as given.
         scores: float32 (N,), 0..1.
         labels: int64 (N,), index into the detector's ``classes``.
+        landmarks: float32 (N, 5, 2) in pixels, of a face detector that finds them: eyes, nose, corners of the
+            mouth, the image's left ones first; else None.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+    landmarks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def above(self, score_thr: float) -> Detections:
         """Those with a score of at least ``score_thr``."""
-        keep = self.scores >= score_thr
-        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
+        return self.chosen(self.scores >= score_thr)
+
+    def chosen(self, which: np.ndarray) -> Detections:
+        """Those that are chosen: bool (N,), or their numbers."""
+        marks = None if self.landmarks is None else self.landmarks[which]
+        return Detections(self.boxes[which], self.scores[which], self.labels[which], marks)
 
 
 @dataclass(frozen=True)
@@ -276,23 +283,48 @@ class ExportedDetection:
 
     def detect(self, batch: Sequence[tuple[np.ndarray, Any]], /) -> list[Detections]:
         """Detections in pixels of the images as given."""
-        found = self.network.run(np.stack([image for _, (image, _) in batch]))
-        results = []
-        for (array, (_, scale)), boxes, scores, labels in zip(batch, *found, strict=True):
-            height, width = array.shape[:2]
-            kept = scores > 0
-            limits = np.array([width, height, width, height], np.float32)
-            inside = np.clip(boxes[kept] / np.tile(scale, 2).astype(np.float32), 0, limits)
-            results.append(Detections(inside, scores[kept], labels[kept]))
-        return results
+        results: dict[int, Detections] = {}
+        for same in _by_size([image for _, (image, _) in batch]):
+            outputs = self.network.run(np.stack([batch[index][1][0] for index in same]))
+            for row, index in enumerate(same):
+                array, (_, scale) = batch[index]
+                results[index] = _in_image([output[row] for output in outputs], array.shape, scale)
+        return [results[index] for index in range(len(batch))]
+
+
+def _by_size(images: Sequence[np.ndarray]) -> list[list[int]]:
+    """Numbers of images, those of one size together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(index)
+    return list(groups.values())
+
+
+def _in_image(
+    outputs: Sequence[np.ndarray], shape: tuple[int, ...], scale: tuple[float, float]
+) -> Detections:
+    """A network's outputs for one image, as detections in its pixels."""
+    boxes, scores, labels, *more = outputs
+    kept = scores > 0
+    factors = np.array(scale, np.float32)
+    limits = np.array([shape[1], shape[0]] * 2, np.float32)
+    inside = np.clip(boxes[kept] / np.tile(factors, 2), 0, limits)
+    marks = more[0][kept].reshape(-1, 5, 2) / factors if more else None
+    return Detections(inside, scores[kept], labels[kept], marks)
 
 
 def fit(image: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, tuple[float, float]]:
     """An image in the size of an exported detector's input, and by how much its width and height were scaled.
 
-    An image that keeps its shape lies at the top left, the rest is of the mean colour.
+    An image that keeps its shape lies at the top left, the rest is of the mean colour. Of a detector that
+    takes any size, it is only shrunk where it is larger.
     """
     (height, width), (new_h, new_w) = image.shape[:2], spec.size
+    if spec.any_size:
+        factor = min(new_h / height, new_w / width, 1.0)
+        size = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
+        smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
+        return np.ascontiguousarray(smaller), (size[0] / width, size[1] / height)
     if not spec.keep_ratio:
         return cv2.resize(image, (new_w, new_h)), (new_w / width, new_h / height)
     factor = min(new_h / height, new_w / width)

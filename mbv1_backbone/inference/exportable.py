@@ -118,11 +118,13 @@ def input_of(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 def _detector(found: Trained, precision: str) -> Exportable:
     from mbv1_backbone.export.detectors import detector_graph_of  # faces do without mmdet
+    from mbv1_backbone.export.face_detectors import FaceDetectorGraph, has_landmarks
 
     try:
         recipe = found.recipe
     except InputError as error:
         raise NotExportable(str(error)) from error
+    resize = _resize(found)
     spec = ModelSpec(
         kind='detector',
         size=_size(found),
@@ -131,9 +133,14 @@ def _detector(found: Trained, precision: str) -> Exportable:
         recipe=asdict(recipe),
         classes=found.classes,
         category_ids=found.category_ids,
-        keep_ratio=_resize(found).get('keep_ratio', False),
+        keep_ratio=resize.get('keep_ratio', False),
+        any_size=resize.type.endswith('BoundedResize'),
     )
     try:
+        if spec.any_size and has_landmarks(found.model):
+            return Exportable(FaceDetectorGraph(found.model), spec)
+        if spec.any_size:
+            raise ValueError(f'{resize.type} is for RetinaFaceHead; another head needs images of one size')
         return Exportable(detector_graph_of(found.model, spec.size), spec)
     except ValueError as error:
         raise NotExportable(f'{found.name}: {error}') from error

@@ -227,4 +227,5 @@ def _to_detections(instances: Any) -> Detections:
         instances.bboxes.float().cpu().numpy(),
         instances.scores.float().cpu().numpy(),
         instances.labels.cpu().numpy(),
+        instances.landmarks.float().cpu().numpy() if 'landmarks' in instances else None,
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.models.recipe import Recipe
+from mbv1_backbone.weights.retinaface import fill_retinaface, is_retinaface
 from mbv1_backbone.weights.rules import Rule, as_linear
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
@@ -122,7 +123,6 @@ LAYOUTS: tuple[Layout, ...] = (
         first='body.stage1.0.0.weight',
         rules=(
             *(rule._replace(source=rf'body\.{rule.source}') for rule in _RETINA[:-1]),
-            Rule(r'(fpn|ssh\d|ClassHead|BboxHead|LandmarkHead)\..*', None),
             _COUNTER,
         ),
         recipe=dict(mean=(123.0, 117.0, 104.0), std=(1.0, 1.0, 1.0), **_LEAKY),
@@ -277,8 +277,12 @@ def from_state_dict(state: Mapping[str, Tensor], subject: str) -> Weights:
         widen_factor=widen_factor_of(tensors[layout.first].shape[0]),
         **layout.recipe,
     )
-    head = next((t for n, t in tensors.items() if n.endswith('.weight') and _is_head(layout, n)), None)
-    weights = fill_classifier(layout.rules, tensors, recipe, None if head is None else head.shape[0], subject)
+    if layout.name == 'RetinaFace' and is_retinaface(tensors):
+        weights = fill_retinaface(layout.rules, tensors, recipe, subject)
+    else:
+        head = next((t for n, t in tensors.items() if n.endswith('.weight') and _is_head(layout, n)), None)
+        classes = None if head is None else head.shape[0]
+        weights = fill_classifier(layout.rules, tensors, recipe, classes, subject)
     moves = [move._replace(source=names[str(move.source)]) for move in weights.moves]
     return replace(weights, moves=moves)
 

@@ -1,0 +1,1 @@
+"""Detectors of faces that stand on our backbone."""
