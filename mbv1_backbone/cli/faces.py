@@ -11,7 +11,7 @@ import io
 import sys
 from pathlib import Path
 
-from mbv1_backbone.cli import options
+from mbv1_backbone.cli import face_targets, options
 from mbv1_backbone.common.choices import FACE_POLICIES
 from mbv1_backbone.common.errors import InputError
 
@@ -46,6 +46,9 @@ def add_arguments(parser: options.Parser) -> None:
             'Write lists of people for training and held out, and pairs, gallery and probes of these.',
             run_split,
         )
+    )
+    face_targets.add_arguments(
+        parser.add_verb('targets', 'Run teachers on faces: what students learn from.', face_targets.run)
     )
     made = parser.add_verb(
         'prepare-lfw',

@@ -21,6 +21,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'face.detectors.dataset': ('CropPhoto', 'FlipPhoto', 'LoadFaceBoxes', 'PackPhoto', 'WiderFaces'),
     'face.detectors.landmark_head': ('RetinaFaceHead',),
     'face.detectors.retinaface': ('RetinaFaceNeck',),
+    'face.distillation': ('DistillationDataset', 'LoadRecipe'),
     'face.evaluation.metric': ('DisjointPeopleHook', 'FaceMetric'),
     'face.evaluation.wider': ('WiderFaceMetric',),
     'face.losses': ('ArcFaceLoss', 'CosFaceLoss', 'DistillationLoss', 'SemiHardTripletLoss'),
