@@ -311,7 +311,8 @@ class LoadRecipe:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, uint8 (size, size, 3) in B, G, R."""
-        keys = ('img_path', 'partner_path', 'share', 'mirrored')
-        image = draw(*(results[key] for key in keys), self.size)
+        image = draw(
+            results['img_path'], results['partner_path'], results['share'], results['mirrored'], self.size
+        )
         results['img'] = np.ascontiguousarray(image[..., ::-1])
         return results
