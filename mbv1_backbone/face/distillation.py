@@ -153,7 +153,7 @@ class Targets:
             InputError: If it cannot be read, is of a later version, or its arrays do not fit each other.
         """
         names = ('files', 'partners', 'shares', 'mirrored')
-        content = read_archive(path, ('version', 'teachers', 'embeddings', *names))
+        content = read_archive(Path(path), ('version', 'teachers', 'embeddings', *names))
         if int(content['version']) != _VERSION:
             raise InputError(f'{path}: version {int(content["version"])}, this release reads {_VERSION}')
         embeddings = content['embeddings'].astype(np.float32)
