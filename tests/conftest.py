@@ -8,12 +8,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from support.project import AUGMENTATION, DEMO_CONFIG, PLAIN, ROOT, SHARED, TINY
 
 from mbv1_backbone.detection.demo_data import make_demo_data
+
+if TYPE_CHECKING:
+    from mbv1_backbone.inference.embedder import FaceEmbedder
 
 if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several processes: a core each, and for what it starts
     os.environ['OMP_NUM_THREADS'] = '1'
@@ -96,6 +100,23 @@ def run() -> Run:
         return done
 
     return _run
+
+
+@pytest.fixture(scope='module')
+def model() -> torch.nn.Module:
+    """A small embedding network whose embeddings of different images differ."""
+    from support.embedders import build
+
+    return build()
+
+
+@pytest.fixture(scope='module')
+def embedder(model: torch.nn.Module) -> FaceEmbedder:
+    """Of ``model``."""
+    from mbv1_backbone.inference.embedder import FaceEmbedder
+    from mbv1_backbone.models.recipe import recipe_of
+
+    return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
 @pytest.fixture(scope='session')

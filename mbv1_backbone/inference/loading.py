@@ -11,7 +11,9 @@ import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, overload
+
+from typing_extensions import Unpack
 
 from mbv1_backbone.common.choices import BACKENDS
 from mbv1_backbone.common.errors import InputError, NotInstalledError
@@ -34,18 +36,24 @@ Kind = Literal['embedder', 'detector', 'classifier', 'backbone']
 AnyNetwork = Detector | FaceEmbedder | Classifier | FeatureExtractor
 
 
+class Options(TypedDict, total=False):
+    """What ``load`` takes whatever the network's kind."""
+
+    threads: int | None
+    mode: str
+    precision: str
+    cache: bool
+
+
 @overload
 def load(
     source: PathLike,
     checkpoint: PathLike | None = ...,
     backend: str = ...,
     *,
-    threads: int | None = ...,
-    mode: str = ...,
-    precision: str = ...,
     kind: Literal['detector'],
     finder: None = ...,
-    cache: bool = ...,
+    **options: Unpack[Options],
 ) -> Detector: ...
 
 
@@ -55,12 +63,9 @@ def load(
     checkpoint: PathLike | None = ...,
     backend: str = ...,
     *,
-    threads: int | None = ...,
-    mode: str = ...,
-    precision: str = ...,
     kind: Literal['embedder'],
     finder: FaceFinder | None = ...,
-    cache: bool = ...,
+    **options: Unpack[Options],
 ) -> FaceEmbedder: ...
 
 
@@ -70,12 +75,9 @@ def load(
     checkpoint: PathLike | None = ...,
     backend: str = ...,
     *,
-    threads: int | None = ...,
-    mode: str = ...,
-    precision: str = ...,
     kind: Literal['classifier'],
     finder: None = ...,
-    cache: bool = ...,
+    **options: Unpack[Options],
 ) -> Classifier: ...
 
 
@@ -85,12 +87,9 @@ def load(
     checkpoint: PathLike | None = ...,
     backend: str = ...,
     *,
-    threads: int | None = ...,
-    mode: str = ...,
-    precision: str = ...,
     kind: Literal['backbone'],
     finder: None = ...,
-    cache: bool = ...,
+    **options: Unpack[Options],
 ) -> FeatureExtractor: ...
 
 
@@ -100,12 +99,9 @@ def load(
     checkpoint: PathLike | None = ...,
     backend: str = ...,
     *,
-    threads: int | None = ...,
-    mode: str = ...,
-    precision: str = ...,
     kind: None = ...,
     finder: FaceFinder,
-    cache: bool = ...,
+    **options: Unpack[Options],
 ) -> FaceEmbedder: ...
 
 
@@ -115,12 +111,9 @@ def load(
     checkpoint: PathLike | None = ...,
     backend: str = ...,
     *,
-    threads: int | None = ...,
-    mode: str = ...,
-    precision: str = ...,
     kind: Kind | None = ...,
     finder: FaceFinder | None = ...,
-    cache: bool = ...,
+    **options: Unpack[Options],
 ) -> AnyNetwork: ...
 
 

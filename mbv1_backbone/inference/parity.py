@@ -98,14 +98,13 @@ def compare_classifiers(
     """
     parity = Parity(dict(images=len(images)))
     before, after = (classifier.classify(images) for classifier in (ours, exported))
-    difference = np.abs(before - after)
-    parity.figures |= dict(largest_difference=difference.max(), mean_difference=difference.mean())
+    _note_differences(parity, before, after)
     parity.require('same_top1', top1(before, after.argmax(1)), MIN_SAME[precision])
     if truth is not None:
         files, labels = read_labels(truth.file, truth.folder)
-        right = [top1(classifier.classify(files), labels) for classifier in (ours, exported)]
-        parity.figures['top1_pytorch'] = right[0]
-        parity.require('top1', right[1], right[0] - MAX_LOST)
+        _require_kept(
+            parity, 'top1', *(top1(network.classify(files), labels) for network in (ours, exported))
+        )
     return parity
 
 
@@ -125,9 +124,7 @@ def compare_backbones(
         zip(*(network.features(images) for network in (ours, exported)), strict=True)
     ):
         a, b = before.reshape(len(before), -1), after.reshape(len(after), -1)
-        difference = np.abs(a - b)
-        parity.figures[f'largest_difference_{tap}'] = difference.max()
-        parity.figures[f'mean_difference_{tap}'] = difference.mean()
+        _note_differences(parity, a, b, f'_{tap}')
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosines = (a * b).sum(1) / np.maximum(lengths, 1e-12)
         parity.require(f'mean_cosine_{tap}', float(cosines.mean()), MIN_COSINE[precision])
@@ -154,8 +151,7 @@ def compare_embedders(
     before, after = (embedder.embed(images).vectors for embedder in (ours, exported))
     if not len(before):
         raise InputError(f'none of {len(images)} images could be read; the first: {images[0]}')
-    difference = np.abs(before - after)
-    parity.figures |= dict(largest_difference=difference.max(), mean_difference=difference.mean())
+    _note_differences(parity, before, after)
     cosines = (before * after).sum(1)
     parity.figures['least_cosine'] = cosines.min()
     parity.require('mean_cosine', float(cosines.mean()), MIN_COSINE[precision])
@@ -169,8 +165,7 @@ def compare_embedders(
             ]
             for embedder in (ours, exported)
         ]
-        parity.figures['accuracy_pytorch'] = accuracy[0]
-        parity.require('accuracy', accuracy[1], accuracy[0] - MAX_LOST)
+        _require_kept(parity, 'accuracy', *accuracy)
     return parity
 
 
@@ -203,6 +198,17 @@ def compare_detectors(
     parity.require('same_boxes', same / max(1, both), MIN_SAME[precision])
     if truth is not None:
         before, after = evaluate_detectors(dict(pytorch=ours, exported=exported), truth.folder, truth.file)
-        parity.figures['ap_pytorch'] = before.ap
-        parity.require('ap', after.ap, before.ap - MAX_LOST)
+        _require_kept(parity, 'ap', before.ap, after.ap)
     return parity
+
+
+def _note_differences(parity: Parity, before: np.ndarray, after: np.ndarray, suffix: str = '') -> None:
+    difference = np.abs(before - after)
+    parity.figures[f'largest_difference{suffix}'] = difference.max()
+    parity.figures[f'mean_difference{suffix}'] = difference.mean()
+
+
+def _require_kept(parity: Parity, name: str, before: float, after: float) -> None:
+    """Require what is left of the accuracy, 0..1, that the network has in PyTorch."""
+    parity.figures[f'{name}_pytorch'] = before
+    parity.require(name, after, before - MAX_LOST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -45,20 +45,20 @@ class LiveIndex:
         if self._guard.held() and self._standing is not None:
             yield self._standing
             return
-        while True:
-            with self._guard.shared():
-                standing = self._standing
-                if standing is not None and self._store.stamp().state == standing.state:
-                    yield standing
-                    return
-            with self._guard.alone(), self._store.reading():
-                self._refresh()
+        with self._up_to_date(nullcontext) as standing:
+            yield standing
 
     @contextmanager
     def snapshot(self) -> Iterator[IndexState]:
         """The same, and for this thread the store in the same state."""
+        with self._up_to_date(self._store.reading) as standing:
+            yield standing
+
+    @contextmanager
+    def _up_to_date(self, reading: Callable[[], AbstractContextManager[Any]]) -> Iterator[IndexState]:
+        """The index as the store is, looked at within ``reading``, however often others change it."""
         while True:
-            with self._guard.shared(), self._store.reading():
+            with self._guard.shared(), reading():
                 standing = self._standing
                 if standing is not None and self._store.stamp().state == standing.state:
                     yield standing

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.embedders import build
+from support.embedders import build, published
 from support.people import draw_people
 
 from mbv1_backbone.cli.main import main
@@ -19,17 +19,6 @@ from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.weights import write_weights
-from mbv1_backbone.weights.store import Weights
-
-
-@pytest.fixture(scope='module')
-def model():
-    return build()
-
-
-@pytest.fixture(scope='module')
-def embedder(model):
-    return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
 @pytest.fixture
@@ -148,8 +137,7 @@ def test_another_model_is_refused(people, embedder, tmp_path):
 @pytest.mark.slow
 def test_the_verbs(people, run, tmp_path, capsys):
     model = build()
-    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
-    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
+    write_weights(published(model), tmp_path / 'w.safetensors')
     gallery = tmp_path / 'g'
     weights = ('--model', tmp_path / 'w.safetensors')
     (people / 'person_a' / 'broken.jpg').write_text('no image')
@@ -203,8 +191,7 @@ def test_people_are_matched_once_each(people, embedder, tmp_path, by):
 
 
 def test_parts_built_apart_merge_into_the_whole(people, embedder, model, tmp_path, capsys):
-    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
-    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
+    write_weights(published(model), tmp_path / 'w.safetensors')
     model = ('--model', tmp_path / 'w.safetensors')
     for part in range(3):
         code, out, _ = call(capsys, 'build', tmp_path / str(part), people, *model, '--part', f'{part}/3')
@@ -226,8 +213,7 @@ def call(capsys, *args):
 
 
 def test_the_quieter_verbs(people, embedder, model, tmp_path, capsys):
-    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
-    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
+    write_weights(published(model), tmp_path / 'w.safetensors')
     folder = tmp_path / 'g'
     gallery = create(folder, embedder)
     enrol(gallery, embedder, read_sources(people))

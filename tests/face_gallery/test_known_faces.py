@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from support.embedders import build
+from support.embedders import published
 from support.people import draw_people
 
 from mbv1_backbone.cli.main import main
@@ -17,17 +17,6 @@ from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.weights import write_weights
-from mbv1_backbone.weights.store import Weights
-
-
-@pytest.fixture(scope='module')
-def model():
-    return build()
-
-
-@pytest.fixture(scope='module')
-def embedder(model):
-    return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
 @pytest.fixture
@@ -147,8 +136,7 @@ def test_one_photograph_under_two_names_in_one_run(people, embedder, tmp_path):
 
 
 def test_a_build_of_nothing_is_refused_and_blocks_nothing(people, model, tmp_path, capsys):
-    state = {k: v for k, v in model.state_dict().items() if 'tracked' not in k}
-    write_weights(Weights(state, recipe_of(model, 'test')), tmp_path / 'w.safetensors')
+    write_weights(published(model), tmp_path / 'w.safetensors')
     table = tmp_path / 'list.csv'
     table.write_text('file,identity\nnone.jpg,Ana\nx.jpg,Ana,spare\n')
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.embedders import build
+from support.embedders import build, published
 from support.people import draw_people
 
 from mbv1_backbone.common.errors import InputError
@@ -14,16 +14,6 @@ from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.training import load_weights
 from mbv1_backbone.weights import write_weights
 from mbv1_backbone.weights.store import Weights
-
-
-@pytest.fixture(scope='module')
-def model():
-    return build()
-
-
-@pytest.fixture(scope='module')
-def embedder(model):
-    return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
 @pytest.fixture(scope='module')
@@ -113,13 +103,9 @@ def test_a_photograph_of_several_people_has_several_embeddings(people):
 def test_published_weights_say_how_the_network_is_built(tmp_path, people, norm):
     losses = dict(type='ArcFaceLoss', num_classes=7)
     model = build(norm=norm, gray=True, losses=losses)
-    recipe = recipe_of(model, 'test')
-    state = {
-        k: v for k, v in model.state_dict().items() if not k.startswith('losses.') and 'tracked' not in k
-    }
-    write_weights(Weights(state, recipe), tmp_path / 'w.safetensors')
+    write_weights(published(model), tmp_path / 'w.safetensors')
     loaded = FaceEmbedder.load(tmp_path / 'w.safetensors')
-    original = FaceEmbedder.of_model(model, recipe)
+    original = FaceEmbedder.of_model(model, recipe_of(model, 'test'))
     assert loaded.fingerprint == original.fingerprint
     assert loaded.preprocessing == original.preprocessing
     assert loaded.preprocessing == dict(face='middle square', size=64, colours='gray')
@@ -129,16 +115,13 @@ def test_published_weights_say_how_the_network_is_built(tmp_path, people, norm):
 
 def test_weights_are_not_used_at_another_size_or_in_other_colours(tmp_path):
     model = build(losses=dict(type='ArcFaceLoss', num_classes=7))
-    recipe = recipe_of(model, 'test')
-    state = {
-        k: v for k, v in model.state_dict().items() if not k.startswith('losses.') and 'tracked' not in k
-    }
-    write_weights(Weights(state, recipe), tmp_path / 'w.safetensors')
+    weights = published(model)
+    write_weights(weights, tmp_path / 'w.safetensors')
     load_weights(model, tmp_path / 'w.safetensors')  # what only training needs may be missing
     with pytest.raises(InputError, match='input_size=32 instead of 64, gray=True instead of False'):
         load_weights(build(size=32, gray=True), tmp_path / 'w.safetensors')
-    del state['head.fc.weight']
-    write_weights(Weights(state, recipe), tmp_path / 'x.safetensors')
+    rest = {name: tensor for name, tensor in weights.state.items() if name != 'head.fc.weight'}
+    write_weights(Weights(rest, weights.recipe), tmp_path / 'x.safetensors')
     with pytest.raises(InputError, match=r'head\.fc\.weight missing'):
         load_weights(model, tmp_path / 'x.safetensors')
 

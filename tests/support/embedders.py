@@ -4,6 +4,8 @@ import torch
 from mmengine.registry import MODELS
 
 import mbv1_backbone  # noqa: F401  (registers)
+from mbv1_backbone.models.recipe import recipe_of
+from mbv1_backbone.weights.store import Weights
 
 BACKBONE = dict(type='MobileNetV1', widen_factor=0.25, padding='same', act_cfg=dict(type='ReLU6'))
 
@@ -27,3 +29,13 @@ def build(norm=True, gray=False, size=64, losses=()):
     with torch.no_grad():
         model.train()(patterns)
     return model.eval()
+
+
+def published(model: torch.nn.Module) -> Weights:
+    """An embedder's weights, without what only training needs."""
+    state = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith('losses.') and 'tracked' not in name
+    }
+    return Weights(state, recipe_of(model, 'test'))

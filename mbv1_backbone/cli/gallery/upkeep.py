@@ -6,7 +6,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,9 @@ def compact(args: Namespace) -> None:
 
 def merge(args: Namespace) -> None:
     """Add other galleries' entries; a gallery that is not there is made."""
-    if not Path(args.gallery).exists():
-        check_output_folder(args.gallery, name='gallery')
     with ExitStack() as stack:
         sources = [stack.enter_context(Gallery(source)) for source in args.sources]
-        make = partial(_create, args.gallery, sources[0].model_identity)
-        gallery = stack.enter_context(opened_or_made(args.gallery, make))
+        gallery = stack.enter_context(_target(args.gallery, sources[0].model_identity))
         with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
             counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):
@@ -103,10 +100,7 @@ def export(args: Namespace) -> None:
 
 def import_file(args: Namespace) -> None:
     """Add the entries of an exported file; a gallery that is not there is made."""
-    if not Path(args.gallery).exists():
-        check_output_folder(args.gallery, name='gallery')
-    make = partial(_create, args.gallery, exports.read_about(args.file))
-    with opened_or_made(args.gallery, make) as gallery:
+    with _target(args.gallery, exports.read_about(args.file)) as gallery:
         with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
             seen, new = exports.import_file(gallery, args.file, bar.update)
         if new < seen:
@@ -137,5 +131,9 @@ def _tell_other_names(gallery: Gallery, entries: Iterable[Entry]) -> None:
         )
 
 
-def _create(folder: str, tied: Mapping[str, Any]) -> Gallery:
-    return Gallery.create(folder, tied['dim'], tied['model'], tied['preprocessing'])
+def _target(folder: str, tied: Mapping[str, Any]) -> AbstractContextManager[Gallery]:
+    """The gallery that entries go into; one that is not there is made, and tied to what they are tied to."""
+    if not Path(folder).exists():
+        check_output_folder(folder, name='gallery')
+    make = partial(Gallery.create, folder, tied['dim'], tied['model'], tied['preprocessing'])
+    return opened_or_made(folder, make)
