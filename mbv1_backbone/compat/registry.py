@@ -10,6 +10,7 @@ __all__ = ['NAMES', 'extend']
 
 # What each module registers. A test compares it with the decorators in the code.
 NAMES: dict[str, tuple[str, ...]] = {
+    'classification.heads': ('DropoutLinearClsHead',),
     'detection.anchors': ('MobileSSDAnchorGenerator',),
     'detection.coco_data': ('CheckedCocoDataset', 'CheckedCocoMetric'),
     'detection.drawing': ('DrawDetectionsHook',),

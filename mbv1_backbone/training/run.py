@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
@@ -23,6 +24,7 @@ from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, r
 from mbv1_backbone.training.checks import check_data_classes, check_training, schedule_note
 from mbv1_backbone.training.exported import ExportedModel
 from mbv1_backbone.training.guards import FiniteHook, only_run
+from mbv1_backbone.training.labels import check_labels
 from mbv1_backbone.training.precision import precision_of, slow_precision
 from mbv1_backbone.training.progress import ProgressHook
 from mbv1_backbone.training.recalibration import RecalibrateHook
@@ -75,6 +77,7 @@ def _train(cfg: Config, launcher: str) -> None:
     with pycocotools_logged(summary=True):
         with user_errors('data set'):
             found = check_annotations(runner, runner.train_loop, runner.val_loop)
+            check_labels(_plain(runner.model), runner.train_loop, runner.val_loop)
         if runner.rank == 0:
             print(found, end='')
             print(_summary(runner), flush=True)
@@ -113,14 +116,14 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
         session = open_session(checkpoint)
         runner.model, classes = ExportedModel(session), session.spec.classes
     else:
-        model: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        meta = load_weights(model, checkpoint)
+        meta = load_weights(_plain(runner.model), checkpoint)
         classes = (meta.get('dataset_meta') or {}).get('classes') or ()
         if launcher == 'none':
             runner.model = folded(runner.model)
     with pycocotools_logged(summary=False):
         with user_errors('data set'):
             found = check_annotations(runner, runner.test_loop)
+            check_labels(_plain(runner.model), test=runner.test_loop)
         here = runner.test_loop.dataloader.dataset.metainfo.get('classes')
         if classes and here:
             check_same_classes(f'the classes of checkpoint {checkpoint}', classes, 'metainfo.classes', here)
@@ -128,6 +131,12 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
             print(found, end='')
         runner.open_terminal()
         return runner.test()
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """The model inside what distributes it."""
+    inner: Any = model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, inner)
 
 
 def resume_from(cfg: Config, checkpoint: str) -> None:

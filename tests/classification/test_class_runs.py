@@ -1,0 +1,196 @@
+"""Training, evaluating, exporting and using a classifier by the command line; and what is refused."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.photographs import COLOURS, folder_of_classes, small_config
+
+from mbv1_backbone.classification import draw_answers
+from mbv1_backbone.cli.main import main
+from mbv1_backbone.inference import load
+
+# An optimizer and batch norms that settle in 30 steps.
+QUICK = """
+model['backbone']['norm_cfg'] = dict(type='BN', eps=0.001, momentum=0.3)
+optim_wrapper = dict(_delete_=True, optimizer=dict(type='AdamW', lr=3e-3))
+train_cfg = dict(max_epochs=10, val_interval=10)
+"""
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    return folder_of_classes(tmp_path_factory.mktemp('pictures'))
+
+
+@pytest.fixture(scope='module')
+def trained(pictures, tmp_path_factory):
+    """A config that was trained until it knows the colours, and its checkpoint."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = small_config(folder / 'colours.py', pictures)
+    config.write_text(config.read_text() + QUICK)
+    assert run('train', config, '--work-dir', folder / 'run', '--no-amp') == 0
+    return config, folder / 'run' / 'epoch_10.pth'
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def refused(capsys, *words):
+    """The one line of a verb that refuses."""
+    capsys.readouterr()
+    assert run(*words) == 2
+    said = capsys.readouterr()
+    [line] = [line for line in said.err.splitlines() if line.startswith('error: ')]
+    return line
+
+
+def test_what_was_trained_is_evaluated_by_its_config(trained, capsys, tmp_path):
+    config, checkpoint = trained
+    assert run('test', config, checkpoint, '--work-dir', tmp_path) == 0
+    said = capsys.readouterr().out
+    assert 'accuracy/top1' in said
+    assert float(re.search(r'accuracy/top1\D+([\d.]+)', said)[1]) > 60
+
+
+def test_it_says_classes_by_name(trained, pictures, capsys, tmp_path):
+    config, checkpoint = trained
+    photos = [pictures / 'val' / name / '0.png' for name in COLOURS]
+    out = tmp_path / 'out'
+    assert (
+        run('classify', 'predict', config, checkpoint, *photos, '--out-dir', out, '--backend', 'torch') == 0
+    )
+    said = capsys.readouterr().out
+    found = json.loads((out / 'predictions.json').read_text())
+    assert [image['file_name'] for image in found] == [str(photo) for photo in photos]
+    names = [[c['category_name'] for c in image['predictions']] for image in found]
+    assert all(sorted(of_image) == sorted(COLOURS) for of_image in names)
+    assert sum(of_image[0] == colour for of_image, colour in zip(names, COLOURS, strict=True)) >= 2
+    for image in found:
+        scores = [c['score'] for c in image['predictions']]
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1, abs=1e-4)
+        assert f'{image["file_name"]}: {image["predictions"][0]["category_name"]}' in said
+    assert len(list(out.glob('*.png'))) == 3
+
+
+def test_the_crop_is_that_of_the_evaluation(trained, pictures):
+    """32 of 36 pixels of the shorter side, as the test pipeline cuts them."""
+    classifier = load(*trained, kind='classifier', backend='torch')
+    assert classifier.network.spec.crop == pytest.approx(32 / 36)
+    image = np.zeros((90, 90, 3), np.uint8)
+    image[:5] = image[-5:] = image[:, :5] = image[:, -5:] = 255  # outside of the middle 80
+    black = classifier.classify(np.zeros((90, 90, 3), np.uint8))
+    np.testing.assert_allclose(classifier.classify(image), black, atol=0.02)
+
+
+def test_an_exported_classifier_knows_its_classes(trained, pictures, tmp_path):
+    config, checkpoint = trained
+    images = sorted((pictures / 'val').rglob('*.png'))[::3]
+    words = ('--to', 'onnx', '--out', tmp_path / 'c.onnx', '--images', *images)
+    assert run('export', config, checkpoint, *words) == 0
+    classifier = load(tmp_path / 'c.onnx', kind='classifier', backend='onnxruntime')
+    [found, *_] = classifier.stream(images, top=2)
+    assert {c.name for c in found.classes} < set(COLOURS)
+    assert classifier.network.spec.crop == pytest.approx(32 / 36)
+
+
+def test_the_other_recipe_trains_too(pictures, tmp_path, capsys):
+    """Dropout, RandAugment's neighbours, label smoothing and averaged weights."""
+    config = small_config(tmp_path / 'c.py', pictures, 'mbv1_1.0-224_imagenet_timm')
+    short = ('--cfg-options', 'custom_hooks.3.begin_epoch=0')
+    assert run('train', config, '--work-dir', tmp_path / 'run', '--no-amp', *short) == 0
+    assert 'accuracy/top1' in capsys.readouterr().out
+    assert run('test', config, tmp_path / 'run' / 'epoch_1.pth', '--work-dir', tmp_path / 'test') == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('base', ['mbv1_full_1.0-224_imagenet', 'mbv1_shallow_1.0-224_imagenet'])
+def test_variants_train(base, pictures, tmp_path):
+    config = small_config(tmp_path / 'c.py', pictures, base)
+    assert run('train', config, '--work-dir', tmp_path / 'run', '--no-amp') == 0
+
+
+MISTAKES = {
+    'no classes': ({}, 3, 'Found 0 files'),
+    'one image': (dict(red=1), 1, 'has 1 image, training needs two or more'),
+    'one class': (dict(red=4), 1, r"has one class \('red'\)"),
+    'a class without an image': (dict(red=2, green=2, blue=0), 3, "no image of 'blue'"),
+    'classes of another number': (dict(red=2, green=2), 3, 'num_classes=3, but .* has 2 classes'),
+}
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_a_mistake_in_the_pictures_is_one_line(name, tmp_path, capsys):
+    counts, number, message = MISTAKES[name]
+    if counts:
+        data = folder_of_classes(tmp_path / 'data', counts)
+    else:
+        data = tmp_path / 'data'
+        (data / 'train').mkdir(parents=True)
+        (data / 'val').mkdir()
+    config = small_config(tmp_path / 'c.py', data, number=number)
+    line = refused(capsys, 'train', config, '--work-dir', tmp_path / 'run', '--no-amp')
+    assert re.search(message, line), line
+
+
+def test_other_classes_in_the_evaluation_are_refused(pictures, tmp_path, capsys):
+    data = tmp_path / 'data'
+    shutil.copytree(pictures, data)
+    (data / 'val' / 'green').rename(data / 'val' / 'teal')
+    config = small_config(tmp_path / 'c.py', data)
+    line = refused(capsys, 'train', config, '--work-dir', tmp_path / 'run', '--no-amp')
+    assert 'the classes of' in line
+    assert "'teal'" in line
+
+
+def test_labels_of_a_list_are_held_to_the_head(pictures, tmp_path, capsys):
+    files = sorted(path.relative_to(pictures / 'train') for path in (pictures / 'train').rglob('*.png'))
+    (pictures / 'list.txt').write_text('\n'.join(f'{file} {index % 4}' for index, file in enumerate(files)))
+    config = small_config(tmp_path / 'c.py', pictures)
+    line = refused(
+        capsys, 'train', config, '--work-dir', tmp_path / 'run', '--no-amp',
+        '--cfg-options', 'train_dataloader.dataset.ann_file=list.txt',
+    )  # fmt: skip
+    assert 'labels lie in 0..3, must lie in 0..2' in line
+
+
+def test_images_that_cannot_be_read_are_named(trained, pictures, tmp_path, capsys):
+    (tmp_path / 'bad.png').write_text('no picture')
+    good = pictures / 'val' / 'red' / '1.png'
+    words = ('classify', 'predict', *trained, '--backend', 'torch')
+    assert run(*words, tmp_path / 'bad.png', good) == 0
+    said = capsys.readouterr().out
+    assert f'left out: image {tmp_path / "bad.png"}' in said
+    assert f'{good}: ' in said
+    assert 'none of 1 images could be read' in refused(capsys, *words, tmp_path / 'bad.png')
+    assert 'give its checkpoint and images after it' in refused(capsys, 'classify', 'predict', trained[0])
+    assert '--no-pictures is about --out-dir' in refused(capsys, *words, good, '--no-pictures')
+
+
+def test_another_network_is_no_classifier(pictures, capsys):
+    image = pictures / 'val' / 'red' / '1.png'
+    line = refused(capsys, 'classify', 'predict', 'facenet_mbv1_1.0-160_distill', image)
+    assert 'not a classifier, but an embedder' in line
+
+
+def test_a_photograph_of_imagenet_has_its_name(shared, capsys):
+    photo = shared / 'imagenet' / 'images' / 'n01440764_tench.jpg'
+    weights = shared / 'weights' / 'mobilenet_v1_0.75_192_quant.tflite'
+    assert run('classify', 'predict', weights, photo, '--top', '1', '--backend', 'torch') == 0
+    assert f'{photo}: tench ' in capsys.readouterr().out
+
+
+def test_pictures_show_bars_as_long_as_probabilities():
+    image = np.full((100, 400, 3), 90, np.uint8)
+    drawn = draw_answers(image, ['a' * 200, 'b'], [1.0, 0.0])
+    assert drawn.shape == (100 + 2 * 22 + 12, 400, 3)
+    np.testing.assert_array_equal(drawn[:100], image)
+    blue = (drawn[..., 2].astype(int) - drawn[..., 0] > 40)[100:]
+    assert blue[:28].any(0).sum() > 380
+    assert not blue[30:].any(0)[12:].any()
+    assert Image.fromarray(drawn).width == 400
