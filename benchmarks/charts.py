@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from mbv1_backbone.common.files import atomic_file
+
 _OURS, _THEIRS = 'tab:blue', 'tab:gray'
 
 
@@ -89,8 +91,43 @@ def plane(found: Mapping[str, Any], title: str, path: str | Path) -> Path:
     return _saved(figure, path)
 
 
+def recall_curves(panels: Mapping[str, Mapping[str, Any]], title: str, path: str | Path) -> Path:
+    """Recall against CPU time, a panel a data set; a ring marks the cheapest setting that reaches .99.
+
+    Args:
+        panels: Title of each -> engine -> ``curve``, a list of (microseconds a query, recall), and
+            ``chosen``, the place in it that is marked or None.
+        title: Of the whole.
+        path: PNG file.
+    """
+    names = list(dict.fromkeys(name for engines in panels.values() for name in engines))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(1 + 4.6 * columns, 0.9 + 3.6 * rows), layout='constrained')
+    FigureCanvasAgg(figure)
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (name, engines) in zip(places, panels.items(), strict=False):
+        for engine, found in engines.items():
+            colour = _OURS if engine == 'gallery' else f'C{1 + names.index(engine)}'
+            curve = found['curve']
+            axes.plot(*zip(*curve, strict=True), marker='.', color=colour, label=engine)
+            if found['chosen'] is not None:
+                axes.plot(*curve[found['chosen']], marker='o', markersize=10, fillstyle='none', color=colour)
+        axes.axhline(0.99, color='grey', linestyle=':')
+        axes.set(xscale='log', ylim=(0.9, 1.002), title=name, xlabel='CPU time, microseconds a query')
+        axes.set_ylabel('recall@10')
+        axes.grid(True, which='both', alpha=0.25)
+    for axes in list(figure.axes)[len(panels) :]:
+        axes.set_visible(False)
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(
+        [lines[name] for name in names], names, loc='outside lower center', ncols=min(6, len(names))
+    )
+    figure.suptitle(title)
+    return _saved(figure, path)
+
+
 def _saved(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, format='png')
+    return Path(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,26 +98,52 @@ def faces(args: Namespace) -> None:
 
 
 def galleries(args: Namespace) -> None:
-    """Search, changes and room of galleries."""
-    spec, results = _machine('faiss-cpu', 'numpy'), []
+    """Galleries beside other engines."""
+    from benchmarks import gallery_report, people
+
+    rivals = [name for name in args.rivals if not args.no_graphs or name in ('numpy', 'faiss')]
+    fit = None if args.real is None else people.fit(*people.read(args.real))
+    spec = _machine('faiss-cpu', 'numpy', *gallery_report.packages(rivals))
+    draw: Callable[[int], people.People] = (fit or people.shipped()).draw
+    kinds: dict[str, Callable[[int], people.People]] = {'made-up': people.made_up, 'real-like': draw}
+    out = Path(args.out_dir)
+    results = gallery_report.known(out / 'gallery.json', spec)
+    if args.real is not None:
+        print(gallery_report.people_line('--real', people.statistics_of(*people.read(args.real))))
     for size in args.sizes:
-        done = gallery.measure(size, Path(args.out_dir) / 'gallery', args.rounds, not args.no_graphs)
-        results.append(done)
-        print(f'\n{size} entries, index {done["index"]} {done["width"] or ""}')
-        _print_searches(done['search'])
-        for name, value in done['gallery'].items():
-            print(f'  {name:24} {value if isinstance(value, dict) else format(value, ".4g")}')
-        _write(args, 'gallery', dict(machine=spec, results=results))
-    print(gallery.draw(results, 'Galleries of 128-d embeddings', Path(args.out_dir) / 'gallery.png'))
+        for kind in args.people:
+            some = kinds[kind](size)
+            about = people.statistics(some)
+            print(f'\n{size} entries, {kind}')
+            print(gallery_report.people_line('people', about))
+            found = gallery.compare(
+                some,
+                out / 'gallery',
+                Path(args.cache or out / 'cache'),
+                rivals,
+                args.rounds,
+                args.ef_construction,
+            )
+            found |= dict(kind=kind, people=about, ef_construction=args.ef_construction)
+            results = gallery_report.added(results, found)
+            print(gallery_report.table(found))
+            _write(args, 'gallery', dict(machine=spec, results=results))
+    print(charts.recall_curves(gallery_report.panels(results), gallery_report.TITLE, out / 'gallery.png'))
 
 
 def shards(args: Namespace) -> None:
     """One gallery against several that answer as one."""
     spec = _machine('faiss-cpu')
-    done = gallery.measure_shards(args.entries, Path(args.out_dir) / 'gallery', args.rounds, args.shards)
+    from benchmarks.shards import measure_shards
+
+    done = measure_shards(args.entries, Path(args.out_dir) / 'gallery', args.rounds, args.shards)
     built = ', '.join(f'{seconds:.1f}' for seconds in done['build_s'])
     print(f'{args.entries} entries; parts built in {built} s, merged into one in {done["merge_s"]:.1f} s')
-    _print_searches(done['search'])
+    for name, value in done['engines'].items():
+        print(
+            f'  {name:28}{value["batch_wall_1"]:10.0f} us a query in batches, {value["single_wall_1"]:.0f} '
+            f'alone, recall@10 {value["recall"]:.4f}'
+        )
     _write(args, 'shards', dict(machine=spec, result=done))
 
 
@@ -161,14 +187,3 @@ def _machine(*packages: str) -> dict[str, str | int]:
 
 def _write(args: Namespace, name: str, found: Mapping[str, Any]) -> None:
     write_json(Path(args.out_dir) / f'{name}.json', found, indent=2)
-
-
-def _print_searches(found: dict[str, dict[str, float]]) -> None:
-    """Each way's figures, and its time beside plain FAISS's, or the first one's."""
-    base = found.get('plain FAISS, same index', next(iter(found.values())))
-    print(f'  {"":28}{"queries/s":>10}{"ms, single":>12}{"recall@10":>11}{"time of a batch":>17}')
-    for name, value in found.items():
-        print(
-            f'  {name:28}{value["batch_qps"]:10.0f}{value["single_ms"]:12.3f}{value["recall"]:11.4f}'
-            f'{base["batch_qps"] / value["batch_qps"]:16.3f}x'
-        )

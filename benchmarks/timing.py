@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,22 +18,44 @@ from mbv1_backbone.common.cpu import bf16_is_fast, cpu_flags
 _REST = 0.1  # seconds between jobs, in which the threads of the last one stop spinning
 
 
-def seconds(jobs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
-    """Median time of each job, after one run of each that does not count.
+@dataclass(frozen=True)
+class Times:
+    """Medians of some rounds, in seconds.
+
+    Attributes:
+        wall: By the clock.
+        cpu: Of the processor, all threads of this process together: other work disturbs it little.
+    """
+
+    wall: float
+    cpu: float
+
+
+def times(jobs: Mapping[str, Callable[[], object]], rounds: int = 5, title: str = '') -> dict[str, Times]:
+    """Median times of each job, after one run of each that does not count.
 
     Args:
         jobs: Name -> function.
         rounds: Times that each is run, in turn, so that a busy moment hits all.
+        title: What the progress bar says.
     """
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in tqdm(range(rounds + 1), unit='round', leave=False):
+    walls: dict[str, list[float]] = {name: [] for name in jobs}
+    cpus: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in tqdm(range(rounds + 1), unit='round', desc=title or None, leave=False):
         for name, job in jobs.items():
             time.sleep(_REST)
-            start = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             job()
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
             if number:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+                walls[name].append(wall)
+                cpus[name].append(cpu)
+    return {name: Times(statistics.median(walls[name]), statistics.median(cpus[name])) for name in jobs}
+
+
+def seconds(jobs: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """Median time of each job by the clock; as ``times``."""
+    return {name: found.wall for name, found in times(jobs, rounds).items()}
 
 
 def machine(*packages: str) -> dict[str, str | int]:

@@ -17,6 +17,7 @@ from mbv1_backbone.common.outputs import check_output_folder
 __all__ = ['ROOT', 'add_arguments', 'run']
 
 ROOT = Path(__file__).resolve().parents[2]
+_RIVALS = ('numpy', 'faiss', 'hnsw16', 'hnswlib', 'usearch', 'qdrant')
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -27,8 +28,8 @@ def add_arguments(parser: options.Parser) -> None:
         ('grid', 'grid', 'Milliseconds over width and resolution.', ()),
         ('detectors', 'detectors', 'Detectors, from file to boxes.', (_add_images, _add_photos)),
         ('faces', 'faces', 'Embeddings, from file to vector.', (_add_images, _add_faces)),
-        ('gallery', 'galleries', 'Search, changes and room of galleries.', (_add_sizes,)),
-        ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_sizes)),
+        ('gallery', 'galleries', 'Galleries beside other engines: search, changes, room.', (_add_gallery,)),
+        ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_small_gallery)),
         ('shards', 'shards', 'One gallery against several that answer as one.', (_add_shards,)),
         ('training', 'training', 'A training step by stage.', (_add_training,)),
     ):
@@ -87,12 +88,55 @@ def _add_faces(parser: options.Parser) -> None:
     parser.add_argument('--batch-sizes', type=options.at_least(1), nargs='+', default=[1, 8])
 
 
-def _add_sizes(parser: options.Parser) -> None:
+def _add_gallery(parser: options.Parser) -> None:
     parser.add_argument(
-        '--sizes', type=options.at_least(1), nargs='+', default=[10_000, 100_000], help='entries, made up'
+        '--sizes', type=options.at_least(100), nargs='+', default=[10_000, 100_000], help='entries'
+    )
+    _add_rivals(parser)
+
+
+def _add_small_gallery(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--sizes', type=options.at_least(100), nargs='+', default=[10_000], help='entries of galleries'
+    )
+    _add_rivals(parser)
+
+
+def _add_rivals(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--people',
+        nargs='+',
+        choices=('made-up', 'real-like'),
+        default=['made-up', 'real-like'],
+        help='whose embeddings: made up, all alike, or drawn from a fit to real ones (default: both)',
     )
     parser.add_argument(
-        '--no-graphs', action='store_true', help='leave out hnswlib and usearch, which are long to build'
+        '--real',
+        metavar='FILE',
+        help='real embeddings to fit to: a gallery, its export, or an .npz file with embeddings and '
+        'identities or files (default: a fit to LFW by the zoo, which comes with the project)',
+    )
+    parser.add_argument(
+        '--rivals',
+        nargs='*',
+        choices=_RIVALS,
+        default=list(_RIVALS),
+        help='what is measured beside the gallery (default: all that are installed)',
+    )
+    parser.add_argument(
+        '--no-graphs', action='store_true', help='leave out the graphs among them, which are long to build'
+    )
+    parser.add_argument(
+        '--ef-construction',
+        type=options.at_least(1),
+        default=200,
+        help='candidates for the neighbours of a new entry, of all graphs (default 200)',
+    )
+    parser.add_argument(
+        '--cache',
+        action=options.OutputFolder,
+        metavar='FOLDER',
+        help="keeps other engines' indexes for the next run (default: cache in --out-dir)",
     )
 
 
