@@ -14,7 +14,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.folders import walk_images
-from mbv1_backbone.face.tables import read_table
+from mbv1_backbone.common.tables import read_table
 
 __all__ = [
     'is_text',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,20 +31,28 @@ class Table:
     problems: dict[int, str] = field(default_factory=dict)
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> Table:
+def read_table(
+    path: str | os.PathLike[str], columns: Sequence[str], aliases: Mapping[str, str] | None = None
+) -> Table:
     """A CSV file that has at least these columns; a row that cannot be used ends nothing.
 
     Cells are separated by commas, semicolons, tabs or ``|``, whichever its first line has between these
     columns; their names may be in any case, and byte order marks are taken.
 
+    Args:
+        path: Of the file.
+        columns: Names, in lower case.
+        aliases: Other names of columns, in lower case -> the column; the column's own name comes first.
+
     Raises:
         InputError: If it cannot be read, or a column is missing.
     """
+    known = {**(aliases or {}), **{name: name for name in columns}}
     lines = list(io.StringIO(_text(path)))
     start = int(bool(lines) and lines[0].lower().startswith('sep='))  # a line of Excel's
     first = lines[start] if start < len(lines) else ''
-    separator = max(_SEPARATORS, key=lambda one: _count(first, one, columns))
-    names = _names(path, first, separator, columns)
+    separator = max(_SEPARATORS, key=lambda one: _count(first, one, known))
+    names = _names(path, first, separator, columns, known)
     table = Table(tuple(names))
     start += 1
     while start < len(lines):
@@ -101,9 +109,9 @@ def _text(path: str | os.PathLike[str]) -> str:
     return io.StringIO(text, newline=None).read()
 
 
-def _count(line: str, separator: str, columns: Sequence[str]) -> int:
+def _count(line: str, separator: str, known: Mapping[str, str]) -> int:
     """How many of the columns a first line has with this separator."""
-    return len({name.lower() for name in _split(line, separator)} & set(columns))
+    return len({known[name.lower()] for name in _split(line, separator) if name.lower() in known})
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -113,8 +121,19 @@ def _split(line: str, separator: str) -> list[str]:
         return []
 
 
-def _names(path: str | os.PathLike[str], line: str, separator: str, columns: Sequence[str]) -> list[str]:
-    names = [name.lower() if name.lower() in columns else name for name in _split(line, separator)]
+def _names(
+    path: str | os.PathLike[str],
+    line: str,
+    separator: str,
+    columns: Sequence[str],
+    known: Mapping[str, str],
+) -> list[str]:
+    found = _split(line, separator)
+    own = {name.lower() for name in found} & set(columns)
+    names = []
+    for name in found:
+        column = known.get(name.lower(), name)
+        names.append(name if column in own and name.lower() != column else column)
     if missing := [name for name in columns if name not in names]:
         raise InputError(
             f'{path}: must have the columns {", ".join(columns)}; there is no {missing[0]} '
