@@ -58,24 +58,27 @@ class LocatedPhotos:
 def read_located(source: str | os.PathLike[str]) -> LocatedPhotos:
     """Photographs and their places, of a CSV file or of a folder whose photographs have GPS values.
 
-    A CSV file has the columns ``file``, ``latitude`` and ``longitude``, in decimal degrees, or others of their
-    usual names: ``filename``, ``image``, ``path``; ``lat``; ``lon``, ``lng``, ``long``. Of a folder, photographs
-    without GPS values are left out; the log says how many.
+    A CSV file has the columns ``file``, ``latitude`` and ``longitude``, in decimal degrees, or others of
+    their usual names: ``filename``, ``image``, ``path``; ``lat``; ``lon``, ``lng``, ``long``. Of a folder,
+    photographs without GPS values are left out; the log says how many.
 
     Raises:
-        InputError: If there are none, a value is missing, no number or out of range, or a file is named twice.
+        InputError: If there are none, a value is missing, no number or out of range, or a file is named
+            twice.
     """
     source = Path(source)
     found = _of_folder(source) if source.is_dir() else _of_table(source)
     if swapped(found.places, is_land):
         _LOG.warning(
-            '%s: latitude and longitude look swapped: most of these places lie in the sea, and would lie on land '
-            'the other way round',
+            '%s: latitude and longitude look swapped: most of these places lie in the sea, and would lie on '
+            'land the other way round',
             source,
         )
     if nowhere := int((found.places == 0).all(1).sum()):
         _LOG.warning(
-            '%s: %d photographs lie at latitude 0, longitude 0, which often stands for unknown', source, nowhere
+            '%s: %d photographs lie at latitude 0, longitude 0, which often stands for unknown',
+            source,
+            nowhere,
         )
     return found
 
@@ -172,7 +175,8 @@ def _of_folder(folder: Path) -> LocatedPhotos:
     located = {path.relative_to(folder).as_posix(): place for path, place in found.items() if place}
     if not located:
         raise InputError(
-            f'{folder}: none of {len(found)} photographs has GPS values; give a CSV file of {", ".join(COLUMNS)}'
+            f'{folder}: none of {len(found)} photographs has GPS values; give a CSV file of '
+            f'{", ".join(COLUMNS)}'
         )
     if len(located) < len(found):
         _LOG.warning(

@@ -1,7 +1,7 @@
 """Outlines of the countries, and what is land: Natural Earth's at 1:110 million, in the public domain.
 
-They lie in this package, for no package on PyPI that is kept up holds them: geodatasets, cartopy and regionmask
-fetch them, and geopandas gave its own up.
+They lie in this package, for no package on PyPI that is kept up holds them: geodatasets, cartopy and
+regionmask fetch them, and geopandas gave its own up.
 """
 
 from __future__ import annotations

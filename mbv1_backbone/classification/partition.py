@@ -1,7 +1,7 @@
-"""The earth divided into cells by where photographs were taken: many small ones there, few large ones elsewhere.
+"""The earth divided into cells by where photographs were taken: small ones there, large ones elsewhere.
 
-PlaNet (arXiv:1602.05314, section 3): a cell of S2's hierarchy with more than ``max_photos`` is divided; one with
-fewer than ``min_photos`` is left out, and so are its photographs.
+PlaNet (arXiv:1602.05314, section 3): a cell of S2's hierarchy with more than ``max_photos`` is divided; one
+with fewer than ``min_photos`` is left out, and so are its photographs.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Partition:
         ids = np.sort(np.concatenate(kept))
         if len(ids) < 2:
             raise InputError(
-                f'{len(places)} photographs make {len(ids)} cells of {min_photos} to {max_photos}, and a network '
-                'needs two to choose from: fewer for --min-photos, or for --max-photos'
+                f'{len(places)} photographs make {len(ids)} cells of {min_photos} to {max_photos}, and a '
+                'network needs two to choose from: give less for --min-photos, or for --max-photos'
             )
         labels = _assign(ids, places)
         inside = labels >= 0

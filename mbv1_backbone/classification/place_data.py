@@ -20,6 +20,7 @@ from mbv1_backbone.common.files import shown
 
 __all__ = ['PlacesDataset', 'check_far_from_cells']
 
+_LOG = logging.getLogger('mbv1_backbone')
 _NEAR = np.cos(1000 / 6371)  # of the angle between places 1000 km apart
 
 
@@ -30,8 +31,8 @@ class PlacesDataset(BaseDataset):
     Photographs to train on that lie in no cell are left out, which the log says; those to test with stay.
 
     Args:
-        ann_file: CSV of ``file``, ``latitude`` and ``longitude`` (see ``read_located``); without it the folder
-            of the images is read.
+        ann_file: CSV of ``file``, ``latitude`` and ``longitude`` (see ``read_located``); without it the
+            folder of the images is read.
         cells: File of ``mbv1 cells``.
         data_root: What the paths are relative to.
         data_prefix: ``img``: what the files of the CSV are relative to.
@@ -92,11 +93,10 @@ def check_far_from_cells(found: LocatedPhotos, partition: Partition) -> None:
         return (unit_vectors(places[:1000]) @ cells).max(1) > _NEAR
 
     if swapped(found.places, near):
-        print_log(
-            f'{found.source}: latitude and longitude look swapped: most of these places lie 1000 km from all '
-            'cells, and would lie among them the other way round',
-            'current',
-            level=logging.WARNING,
+        _LOG.warning(
+            '%s: latitude and longitude look swapped: most of these places lie 1000 km from all cells, and '
+            'would lie among them the other way round',
+            found.source,
         )
 
 

@@ -31,8 +31,8 @@ class PlacesHead(BaseModule):
 
     Args:
         in_channels: Of the pooled features.
-        cells: File of ``mbv1 cells``; where it does not exist, there are ``num_classes`` cells to be filled from a
-            checkpoint.
+        cells: File of ``mbv1 cells``; where it does not exist, there are ``num_classes`` cells to be filled
+            from a checkpoint.
         num_classes: Of a head without a file of cells.
         data_root: What ``cells`` is relative to.
         init_cfg: mmengine's; the default is a normal distribution of deviation .01, as mmpretrain has it.
@@ -79,7 +79,9 @@ class PlacesHead(BaseModule):
             InputError: If there are no cells.
         """
         if not self.cells.any():
-            raise InputError(f'{self.cells_file}: no such file; mbv1 cells makes it of the training photographs')
+            raise InputError(
+                f'{self.cells_file}: no such file; mbv1 cells makes it of the training photographs'
+            )
         labels = torch.cat([sample.gt_label for sample in data_samples])
         return dict(loss=F.cross_entropy(self(features), labels))
 
@@ -99,8 +101,8 @@ class PlacesHead(BaseModule):
         given = state_dict.get(f'{prefix}cells')
         if self._own is not None and given is not None and not torch.equal(given[:, :2], self._own[:, :2]):
             raise InputError(
-                f'{self.cells_file}: not the cells that the checkpoint was trained with; the file that was used '
-                'then belongs there'
+                f'{self.cells_file}: not the cells that the checkpoint was trained with; the file that was '
+                'used then belongs there'
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
 

@@ -24,7 +24,7 @@ class PlacesMetric(BaseMetric):
     """Percent of photographs placed within 1, 25, 200, 750 and 2500 km of the truth (paper, Table 11).
 
     A photograph is placed where those of its most probable cell were taken on the average. Beside it stands
-    what is reached without looking: the place of the cell with the most training photographs for all (``prior``).
+    what is reached without looking: the place of the cell with the most training photographs (``prior``).
 
     Args:
         cells: File of ``mbv1 cells``.

@@ -1,8 +1,9 @@
 """S2's cells of the earth (https://s2geometry.io/devguide/s2cell_hierarchy), for whole arrays of coordinates.
 
-The sphere is projected onto the six faces of a cube; each face is divided into four, 30 times over, and the cells
-are numbered along a Hilbert curve, so that the number of a cell begins with that of the cell around it. The
-numbers are Google's own library's, whose Python wheels take one point at a time and do not exist for Linux on ARM.
+The sphere is projected onto the six faces of a cube; each face is divided into four, 30 times over, and the
+cells are numbered along a Hilbert curve, so that the number of a cell begins with that of the cell around it.
+The numbers are those of Google's own library (s2geometry), whose wheels for Python take one point at a time,
+and do not exist for Linux on ARM, nor for Windows.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ __all__ = ['MAX_LEVEL', 'cell_ids', 'cell_outline', 'from_tokens', 'levels_of', 
 MAX_LEVEL = 30
 _SIDE = 1 << MAX_LEVEL  # leaf cells along an edge of a face
 _SWAP, _INVERT = 1, 2  # bits of the orientation of the Hilbert curve in a cell
-# Orientation, then 2 * (bit of i) + (bit of j) -> place along the curve, and what the orientation is changed by.
+# Orientation, then 2 * (bit of i) + (bit of j) -> place along the curve.
 _PLACE = np.array([[0, 1, 3, 2], [0, 3, 1, 2], [2, 3, 1, 0], [2, 1, 3, 0]], np.uint64)
 _QUARTER = np.array([[0, 1, 3, 2], [0, 2, 3, 1], [3, 2, 0, 1], [3, 1, 0, 2]])  # the other way round
+# Place along the curve -> how the orientation changes in there.
 _TURN = np.array([_SWAP, 0, 0, _INVERT | _SWAP], np.uint64)
 
 
@@ -82,7 +84,9 @@ def from_tokens(names: list[str]) -> np.ndarray:
     """
     ids: np.ndarray = np.array([int(name.ljust(16, '0'), 16) for name in names], np.uint64)
     even = (np.uint64(0x5555555555555555) & ids & (~ids + np.uint64(1))).astype(bool)
-    if wrong := [name for name, good in zip(names, even & (ids >> np.uint64(61) < 6), strict=True) if not good]:
+    if wrong := [
+        name for name, good in zip(names, even & (ids >> np.uint64(61) < 6), strict=True) if not good
+    ]:
         raise ValueError(f'not the token of an S2 cell: {wrong[0]!r:.40}')
     return ids
 

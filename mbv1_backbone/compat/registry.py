@@ -11,6 +11,9 @@ __all__ = ['NAMES', 'extend']
 # What each module registers. A test compares it with the decorators in the code.
 NAMES: dict[str, tuple[str, ...]] = {
     'classification.heads': ('DropoutLinearClsHead',),
+    'classification.place_data': ('PlacesDataset',),
+    'classification.place_head': ('PlacesHead',),
+    'classification.place_metric': ('PlacesMetric',),
     'detection.anchors': ('MobileSSDAnchorGenerator',),
     'detection.coco_data': ('CheckedCocoDataset', 'CheckedCocoMetric'),
     'detection.drawing': ('DrawDetectionsHook',),
@@ -30,6 +33,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'face.sampler': ('PKBatchSampler',),
     'face.teachers': ('NcnnTeacher', 'OnnxTeacher', 'TorchScriptTeacher'),
     'face.transforms': ('BlendFaces', 'FlipFace', 'LightFace', 'LoadFace', 'MoveFace', 'PackFace'),
+    'geolocation.nearest': ('NearestPhotographHook',),
     'models.layers': ('Conv2dSame', 'SteadyBN'),
     'models.mobilenet_v1': ('MobileNetV1',),
     'models.pretrained': ('PretrainedHook',),

@@ -12,8 +12,8 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
-from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.common.tables import read_table
+from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import metadata_json, value_of
 

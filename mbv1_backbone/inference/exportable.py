@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from mbv1_backbone.classification.place_head import PlacesHead, partition_of
 from mbv1_backbone.common.choices import PARTS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import middle_square
@@ -72,7 +73,7 @@ def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> 
     if found.config is not None:
         network, normalise = _Logits(network), Normalise.of(network)
     spec = _of_any_size(found.kind, network, found.recipe, _size(found), precision)
-    spec = replace(spec, classes=found.class_names, crop=_crop(found))
+    spec = replace(spec, **{'classes': found.class_names, **_cells(found)}, crop=_crop(found))
     return Exportable(ClassifierGraph(network, normalise, found.recipe.background), spec)
 
 
@@ -163,6 +164,15 @@ def _size(found: Trained) -> tuple[int, int]:
     crop = _step(found, 'CenterCrop').get('crop_size', side)
     height, width = (crop, crop) if isinstance(crop, int) else crop
     return height, width
+
+
+def _cells(found: Trained) -> dict[str, Any]:
+    """Names and places of the classes, where they are cells of the earth."""
+    head = getattr(found.model, 'head', None)
+    if not isinstance(head, PlacesHead):
+        return {}
+    cells = partition_of(head.cells)
+    return dict(classes=cells.names, places=tuple(map(tuple, cells.places.tolist())))
 
 
 def _crop(found: Trained) -> float:

@@ -11,8 +11,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
+from mbv1_backbone.classification.place_head import without_cells_file
 from mbv1_backbone.common.coco import COCO_CLASSES, category_ids
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.models.recipe import Recipe, recipe_of
@@ -68,7 +69,7 @@ class Trained:
             InputError: If the config is wrong, or the weights are not the network's.
         """
         if self.config is not None:
-            model = _build(self.config, self.kind)
+            model = _build(self.config, self.kind, self.checkpoint.state)
         elif self.kind == 'embedder':
             model = _build_embedder(_embedder_config(self.checkpoint), self.name)
         else:
@@ -200,7 +201,7 @@ def _kind_of(config: Config) -> str:
     return kind
 
 
-def _build(config: Config, kind: str) -> nn.Module:
+def _build(config: Config, kind: str, state: dict[str, Tensor]) -> nn.Module:
     name = f'config {config.filename}'
     if kind == 'embedder':
         return _build_embedder(config.model, name)
@@ -209,7 +210,7 @@ def _build(config: Config, kind: str) -> nn.Module:
         init_default_scope(config.get('default_scope', scope))
         if kind == 'detector':
             config.model.setdefault('train_cfg', None)
-        return MODELS.build(dict(config.model, _scope_=scope))
+        return MODELS.build(dict(without_cells_file(config.model, state), _scope_=scope))
 
 
 def _embedder_config(found: Checkpoint) -> dict[str, Any]:

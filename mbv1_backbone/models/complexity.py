@@ -169,6 +169,7 @@ class Cell(NamedTuple):
 _MISPRINT = 'printed 1.19 % is 1.91 %: so the shares add up to 100 %'
 _WIDER_STEM = 'fits a network of at least 16 channels a layer (46.0 M at 224, 15.0 M at 128), not alpha = .25'
 _NO_HEAD = 'the head is not described, and no one head gives the four params'
+_CELLS = 'the number of cells is not printed; 9,600 fit both: 3.2 M + 1024 x 9,600, .568 B + .010 B'
 _CONTRADICTS = f'{_NO_HEAD}; below the 290 M that Table 7 gives the same network'
 
 # table, row, network, input size, classes, mult-adds / 1e6, params / 1e6, note where not derivable
@@ -191,6 +192,7 @@ _NETWORKS: tuple[tuple[int, str, dict[str, Any], int, int, float, float | None, 
     (10, '0.75 MobileNet-224', dict(widen_factor=0.75), 224, 120, 325, 1.9, ''),
     (10, '1.0 MobileNet-192', {}, 192, 120, 418, 3.3, ''),
     (10, '0.75 MobileNet-192', dict(widen_factor=0.75), 192, 120, 239, 1.9, ''),
+    (11, 'PlaNet MobileNet', {}, 224, 9600, 580, 13.0, _CELLS),
     (12, '1.0 MobileNet-224', {}, 224, 0, 568, 3.2, ''),
     (12, '0.5 MobileNet-224', dict(widen_factor=0.5), 224, 0, 149, 0.8, ''),
     (12, '0.25 MobileNet-224', dict(widen_factor=0.25), 224, 0, 45, 0.2, _WIDER_STEM),

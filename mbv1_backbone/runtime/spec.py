@@ -34,6 +34,7 @@ class ModelSpec:
         any_size: Whether images may have another size than ``size``; then of multiples of ``multiple``.
         multiple: Of pixels.
         crop: Share of the shorter side that the middle square has, which a classifier sees.
+        places: Latitude and longitude of each class, in degrees, where classes are cells of the earth.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class ModelSpec:
     any_size: bool = False
     multiple: int = 1
     crop: float = 1.0
+    places: tuple[tuple[float, float], ...] = ()
     format: int = FORMAT
 
     @property
@@ -68,8 +70,10 @@ class ModelSpec:
         """
         try:
             values = json.loads(text or '')
-            lists = ('size', 'classes', 'category_ids')
-            spec = cls(**{**values, **{key: tuple(values[key]) for key in lists if key in values}})
+            lists = ('size', 'classes', 'category_ids', 'places')
+            values.update({key: tuple(values[key]) for key in lists if key in values})
+            spec = cls(**values)
+            object.__setattr__(spec, 'places', tuple((float(a), float(b)) for a, b in spec.places))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f'{path}: not a file of mbv1 export') from error
         if spec.format != FORMAT:

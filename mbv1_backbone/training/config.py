@@ -89,7 +89,10 @@ def kind_of(cfg: Config) -> str | None:
 
 
 def set_data_root(cfg: Config, data_root: str) -> None:
-    """Point every data set, and every evaluator that reads an annotation file, at ``data_root``."""
+    """Point every data set, and every evaluator or head that reads a file of it, at ``data_root``."""
+    head = cfg.model.get('head')
+    if isinstance(head, dict) and 'data_root' in head:
+        head['data_root'] = data_root
     for loader in LOADERS:
         for dataset in datasets_of(cfg.get(loader)):
             dataset.data_root = data_root
@@ -186,7 +189,7 @@ def require_data(cfg: Config, *loaders: str) -> None:
     for loader in loaders:
         for dataset in datasets_of(cfg.get(loader)):
             root = Path(dataset.get('data_root') or '.')
-            lists = ('ann_file', 'identities_file', 'teacher_file')
+            lists = ('ann_file', 'identities_file', 'teacher_file', 'cells')
             wanted = [root / str(dataset[name]) for name in lists if dataset.get(name)]
             prefixes = dataset.get('data_prefix') or {}  # of mmpretrain it may be one folder
             prefixes = prefixes.values() if isinstance(prefixes, dict) else [prefixes]

@@ -41,7 +41,8 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
         if not name.endswith('_tracked') and not name.startswith(left_out)
     }
     if half:
-        state = {name: tensor.half() for name, tensor in state.items()}
+        halved = {name: tensor.half() for name, tensor in state.items() if tensor.dtype == torch.float32}
+        state.update(halved)  # what is stored more exactly stays so: cells of the earth
     if wrong := [name for name, tensor in state.items() if not torch.isfinite(tensor.float()).all()]:
         raise InputError(f'{checkpoint}: not finite{" in float16" if half else ""}: {", ".join(wrong)}')
     recipe = recipe_of(model, f'run: {Path(cfg.filename).stem}')

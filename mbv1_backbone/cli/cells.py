@@ -1,0 +1,76 @@
+"""Divide the earth into cells by where photographs were taken: the classes of a network of places.
+
+mbv1 cells data/places/train.csv --out data/places/cells.json --map cells.png
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mbv1_backbone.cli import options
+
+__all__ = ['add_arguments', 'run']
+
+
+def add_arguments(parser: options.Parser) -> None:
+    """What the verb takes."""
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        'source',
+        metavar='PHOTOS',
+        help='of the training photographs: a CSV file of file, latitude and longitude, or a folder of '
+        'photographs with GPS values',
+    )
+    options.output_file(parser, ('.json',), 'file of the cells', metavar='FILE', required=True)
+    parser.add_argument(
+        '--max-photos',
+        type=options.at_least(1),
+        default=10_000,
+        metavar='N',
+        help="divide cells with more (default 10000, PlaNet's)",
+    )
+    parser.add_argument(
+        '--min-photos',
+        type=options.at_least(1),
+        default=50,
+        metavar='N',
+        help="leave out cells with fewer (default 50, PlaNet's)",
+    )
+    parser.add_argument(
+        '--min-level',
+        type=options.at_least(0),
+        default=0,
+        metavar='N',
+        help="begin with S2's cells of this level, 0 to 30 (default 0: the six faces of a cube)",
+    )
+    parser.add_argument(
+        '--map', action=options.OutputFile, suffixes=('.png',), metavar='FILE', help='draw them on a map'
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the photographs, divide, write, and say what there is."""
+    from mbv1_backbone.classification.coordinates import read_located
+    from mbv1_backbone.classification.maps import draw_map, shades_of, view_around
+    from mbv1_backbone.classification.partition import Partition
+    from mbv1_backbone.classification.s2_cells import levels_of
+    from mbv1_backbone.common.pictures import save_png
+
+    found = read_located(args.source)
+    cells = Partition.fit(found.places, args.max_photos, args.min_photos, args.min_level)
+    cells.save(args.out)
+    levels = levels_of(cells.ids)
+    left_out = f'; {cells.left_out} photographs are in none' if cells.left_out else ''
+    print(
+        f'{args.out}: {len(cells)} cells of {len(found)} photographs{left_out}; levels {levels.min()} to '
+        f'{levels.max()}, {cells.photos.min()} to {cells.photos.max()} photographs each'
+    )
+    if args.map:
+        drawn = draw_map(
+            view_around(found.places),
+            cells.ids.tolist(),
+            shades_of(cells.photos),
+            title=f'{len(cells)} cells',
+        )
+        save_png(drawn, args.map)
+        print(f'map: {args.map}')

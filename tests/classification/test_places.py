@@ -1,0 +1,197 @@
+"""Data set, head, metric and the most alike photograph, each beside a slow answer."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+from PIL import Image
+from torch.nn import functional as F
+
+from mbv1_backbone.classification.partition import Partition
+from mbv1_backbone.classification.place_data import PlacesDataset
+from mbv1_backbone.classification.place_head import (
+    PlacesHead,
+    cells_of,
+    partition_of,
+    without_cells_file,
+)
+from mbv1_backbone.classification.place_metric import PlacesMetric, shares_within
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.geolocation.nearest import nearest_places
+
+TOWNS = np.array([[45.8, 16.0], [-33.4, -70.6], [35.7, 139.7], [1.3, 103.8]])
+
+
+def write_photos(folder, rows, name='train.csv'):
+    lines = ['file,latitude,longitude']
+    for number, (latitude, longitude) in enumerate(rows):
+        file = f'{name}_{number}.png'
+        Image.new('RGB', (4, 4)).save(folder / file)
+        lines.append(f'{file},{latitude},{longitude}')
+    (folder / name).write_text('\n'.join(lines) + '\n')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photographs of each town but the last, which has one; two of a test."""
+    write_photos(tmp_path, [*np.repeat(TOWNS[:3], 3, 0).tolist(), TOWNS[3].tolist()])
+    write_photos(tmp_path, [TOWNS[0].tolist(), TOWNS[3].tolist()], 'test.csv')
+    places = np.concatenate([np.repeat(TOWNS[:3], 3, 0), TOWNS[3:]])
+    Partition.fit(places, max_photos=3, min_photos=2).save(tmp_path / 'cells.json')
+    return tmp_path
+
+
+def test_photographs_to_train_on_have_the_label_of_their_cell(folder):
+    data = PlacesDataset('train.csv', data_root=str(folder))
+    cells = Partition.load(folder / 'cells.json')
+    assert len(data) == 9
+    assert data.metainfo['classes'] == cells.names
+    for index in range(9):
+        info = data.get_data_info(index)
+        assert [info['latitude'], info['longitude']] == TOWNS[index // 3].tolist()
+        assert cells.places[info['gt_label']] == pytest.approx(TOWNS[index // 3])
+
+
+def test_photographs_in_no_cell_stay_in_a_test(folder):
+    data = PlacesDataset('test.csv', data_root=str(folder), test_mode=True)
+    assert [data.get_data_info(k)['gt_label'] >= 0 for k in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ('make', 'says'),
+    [
+        (lambda folder: (folder / 'train.csv_4.png').unlink(), r'train.csv_4.png is not there'),
+        (lambda folder: (folder / 'train.csv').unlink(), 'not a readable CSV file'),
+        (lambda folder: write_photos(folder, [(0.5, 0.5)]), 'none of 1 photographs lies in a cell'),
+        (lambda folder: write_photos(folder, [(91, 0.5)]), 'latitude must lie in -90..90, got 91'),
+        (lambda folder: (folder / 'cells.json').unlink(), 'cells.json: no such file; mbv1 cells makes it'),
+    ],
+)
+def test_wrong_data_are_refused(folder, make, says):
+    make(folder)
+    with pytest.raises(InputError, match=says):
+        PlacesDataset('train.csv', data_root=str(folder))
+
+
+def test_coordinates_far_from_all_cells_are_suspected_to_be_swapped(folder, caplog):
+    # Zagreb the other way round is in Yemen: on land, but nowhere near a cell.
+    write_photos(folder, [(16.0, 45.8), (16.1, 45.7)], 'test.csv')
+    with caplog.at_level(logging.WARNING):
+        PlacesDataset('test.csv', data_root=str(folder), test_mode=True)
+    assert 'latitude and longitude look swapped' in caplog.text
+
+
+def samples(labels):
+    return [BaseDataElement(gt_label=torch.tensor([label])) for label in labels]
+
+
+def test_the_head_learns_by_cross_entropy(folder):
+    head = PlacesHead(8, 'cells.json', data_root=str(folder))
+    features = (torch.randn(5, 8),)
+    labels = [0, 2, 1, 1, 0]
+    expected = F.cross_entropy(features[0] @ head.fc.weight.T + head.fc.bias, torch.tensor(labels))
+    assert head.loss(features, samples(labels))['loss'].item() == pytest.approx(expected.item())
+
+
+def test_a_checkpoint_carries_the_cells(folder):
+    cells = Partition.load(folder / 'cells.json')
+    state = PlacesHead(8, 'cells.json', data_root=str(folder)).state_dict()
+    other = PlacesHead(8, num_classes=3)
+    other.load_state_dict(state)
+    found = partition_of(other.cells)
+    assert found.ids.tolist() == cells.ids.tolist()
+    assert found.places == pytest.approx(cells.places)
+    assert found.photos.tolist() == cells.photos.tolist()
+
+
+def test_cells_survive_an_average_over_processes(folder):
+    table = cells_of(Partition.load(folder / 'cells.json'))
+    for processes in (2, 3, 7):
+        averaged = sum([table] * processes) / processes
+        assert partition_of(averaged).ids.tolist() == partition_of(table).ids.tolist()
+
+
+def test_a_checkpoint_of_other_cells_is_refused(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    Partition.fit(np.repeat(-TOWNS[:3], 3, 0), 3, 2).save(other / 'cells.json')
+    state = PlacesHead(8, 'cells.json', data_root=str(other)).state_dict()
+    with pytest.raises(InputError, match='not the cells that the checkpoint was trained with'):
+        PlacesHead(8, 'cells.json', data_root=str(folder)).load_state_dict(state)
+
+
+def test_a_head_without_cells_neither_learns_nor_locates(tmp_path):
+    head = PlacesHead(8, 'cells.json', num_classes=3, data_root=str(tmp_path))
+    with pytest.raises(InputError, match='mbv1 cells makes it'):
+        head.loss((torch.zeros(1, 8),), samples([0]))
+    with pytest.raises(InputError, match='without cells'):
+        partition_of(head.cells)
+    with pytest.raises(InputError, match='no such file'):
+        PlacesHead(8, 'cells.json', data_root=str(tmp_path))
+    with pytest.raises(ValueError, match='num_classes must be at least 2, got None'):
+        PlacesHead(8)
+
+
+def test_a_config_is_given_as_many_cells_as_its_checkpoint_has(folder):
+    state = {
+        f'head.{k}': v for k, v in PlacesHead(8, 'cells.json', data_root=str(folder)).state_dict().items()
+    }
+    model = dict(
+        type='ImageClassifier', head=dict(type='PlacesHead', cells='elsewhere.json', num_classes=9600)
+    )
+    assert without_cells_file(model, state)['head'] == dict(type='PlacesHead', cells=None, num_classes=3)
+    other = dict(head=dict(type='LinearClsHead'))
+    assert without_cells_file(other, state) is other
+
+
+def test_the_metric_counts_by_distance(folder):
+    metric = PlacesMetric('cells.json', data_root=str(folder))
+    cells = metric.partition
+    [zagreb] = cells.assign(TOWNS[:1])
+    # At the place; 10 km north; 150 km north; half the world away.
+    truth = [(45.8, 16.0), (45.89, 16.0), (47.15, 16.0), (-45.0, -160.0)]
+    for number, (latitude, longitude) in enumerate(truth):
+        sample = dict(
+            img_path=str(number), pred_label=torch.tensor([zagreb]), latitude=latitude, longitude=longitude
+        )
+        metric.process(None, [sample, sample])  # a repeated one counts once
+    found = metric.evaluate(8)
+    shares = [found[f'places/within_{limit}km'] for limit in (1, 25, 200, 750, 2500)]
+    assert shares == [25, 50, 75, 75, 75]
+    assert found['places/median_km'] == pytest.approx(80, abs=2)
+
+
+def test_the_prior_is_the_place_of_the_cell_with_the_most_photographs(tmp_path):
+    Partition.fit(np.repeat(TOWNS[:2], (3, 5), 0), 5, 2).save(tmp_path / 'cells.json')
+    metric = PlacesMetric('cells.json', data_root=str(tmp_path))
+    for number, (latitude, longitude) in enumerate(TOWNS.tolist()):
+        sample = dict(
+            img_path=str(number), pred_label=torch.tensor([0]), latitude=latitude, longitude=longitude
+        )
+        metric.process(None, [sample])
+    assert metric.evaluate(4)['places/prior_1km'] == 25
+
+
+@pytest.mark.parametrize('limit', [1, 25, 200, 750, 2500])
+def test_a_distance_of_the_limit_counts(limit):
+    assert shares_within(np.array([limit, limit * 1.0001]), 'x')[f'x_{limit}km'] == 50
+
+
+def test_the_most_alike_photograph_is_found():
+    rng = np.random.default_rng(0)
+    vectors, probes = rng.normal(size=(300, 16)), rng.normal(size=(40, 16))
+    places = rng.uniform(-90, 90, (300, 2))
+    expected = []
+    for probe in probes:
+        cosines = [probe @ vector / np.linalg.norm(vector) for vector in vectors]
+        expected.append(places[int(np.argmax(cosines))].tolist())
+    assert nearest_places(vectors, places, probes).tolist() == expected
+
+
+def test_a_file_of_cells_says_how_it_was_made(folder):
+    content = json.loads((folder / 'cells.json').read_text())
+    assert {k: content[k] for k in ('max_photos', 'min_photos', 'min_level', 'left_out')} == dict(
+        max_photos=3, min_photos=2, min_level=0, left_out=1
+    )
