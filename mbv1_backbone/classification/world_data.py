@@ -174,7 +174,7 @@ def _ground(from_equator: float, rng: np.random.Generator) -> tuple[int, int, in
 def _draw_tree(
     draw: ImageDraw.ImageDraw, latitude: float, horizon: int, side: int, rng: np.random.Generator
 ) -> None:
-    """Palms near the equator, round trees, then conifers, each the smaller the further away; none in the snow."""
+    """Palms near the equator, then round trees, then conifers; none in the snow."""
     away = abs(latitude) + rng.normal(0, 4)
     if away > 68:
         return

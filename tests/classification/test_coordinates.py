@@ -59,7 +59,7 @@ def test_tables_are_read_as_people_write_them(tmp_path, text):
         ('a.jpg,,15', 'line 2: latitude is empty'),
         ('a.jpg,45', 'line 2: longitude is empty'),
         (',45,15', 'line 2: file is empty'),
-        ('a.jpg,45°10′N,15', "latitude must be in decimal degrees, got '45°10′N'"),
+        ('a.jpg,45° 10 N,15', "latitude must be in decimal degrees, got '45° 10 N'"),
         ('a.jpg,45,15\na.jpg,46,15', 'line 3: a.jpg is named twice'),
         ('', 'names no photographs'),
     ],

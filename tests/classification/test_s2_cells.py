@@ -37,7 +37,7 @@ def reference(points):
 def test_the_cells_of_a_hundred_thousand_points_are_those_of_googles_library(points, reference):
     ours = cell_ids(points[:, 0], points[:, 1])
     theirs = np.array([cell.id() for cell in reference], np.uint64)
-    # A leaf is a centimetre wide, and sines are rounded otherwise on other processors: one in 10^7 may differ.
+    # A leaf is a centimetre wide, and sines are rounded otherwise on other processors: one may differ.
     assert (ours != theirs).sum() <= 1
     assert (parents(ours, 26) == parents(theirs, 26)).all()
 

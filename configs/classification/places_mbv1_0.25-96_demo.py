@@ -1,4 +1,4 @@
-# The drawn world of mbv1 demo-data --kind places at half width and 96 pixels, from scratch: minutes on two CPU cores.
+# The drawn world of mbv1 demo-data --kind places at quarter width and 96 pixels, from scratch: minutes on two CPU cores.
 _base_ = 'places_mbv1_1.0-224.py'
 data_source = 'mbv1 demo-data --kind places --out-dir data/world, then: mbv1 cells data/world/train.csv \
 --out data/world/cells.json --max-photos 40 --min-photos 8'
@@ -21,8 +21,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(data_root=data_root)
 test_evaluator = val_evaluator
 model = dict(
-    backbone=dict(widen_factor=0.5),
-    head=dict(in_channels=512, data_root=data_root, num_classes=96))
+    backbone=dict(widen_factor=0.25),
+    head=dict(in_channels=256, data_root=data_root, num_classes=96))
 
 max_epochs = 16
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)

@@ -1,0 +1,205 @@
+"""Places from end to end, by the command line: a drawn world, its cells, a network, and maps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.project import ROOT
+
+from mbv1_backbone.classification.coordinates import read_located
+from mbv1_backbone.classification.outlines import is_land
+from mbv1_backbone.classification.partition import Partition
+from mbv1_backbone.classification.place_metric import DISTANCES
+from mbv1_backbone.classification.sphere import great_circle
+from mbv1_backbone.classification.world_data import TOWNS, draw_place, make_world, towns_of
+from mbv1_backbone.cli.main import main
+
+TINY = """
+_base_ = {base!r}
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=48),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=48, edge='short'),
+    dict(type='CenterCrop', crop_size=48),
+    dict(type='PackInputs', meta_keys=('img_path', 'latitude', 'longitude')),
+]
+data = dict(data_root={root!r})
+process = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline, **data), **process)
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **data), **process)
+test_dataloader = val_dataloader
+val_evaluator = data
+test_evaluator = data
+model = dict(head=dict(data_root={root!r}))
+max_epochs = 8
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+"""
+
+
+def test_a_world_is_drawn_the_same_again(tmp_path):
+    assert make_world(tmp_path / 'a', 6, 3) == dict(train=6, test=3)
+    make_world(tmp_path / 'b', 4, 3)
+    first, second = (read_located(tmp_path / name / 'train.csv') for name in 'ab')
+    assert second.files == first.files[:4]
+    image = 'images/train_00003.jpg'
+    assert (tmp_path / 'a' / image).read_bytes() == (tmp_path / 'b' / image).read_bytes()
+    assert len(list((tmp_path / 'a' / 'images').iterdir())) == 9
+
+
+def test_towns_are_apart_and_on_land():
+    towns = towns_of(np.random.default_rng(0))
+    assert len(towns) == TOWNS
+    assert is_land(towns).all()
+    between = [great_circle(towns[k : k + 1], towns[:k]).min() for k in range(1, TOWNS)]
+    assert min(between) > 700
+
+
+def test_a_places_look_depends_on_where_it_is():
+    def colours(latitude, longitude):
+        drawn = [np.asarray(draw_place(np.random.default_rng(k), latitude, longitude)) for k in range(12)]
+        return np.mean(drawn, (0, 1, 2))
+
+    here, again = colours(45, 15), colours(45.001, 15.001)
+    assert np.abs(here - again).max() < 2
+    for other in (colours(5, 15), colours(80, 15), colours(45, -100), colours(45, 140)):
+        assert np.abs(here - other).max() > 4
+
+
+def test_cells_are_written_said_and_drawn(tmp_path, capsys):
+    make_world(tmp_path, 120, 1)
+    words = ['cells', str(tmp_path / 'train.csv'), '--out', str(tmp_path / 'cells.json')]
+    assert main([*words, '--max-photos', '10', '--min-photos', '2', '--map', str(tmp_path / 'map.png')]) == 0
+    cells = Partition.load(tmp_path / 'cells.json')
+    assert f'{len(cells)} cells of 120 photographs' in capsys.readouterr().out
+    assert Image.open(tmp_path / 'map.png').width == 960
+    assert main([*words, '--min-photos', '500', '--max-photos', '500']) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: 120 photographs make 0 cells of 500 to 500')
+    assert Partition.load(tmp_path / 'cells.json').ids.tolist() == cells.ids.tolist()
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A folder with a world, a config, and a network that has learned for seconds."""
+    folder = tmp_path_factory.mktemp('world')
+    make_world(folder, 900, 150)
+    cells = ['--out', str(folder / 'cells.json'), '--max-photos', '20', '--min-photos', '4']
+    assert main(['cells', str(folder / 'train.csv'), *cells]) == 0
+    base = str(ROOT / 'configs' / 'classification' / 'places_mbv1_0.25-96_demo.py')
+    (folder / 'tiny.py').write_text(TINY.format(base=base, root=str(folder)))
+    assert main(['train', str(folder / 'tiny.py'), '--work-dir', str(folder / 'run'), '--no-amp']) == 0
+    return folder
+
+
+@pytest.mark.slow
+def test_training_beats_the_prior_at_every_distance(trained):
+    from mbv1_backbone.training import evaluate, load_config
+
+    cfg = load_config(trained / 'tiny.py', work_dir=str(trained / 'test'))
+    found = evaluate(cfg, str(trained / 'run' / 'epoch_8.pth'))
+    for limit in DISTANCES:
+        assert found[f'places/within_{limit}km'] > found[f'places/prior_{limit}km'] + 2, limit
+        assert found[f'places/nearest_{limit}km'] > found[f'places/prior_{limit}km'], limit
+
+
+@pytest.mark.slow
+def test_photographs_are_located_whatever_runs_the_network(trained, tmp_path, capsys):
+    photos = [str(trained / 'images' / f'test_0000{k}.jpg') for k in range(5)]
+    checkpoint = [str(trained / 'tiny.py'), str(trained / 'run' / 'epoch_8.pth')]
+    moved = trained / 'cells.json'
+    kept = moved.read_bytes()
+    cells = Partition.load(moved)
+    moved.unlink()  # a checkpoint has its cells with it
+    try:
+        words = ['locate', *checkpoint, *photos, '--out-dir', str(tmp_path / 'out'), '--backend', 'torch']
+        assert main([*words, '--precision', 'fp32']) == 0
+        export = ['export', *checkpoint, '--to', 'onnx', '--out', str(tmp_path / 'places.onnx')]
+        assert main([*export, '--images', str(trained / 'images')]) == 0
+    finally:
+        moved.write_bytes(kept)
+    found = json.loads((tmp_path / 'out' / 'locations.json').read_text())
+    places = dict(zip(cells.names, cells.places.round(6).tolist(), strict=True))
+    for result in found:
+        scores = [place['probability'] for place in result['locations']]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) == 5
+        assert 0 < sum(scores) <= 1.00001
+        for place in result['locations']:
+            assert [place['latitude'], place['longitude']] == pytest.approx(places[place['cell']], abs=2e-6)
+        assert (tmp_path / 'out' / f'{Path(result["file_name"]).stem}.png').is_file()
+    assert (
+        main(
+            [
+                'locate',
+                str(tmp_path / 'places.onnx'),
+                *photos,
+                '--out-dir',
+                str(tmp_path / 'other'),
+                '--no-pictures',
+            ]
+        )
+        == 0
+    )
+    exported = json.loads((tmp_path / 'other' / 'locations.json').read_text())
+    assert [r['locations'][0]['cell'] for r in exported] == [r['locations'][0]['cell'] for r in found]
+    assert not list((tmp_path / 'other').glob('*.png'))
+
+
+@pytest.mark.slow
+def test_a_photograph_with_gps_values_is_told_how_far_it_is_off(trained, tmp_path, capsys):
+    image = Image.open(trained / 'images' / 'test_00000.jpg')
+    exif = Image.Exif()
+    exif[0x8825] = {1: 'N', 2: (45.0, 48.0, 54.0), 3: 'E', 4: (15.0, 58.0, 48.0)}
+    image.save(tmp_path / 'a.jpg', exif=exif)
+    checkpoint = [str(trained / 'tiny.py'), str(trained / 'run' / 'epoch_8.pth')]
+    assert main(['locate', *checkpoint, str(tmp_path / 'a.jpg'), '--out-dir', str(tmp_path)]) == 0
+    [result] = json.loads((tmp_path / 'locations.json').read_text())
+    best = result['locations'][0]
+    expected = great_circle(np.array([[best['latitude'], best['longitude']]]), np.array([[45.815, 15.98]]))
+    assert result['gps']['distance_km'] == pytest.approx(expected[0], abs=0.1)
+    assert 'km from its GPS values' in capsys.readouterr().out
+
+
+def test_a_network_of_something_else_locates_nothing(shared, tmp_path, capsys):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    other = shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite'
+    assert main(['locate', str(other), str(tmp_path / 'a.png')]) == 2
+    assert 'error: not a network of places' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'says'),
+    [
+        (['{config}'], 'give its checkpoint and photographs after it'),
+        (['a.onnx'], 'give photographs after it'),
+        (['a.onnx', '{photo}'], 'a.onnx: no such file'),
+        (['{config}', 'x.pth', 'none.jpg'], 'no image at none.jpg'),
+        (['a.onnx', '{photo}', '--no-pictures'], '--no-pictures is about --out-dir'),
+    ],
+)
+def test_wrong_words_are_one_line(tmp_path, capsys, words, says):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    given = dict(config='places_mbv1_1.0-224', photo=str(tmp_path / 'a.png'))
+    assert main(['locate', *(word.format(**given) for word in words)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_training_without_cells_says_how_to_make_them(tmp_path, capsys):
+    make_world(tmp_path, 4, 1)
+    assert (
+        main(
+            ['train', 'places_mbv1_1.0-224', '--data-root', str(tmp_path), '--work-dir', str(tmp_path / 'w')]
+        )
+        == 2
+    )
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert 'cells.json does not exist' in line
+    assert 'mbv1 cells ROOT/train.csv' in line
+    assert not (tmp_path / 'w').exists()
