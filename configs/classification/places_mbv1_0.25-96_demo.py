@@ -1,7 +1,7 @@
 # The drawn world of mbv1 demo-data --kind places at quarter width and 96 pixels, from scratch: minutes on two CPU cores.
 _base_ = 'places_mbv1_1.0-224.py'
 data_source = 'mbv1 demo-data --kind places --out-dir data/world, then: mbv1 cells data/world/train.csv \
---out data/world/cells.json --max-photos 40 --min-photos 8'
+--out-dir data/world --max-photos 40 --min-photos 8'
 data_root = 'data/world'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -3,7 +3,7 @@
 # load_from=CHECKPOINT model.backbone.frozen_stages=-1 optim_wrapper.optimizer.lr=1e-4 ...
 _base_ = 'places_mbv1_1.0-224.py'
 data_source = 'A folder with train.csv and test.csv (file, latitude, longitude) and the images; then: mbv1 cells \
-ROOT/train.csv --out ROOT/cells.json --max-photos 16 --min-photos 4'
+ROOT/train.csv --out-dir ROOT --max-photos 16 --min-photos 4'
 data_root = 'data/streetview'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

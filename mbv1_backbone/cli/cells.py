@@ -1,15 +1,18 @@
 """Divide the earth into cells by where photographs were taken: the classes of a network of places.
 
-mbv1 cells data/places/train.csv --out data/places/cells.json --map cells.png
+mbv1 cells data/places/train.csv --out-dir data/places
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mbv1_backbone.cli import options
 
-__all__ = ['add_arguments', 'run']
+__all__ = ['FILE', 'MAP', 'add_arguments', 'run']
+
+FILE, MAP = 'cells.json', 'cells.png'
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -21,7 +24,13 @@ def add_arguments(parser: options.Parser) -> None:
         help='of the training photographs: a CSV file of file, latitude and longitude, or a folder of '
         'photographs with GPS values',
     )
-    options.output_file(parser, ('.json',), 'file of the cells', metavar='FILE', required=True)
+    options.output_folder(
+        parser,
+        f'folder for {FILE} and a map of them, {MAP}',
+        files=(FILE, MAP),
+        metavar='FOLDER',
+        required=True,
+    )
     parser.add_argument(
         '--max-photos',
         type=options.at_least(1),
@@ -43,9 +52,6 @@ def add_arguments(parser: options.Parser) -> None:
         metavar='N',
         help="begin with S2's cells of this level, 0 to 30 (default 0: the six faces of a cube)",
     )
-    parser.add_argument(
-        '--map', action=options.OutputFile, suffixes=('.png',), metavar='FILE', help='draw them on a map'
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,19 +64,14 @@ def run(args: argparse.Namespace) -> None:
 
     found = read_located(args.source)
     cells = Partition.fit(found.places, args.max_photos, args.min_photos, args.min_level)
-    cells.save(args.out)
+    out = Path(args.out_dir)
+    cells.save(out / FILE)
     levels = levels_of(cells.ids)
     left_out = f'; {cells.left_out} photographs are in none' if cells.left_out else ''
     print(
-        f'{args.out}: {len(cells)} cells of {len(found)} photographs{left_out}; levels {levels.min()} to '
+        f'{out / FILE}: {len(cells)} cells of {len(found)} photographs{left_out}; levels {levels.min()} to '
         f'{levels.max()}, {cells.photos.min()} to {cells.photos.max()} photographs each'
     )
-    if args.map:
-        drawn = draw_map(
-            view_around(found.places),
-            cells.ids.tolist(),
-            shades_of(cells.photos),
-            title=f'{len(cells)} cells',
-        )
-        save_png(drawn, args.map)
-        print(f'map: {args.map}')
+    view, title = view_around(found.places), f'{len(cells)} cells of {len(found)} photographs'
+    save_png(draw_map(view, cells.ids.tolist(), shades_of(cells.photos), title=title), out / MAP)
+    print(f'map: {out / MAP}')

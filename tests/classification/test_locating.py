@@ -73,11 +73,11 @@ def test_a_places_look_depends_on_where_it_is():
 
 def test_cells_are_written_said_and_drawn(tmp_path, capsys):
     make_world(tmp_path, 120, 1)
-    words = ['cells', str(tmp_path / 'train.csv'), '--out', str(tmp_path / 'cells.json')]
-    assert main([*words, '--max-photos', '10', '--min-photos', '2', '--map', str(tmp_path / 'map.png')]) == 0
+    words = ['cells', str(tmp_path / 'train.csv'), '--out-dir', str(tmp_path)]
+    assert main([*words, '--max-photos', '10', '--min-photos', '2']) == 0
     cells = Partition.load(tmp_path / 'cells.json')
     assert f'{len(cells)} cells of 120 photographs' in capsys.readouterr().out
-    assert Image.open(tmp_path / 'map.png').width == 960
+    assert Image.open(tmp_path / 'cells.png').width == 960
     assert main([*words, '--min-photos', '500', '--max-photos', '500']) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith('error: 120 photographs make 0 cells of 500 to 500')
@@ -89,7 +89,7 @@ def trained(tmp_path_factory):
     """A folder with a world, a config, and a network that has learned for seconds."""
     folder = tmp_path_factory.mktemp('world')
     make_world(folder, 900, 150)
-    cells = ['--out', str(folder / 'cells.json'), '--max-photos', '20', '--min-photos', '4']
+    cells = ['--out-dir', str(folder), '--max-photos', '20', '--min-photos', '4']
     assert main(['cells', str(folder / 'train.csv'), *cells]) == 0
     base = str(ROOT / 'configs' / 'classification' / 'places_mbv1_0.25-96_demo.py')
     (folder / 'tiny.py').write_text(TINY.format(base=base, root=str(folder)))
@@ -201,5 +201,5 @@ def test_training_without_cells_says_how_to_make_them(tmp_path, capsys):
     )
     line = capsys.readouterr().err.splitlines()[-1]
     assert 'cells.json does not exist' in line
-    assert 'mbv1 cells ROOT/train.csv' in line
+    assert 'mbv1 cells ROOT/train.csv --out-dir ROOT' in line
     assert not (tmp_path / 'w').exists()

@@ -1,6 +1,6 @@
 # Photographs and where they were taken: train.csv and test.csv of file, latitude and longitude, and cells.json, which
 # mbv1 cells makes of train.csv. Not mirrored: on which side cars drive, and what signs say, tells where a place is.
-data_source = 'train.csv and test.csv: file, latitude, longitude. Cells: mbv1 cells ROOT/train.csv --out ROOT/cells.json'
+data_source = 'train.csv and test.csv: file, latitude, longitude. Cells: mbv1 cells ROOT/train.csv --out-dir ROOT'
 data_root = 'data/places'
 cells = 'cells.json'
 train_pipeline = [
