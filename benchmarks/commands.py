@@ -85,7 +85,7 @@ def faces(args: Namespace) -> None:
     files = find_images([args.faces])[: args.images]
     embedders = {'torch fp32': FaceEmbedder.load(args.model)}
     for backend in _RUNTIMES:
-        embedder = load(args.model, backend=backend, kind='embedder', mode='throughput')
+        embedder = load(args.model, backend=backend, kind='embedder', mode='throughput', finder=None)
         embedders[f'{backend} {embedder.network.precision}'] = embedder
     spec = _machine(*_RUNTIMES, 'pillow', 'opencv-python')
     rates = measure(embedders, files, args.batch_sizes, args.rounds)

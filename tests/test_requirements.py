@@ -120,7 +120,7 @@ photo = np.zeros((200, 200, 3), np.uint8)
 """
 EMBED = """
 from mbv1_backbone import load
-print(load('facenet_mbv1_0.25-112_distill').embed([photo]).vectors.shape)
+print(load('facenet_mbv1_0.25-112_distill', finder=None).embed([photo]).vectors.shape)
 """
 DETECT = """
 from mbv1_backbone import load

@@ -75,9 +75,7 @@ def _add_embed(parser: options.Parser) -> None:
     parser.add_argument('folder', help='of images; files are written relative to it')
     options.output_file(parser, ('.npz',), 'file to write: files and embeddings', required=True)
     parser.add_argument('--checkpoint', help='of the config')
-    parser.add_argument(
-        '--detector', help="YuNet's .onnx file: find and align the faces of whole photographs"
-    )
+    options.add_detector(parser)
     parser.add_argument('--policy', choices=[p for p in FACE_POLICIES if p != 'all'], default='largest')
     parser.add_argument('--flip', action='store_true', help='average with the mirrored face')
     options.add_batch_size(parser)
@@ -121,12 +119,14 @@ def run_embed(args: argparse.Namespace) -> None:
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.images import find_images
     from mbv1_backbone.face.files import write_embeddings
-    from mbv1_backbone.face.finder import face_finder
+    from mbv1_backbone.inference.face_detectors import named_finder
 
     if not Path(args.folder).is_dir():
         raise InputError(f'{args.folder}: no such folder')
     images = find_images([args.folder])
-    finder = face_finder(args.detector, args.policy)
+    finder = named_finder(args.detector, args.policy)
+    if finder is not None:
+        finder.open()
     embedder = open_network(args, args.model, args.checkpoint, 'embedder', finder)
     print(embedder.backend)
     found = embedder.embed(images, args.batch_size, args.flip, progress=True)
@@ -139,6 +139,8 @@ def run_embed(args: argparse.Namespace) -> None:
     print(
         f'{args.out}: {len(found)} embeddings of {embedder.dims} dimensions, {len(found.failures)} left out'
     )
+    if note := embedder.crops_note():
+        print(note)
     if note := embedder.uncropped_note():
         print(f'warning: {note}', file=sys.stderr)
 

@@ -23,6 +23,7 @@ __all__ = [
     'add_batch_size',
     'add_cfg_options',
     'add_data_root',
+    'add_detector',
     'add_launcher',
     'add_work_dir',
     'at_least',
@@ -198,6 +199,18 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int = 8) -> None:
     """``--batch-size``."""
     parser.add_argument(
         '--batch-size', type=at_least(1), default=default, metavar='N', help=f'images (default {default})'
+    )
+
+
+def add_detector(parser: Parser) -> None:
+    """``--detector``, of verbs that embed faces."""
+    parser.add_argument(
+        '--detector',
+        default='auto',
+        metavar='NAME',
+        help='what finds the faces of photographs: auto (default) is RetinaFace of the zoo, aligns by '
+        'landmarks, and takes face crops as they are; none takes every image so; or another name in the zoo, '
+        "a file of mbv1 export, YuNet's .onnx",
     )
 
 

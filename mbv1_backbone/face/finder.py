@@ -14,9 +14,27 @@ import numpy as np
 
 from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
 from mbv1_backbone.common.errors import InputError, one_line
-from mbv1_backbone.face.geometry import align, crop_box
+from mbv1_backbone.face.geometry import align, crop_box, fit_square
 
-__all__ = ['FaceDetector', 'FaceFinder', 'Faces', 'Place', 'YuNet', 'face_finder']
+__all__ = [
+    'CROP_SHARE',
+    'MAX_ASPECT',
+    'MAX_SIDE',
+    'SMALL_SIDE',
+    'FaceDetector',
+    'FaceFinder',
+    'Faces',
+    'Place',
+    'YuNet',
+    'is_uncropped',
+]
+
+MAX_ASPECT = 1.3  # of a face crop's sides: photographs have 4 : 3 and more
+MAX_SIDE = 600  # pixels of a face crop's shorter side
+CROP_SHARE = (
+    0.55  # root of the area of a crop's face over its shorter side; in the networks' own square it is .67
+)
+SMALL_SIDE = 256  # pixels of the shorter side of an image that is taken for a crop though no face is found
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class Place:
     Attributes:
         box: (x1, y1, x2, y2) in pixels; None where the image is taken for the face.
         landmarks: (x, y) of each in pixels, where the detector gives them.
-        score: The detector's, 0..1.
+        score: The detector's, 0..1; None where it found nothing, or there is none.
     """
 
     box: tuple[float, ...] | None = None
@@ -121,17 +139,37 @@ class FaceFinder:
         policy: Of several faces, ``largest`` takes the one of the largest area, ``all`` all of them, largest
             first, ``reject`` none.
         min_side: Faces whose box is smaller, in pixels, do not count.
+        crops: Take images that are face crops already as they are, by their middle square: those of a crop's
+            shape (``is_uncropped``) that a face fills (``CROP_SHARE``), or that have at most ``SMALL_SIDE``
+            pixels and no face that is found.
 
     Raises:
         InputError: If the policy is none of these.
     """
 
-    def __init__(self, detector: FaceDetector, policy: str = 'largest', min_side: float = 20.0) -> None:
+    def __init__(
+        self, detector: FaceDetector, policy: str = 'largest', min_side: float = 20.0, crops: bool = False
+    ) -> None:
         if policy not in POLICIES:
             raise InputError(f'policy must be one of {", ".join(POLICIES)}, got {policy!r}')
         self.detector = detector
         self.policy = policy
         self.min_side = min_side
+        self.crops = crops
+
+    @property
+    def identity(self) -> str:
+        """What a gallery is tied to: the detector's own ``identity``, or its class."""
+        return str(getattr(self.detector, 'identity', type(self.detector).__name__))
+
+    def open(self) -> None:
+        """Fetch and open a detector that does so at its first use; before the work, and once.
+
+        Raises:
+            InputError: If it cannot be had.
+        """
+        if (opened := getattr(self.detector, 'open', None)) is not None:
+            opened()
 
     def __call__(self, image: np.ndarray, size: int) -> list[np.ndarray]:
         """The faces of an image (H, W, 3) RGB, each (size, size, 3).
@@ -154,6 +192,9 @@ class FaceFinder:
             for i in np.argsort(-faces.areas(), kind='stable')
             if widths[i].max() >= self.min_side and widths[i].min() >= 2
         ]
+        if self.crops and self._is_crop(image, faces, order):
+            score = float(faces.scores[order[0]]) if order else None
+            return [(fit_square(image, size), Place(score=score))]
         if not order:
             small = f', only {len(faces)} smaller than {self.min_side:g} pixels' if len(faces) else ''
             raise InputError(f'no face found{small}')
@@ -169,12 +210,26 @@ class FaceFinder:
             for i in chosen
         ]
 
+    def _is_crop(self, image: np.ndarray, faces: Faces, order: list[np.intp]) -> bool:
+        if is_uncropped(image):
+            return False
+        side = min(image.shape[:2])
+        if not len(faces):
+            return side <= SMALL_SIDE
+        if not order or (self.policy != 'largest' and len(order) > 1):
+            return False
+        return bool(np.sqrt(faces.areas()[order[0]]) >= CROP_SHARE * side)
+
+
+def is_uncropped(image: np.ndarray) -> bool:
+    """Whether an image (H, W, 3) is evidently no face crop: far from square, or larger than crops are.
+
+    Crops as data sets of faces have them are none: LFW's 250 x 250, CelebA's 178 x 218, portraits of 4 : 5.
+    """
+    short, long = sorted(image.shape[:2])
+    return long > MAX_ASPECT * short or short > MAX_SIDE
+
 
 def _place(faces: Faces, index: int) -> Place:
     marks = None if faces.landmarks is None else tuple(map(tuple, faces.landmarks[index].tolist()))
     return Place(tuple(faces.boxes[index].tolist()), marks, float(faces.scores[index]))
-
-
-def face_finder(detector: str | None, policy: str = 'largest') -> FaceFinder | None:
-    """The finder that a command line asks for: with YuNet's file, or None, which takes images as they are."""
-    return FaceFinder(YuNet(detector), policy) if detector else None

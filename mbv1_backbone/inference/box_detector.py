@@ -14,11 +14,11 @@ __all__ = ['BoxDetector']
 
 
 class BoxDetector:
-    """Any MMDetection config as a face detector: boxes, no landmarks.
+    """A detector of ours, or any MMDetection config, as a face detector; landmarks where it has them.
 
     Args:
-        config: Of the detector.
-        checkpoint: Of the detector.
+        detector: Ready to detect; or a config.
+        checkpoint: Of the config.
         name: Its class that is a face.
         score_thr: Least score, 0..1.
 
@@ -28,19 +28,20 @@ class BoxDetector:
 
     def __init__(
         self,
-        config: str | os.PathLike[str],
-        checkpoint: str | os.PathLike[str],
+        detector: Detector | str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] | None = None,
         name: str = 'face',
         score_thr: float = 0.5,
     ) -> None:
-        self.detector = Detector.load(config, checkpoint)
+        self.detector = detector if isinstance(detector, Detector) else Detector.load(detector, checkpoint)
         if name not in self.detector.classes:
-            raise InputError(f'{config}: has no class {name!r}, only {", ".join(self.detector.classes)}')
+            source = 'the detector' if isinstance(detector, Detector) else os.fspath(detector)
+            raise InputError(f'{source}: has no class {name!r}, only {", ".join(self.detector.classes)}')
         self.label = self.detector.classes.index(name)
         self.score_thr = score_thr
 
     def __call__(self, image: np.ndarray) -> Faces:
         """Faces of an image, RGB uint8 (H, W, 3)."""
         found = self.detector.detect([image])[0].above(self.score_thr)
-        mine = found.labels == self.label
-        return Faces(found.boxes[mine], found.scores[mine])
+        mine = found.chosen(found.labels == self.label)
+        return Faces(mine.boxes, mine.scores, mine.landmarks)

@@ -12,7 +12,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
-from mbv1_backbone.face.finder import FaceFinder, Place
+from mbv1_backbone.face.finder import MAX_ASPECT, MAX_SIDE, SMALL_SIDE, FaceFinder, Place, is_uncropped
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference.inputs import as_images
 from mbv1_backbone.runtime.sessions import Network
@@ -23,10 +23,8 @@ if TYPE_CHECKING:  # an exported embedder needs no torch
     from mbv1_backbone.face.model import FaceEmbeddingModel
     from mbv1_backbone.models.recipe import Recipe
 
-__all__ = ['MAX_ASPECT', 'MAX_SIDE', 'Embedded', 'FaceEmbedder', 'FaceLike', 'is_uncropped']
+__all__ = ['Embedded', 'FaceEmbedder', 'FaceLike']
 
-MAX_ASPECT = 1.3  # of a face crop's sides: photographs have 4 : 3 and more
-MAX_SIDE = 600  # pixels of a face crop's shorter side
 FaceLike: TypeAlias = Union[str, os.PathLike[str], np.ndarray, 'Tensor']
 
 
@@ -69,6 +67,8 @@ class FaceEmbedder:
         finder: What cuts faces out.
         seen: Images that were embedded.
         uncropped: How many of them are evidently no face crops, and had no finder.
+        crops: How many of them the finder took for face crops, and so as they are.
+        faceless: How many of these have no face that is found.
 
     Raises:
         InputError: If the network is of another kind.
@@ -85,7 +85,7 @@ class FaceEmbedder:
             raise InputError(f'not an embedder, but {network.spec.a_kind}')
         self.network = network
         self.finder = finder
-        self.seen = self.uncropped = 0
+        self.seen = self.uncropped = self.crops = self.faceless = 0
 
     def uncropped_note(self) -> str:
         """One line for the images so far that are evidently no face crops, empty where there are none.
@@ -97,7 +97,17 @@ class FaceEmbedder:
         return (
             f'{self.uncropped} of {self.seen} images are whole photographs by their shape (sides of more '
             f'than {MAX_ASPECT:g} : 1, or more than {MAX_SIDE} pixels), and their middle square was taken '
-            'for the face: with --detector faces are found and aligned'
+            'for the face: with --detector auto faces are found and aligned'
+        )
+
+    def crops_note(self) -> str:
+        """One line for the images so far that the finder took for face crops, empty where there are none."""
+        if not self.crops:
+            return ''
+        none = f'; in {self.faceless} of them, of at most {SMALL_SIDE} pixels, none is found'
+        return (
+            f'{self.crops} of {self.seen} images are face crops and were taken as they are: a face fills them'
+            + (none if self.faceless else '')
         )
 
     @classmethod
@@ -176,7 +186,7 @@ class FaceEmbedder:
     @property
     def preprocessing(self) -> dict[str, str | int]:
         """What cuts faces out, the size in pixels, and the colours: a gallery is tied to them, too."""
-        found = 'middle square' if self.finder is None else type(self.finder.detector).__name__
+        found = 'middle square' if self.finder is None else self.finder.identity
         colours = 'gray' if self.network.spec.recipe['gray'] else 'RGB'
         return dict(face=found, size=self.input_size, colours=colours)
 
@@ -201,12 +211,15 @@ class FaceEmbedder:
             are ``vectors[0]``, unless ``failures`` says why there is none.
 
         Raises:
+            InputError: If the finder's detector cannot be had.
             ValueError: If the batch size is not positive.
         """
         sources: list[int] = []
         failures: dict[int, str] = {}
         places: list[Place] = []
         given = as_images(images)
+        if self.finder is not None:
+            self.finder.open()
 
         def faces() -> Iterator[np.ndarray]:
             found = prefetch(self._prepare, given, DECODERS, max_pending=2 * batch_size)
@@ -216,6 +229,7 @@ class FaceEmbedder:
                     continue
                 self.seen += 1
                 self.uncropped += isinstance(cut_out, _Uncropped)
+                self._count_crops(cut_out)
                 sources.extend([index] * len(cut_out))
                 places.extend(place for _, place in cut_out)
                 yield from (face for face, _ in cut_out)
@@ -226,6 +240,12 @@ class FaceEmbedder:
         vectors = list(map_concurrently(forward, batched(faces(), batch_size), self.parallel))
         vectors.append(np.zeros((0, self.dims), np.float32))
         return Embedded(np.concatenate(vectors), np.array(sources, np.int64), failures, tuple(places))
+
+    def _count_crops(self, cut_out: list[tuple[np.ndarray, Place]]) -> None:
+        if self.finder is not None and self.finder.crops:
+            taken = [place for _, place in cut_out if place.box is None]
+            self.crops += len(taken)
+            self.faceless += sum(place.score is None for place in taken)
 
     def _prepare(self, image: FaceLike) -> list[tuple[np.ndarray, Place]] | str:
         try:
@@ -245,15 +265,6 @@ class FaceEmbedder:
             embeddings = embeddings + self.network.run(np.ascontiguousarray(images[:, :, ::-1]))[0]
             embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
         return embeddings
-
-
-def is_uncropped(image: np.ndarray) -> bool:
-    """Whether an image (H, W, 3) is evidently no face crop: far from square, or larger than crops are.
-
-    Crops as data sets of faces have them are none: LFW's 250 x 250, CelebA's 178 x 218, portraits of 4 : 5.
-    """
-    short, long = sorted(image.shape[:2])
-    return long > MAX_ASPECT * short or short > MAX_SIDE
 
 
 class _Uncropped(list[tuple[np.ndarray, Place]]):

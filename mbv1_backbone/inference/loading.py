@@ -21,6 +21,7 @@ from mbv1_backbone.inference import cache as exports
 from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
+from mbv1_backbone.inference.face_detectors import named_finder
 from mbv1_backbone.runtime.sessions import SUFFIXES, Network, Session, check_options, open_session
 from mbv1_backbone.runtime.spec import KINDS, with_article
 
@@ -52,7 +53,7 @@ def load(
     backend: str = ...,
     *,
     kind: Literal['detector'],
-    finder: None = ...,
+    finder: str | None = ...,
     **options: Unpack[Options],
 ) -> Detector: ...
 
@@ -64,7 +65,7 @@ def load(
     backend: str = ...,
     *,
     kind: Literal['embedder'],
-    finder: FaceFinder | None = ...,
+    finder: FaceFinder | str | None = ...,
     **options: Unpack[Options],
 ) -> FaceEmbedder: ...
 
@@ -76,7 +77,7 @@ def load(
     backend: str = ...,
     *,
     kind: Literal['classifier'],
-    finder: None = ...,
+    finder: str | None = ...,
     **options: Unpack[Options],
 ) -> Classifier: ...
 
@@ -88,7 +89,7 @@ def load(
     backend: str = ...,
     *,
     kind: Literal['backbone'],
-    finder: None = ...,
+    finder: str | None = ...,
     **options: Unpack[Options],
 ) -> FeatureExtractor: ...
 
@@ -112,7 +113,7 @@ def load(
     backend: str = ...,
     *,
     kind: Kind | None = ...,
-    finder: FaceFinder | None = ...,
+    finder: FaceFinder | str | None = ...,
     **options: Unpack[Options],
 ) -> AnyNetwork: ...
 
@@ -126,7 +127,7 @@ def load(
     mode: str = 'latency',
     precision: str = 'auto',
     kind: Kind | None = None,
-    finder: FaceFinder | None = None,
+    finder: FaceFinder | str | None = 'auto',
     cache: bool = True,
 ) -> AnyNetwork:
     """A network, ready to answer.
@@ -152,7 +153,9 @@ def load(
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it. ONNX
             Runtime has float32 only.
         kind: What it must be, one of ``KINDS``; None for any of them.
-        finder: Of an embedder: finds faces in whole photographs.
+        finder: Of an embedder: finds faces in whole photographs. ``'auto'`` is RetinaFace of the zoo, fetched
+            at the first use, which takes face crops as they are; None takes every image so; other names and
+            files are those of ``--detector``.
         cache: Keep what is exported, and take what is kept.
 
     Returns:
@@ -170,10 +173,11 @@ def load(
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     if kind is not None and kind not in KINDS:
         raise InputError(f'kind must be one of {", ".join(KINDS)}, got {kind!r}')
-    if finder is not None and kind not in (None, 'embedder'):
+    given = finder is not None and not isinstance(finder, str)
+    if given and kind not in (None, 'embedder'):
         raise InputError(f'finder is for an embedder, not for {with_article(kind or "")}')
     check_options(threads, mode, precision)
-    wanted = 'embedder' if finder is not None else kind
+    wanted = 'embedder' if given else kind
     options: dict[str, Any] = dict(backend=backend, threads=threads, mode=mode, precision=precision)
     exported = next((p for p in (source, checkpoint) if p and Path(p).suffix in SUFFIXES), None)
     if exported is None:
@@ -264,12 +268,12 @@ def _absolute(name: PathLike) -> str:
     return os.path.abspath(name) if Path(name).is_file() else os.fspath(name)
 
 
-def _object(network: Network, name: str, wanted: str | None, finder: FaceFinder | None) -> AnyNetwork:
+def _object(network: Network, name: str, wanted: str | None, finder: FaceFinder | str | None) -> AnyNetwork:
     kind = network.spec.kind
     if wanted not in (None, kind):
         raise InputError(f'{name}: not {with_article(wanted)}, but {with_article(kind)}')
     if kind == 'embedder':
-        return FaceEmbedder(network, finder)
+        return FaceEmbedder(network, named_finder(finder) if isinstance(finder, str) else finder)
     if kind == 'detector':
         return Detector.of_network(network)
     return Classifier(network) if kind == 'classifier' else FeatureExtractor(network)

@@ -147,7 +147,7 @@ def test_a_build_of_nothing_is_refused_and_blocks_nothing(people, model, tmp_pat
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    weights = ('--model', str(tmp_path / 'w.safetensors'))
+    weights = ('--model', str(tmp_path / 'w.safetensors'), '--detector', 'none')
     code, _, err = call('build')
     assert code == 2
     assert 'list.csv: none of 2 can be enrolled, the first: line 3: has 3 cells' in err

@@ -50,7 +50,7 @@ def test_how_many_images(given, count):
 
 
 def test_a_single_path_has_one_embedding(photo):
-    embedder = load(FACES, kind='embedder')
+    embedder = load(FACES, kind='embedder', finder=None)
     for given in (str(photo), photo):
         found = embedder.embed(given)
         assert found.vectors.shape == (1, 128)
@@ -62,9 +62,9 @@ def test_a_single_path_has_one_embedding(photo):
 
 
 def test_what_is_printed_of_embeddings_is_short(photo):
-    text = str(load(FACES, kind='embedder').embed(photo))
+    text = str(load(FACES, kind='embedder', finder=None).embed(photo))
     assert text == 'Embedded(vectors: 1 x 128, images: 1)'
-    missing = str(load(FACES, kind='embedder').embed(['a.jpg', photo]))
+    missing = str(load(FACES, kind='embedder', finder=None).embed(['a.jpg', photo]))
     assert missing.startswith(
         'Embedded(vectors: 1 x 128, images: 2, failures: 1, the first: image a.jpg: No such'
     )

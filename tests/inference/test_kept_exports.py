@@ -38,7 +38,7 @@ def exports(monkeypatch):
 
 
 def embed():
-    return load(FACES, backend='onnxruntime', kind='embedder')
+    return load(FACES, backend='onnxruntime', kind='embedder', finder=None)
 
 
 def test_the_second_load_exports_nothing(folder, exports):
@@ -172,7 +172,7 @@ class Blocked:
             raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
 sys.meta_path.insert(0, Blocked())
 from mbv1_backbone import load
-network = load({name!r})
+network = load({name!r}, finder=None)
 print(network.backend, network.{verb}({photo!r}))
 """
 TOOLBOXES = ('mmdet', 'mmcv', 'mmpretrain', 'pycocotools')

@@ -88,7 +88,7 @@ import numpy as np
 import torch
 torch.set_num_threads(2)
 from mbv1_backbone import load
-network = load(sys.argv[1], backend=sys.argv[2], precision='fp32')
+network = load(sys.argv[1], backend=sys.argv[2], precision='fp32', finder=None)
 image = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
 answer = lambda: network.embed(image).vectors
 before = answer()

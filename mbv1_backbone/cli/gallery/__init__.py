@@ -66,7 +66,7 @@ def _add_model(parser: options.Parser) -> None:
         '--model', required=True, help='name in the model zoo, weights, checkpoint, exported file or config'
     )
     parser.add_argument('--checkpoint', help='of the config')
-    parser.add_argument('--detector', help="YuNet's .onnx file: find and align faces in whole photographs")
+    options.add_detector(parser)
     parser.add_argument(
         '--policy', choices=FACE_POLICIES, default='largest', help='of several faces in an image'
     )

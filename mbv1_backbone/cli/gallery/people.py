@@ -15,12 +15,12 @@ from mbv1_backbone.cli.gallery.making import made_gallery
 from mbv1_backbone.cli.networks import open_network
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images
-from mbv1_backbone.face.finder import face_finder
 from mbv1_backbone.face_gallery.answers import Answer, ask, draw_answers
 from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
 from mbv1_backbone.face_gallery.faces import embed_entries
 from mbv1_backbone.face_gallery.sources import Sources, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
+from mbv1_backbone.inference.face_detectors import named_finder
 from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
 
 __all__ = ['add', 'build', 'reembed', 'search']
@@ -47,7 +47,7 @@ def add(args: Namespace) -> None:
     """Add images to a gallery."""
     sources = _sources(args)
     with Gallery(args.gallery) as gallery:
-        embedder = _embedder(args)
+        embedder = _embedder(args, gallery)
         _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder, args.images)
 
 
@@ -59,13 +59,13 @@ def search(args: Namespace) -> None:
     with Gallery(args.gallery, read_only=args.read_only) as gallery:
         if args.recall is not None:
             options |= tune(gallery, args.recall, args.top)
-        embedder = _embedder(args)
+        embedder = _embedder(args, gallery)
         found, failures = ask(
             gallery, embedder, probes, args.top, args.by, progress=True, threshold=threshold, **options
         )
         if args.out:
             draw_answers(gallery, found, args.out)
-    _warn(embedder.uncropped_note())
+    _notes(embedder)
     if args.json:
         answers = [answer.as_dict() for answer in found]
         print(json.dumps(dict(answers=answers, failures=failures), ensure_ascii=False, indent=2))
@@ -79,7 +79,6 @@ def search(args: Namespace) -> None:
 
 def reembed(args: Namespace) -> None:
     """Make a gallery of another model from the source files of this one."""
-    embedder = _embedder(args)
     lost: dict[str, str] = {}
 
     def embed(entries: Sequence[Entry]) -> list[np.ndarray | None]:
@@ -88,13 +87,14 @@ def reembed(args: Namespace) -> None:
         return vectors
 
     with Gallery(args.gallery) as gallery:
+        embedder = _embedder(args, gallery)
         made, _ = maintenance.reembed(
             gallery, args.out_dir, embedder.fingerprint, embedder.preprocessing, embedder.dims, embed
         )
         with made:
             print(f'{args.out_dir}: {len(made)} of {len(gallery)} entries')
     _list_failures(lost)
-    _warn(embedder.uncropped_note())
+    _notes(embedder)
 
 
 def _sources(args: Namespace) -> Sources:
@@ -111,11 +111,22 @@ def _sources(args: Namespace) -> Sources:
     return Sources((source for source in sources if source.identity in mine), sources.left_out)
 
 
-def _embedder(args: Namespace) -> FaceEmbedder:
-    finder = face_finder(args.detector, args.policy)
+def _embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedder:
+    """What embeds, as a gallery that is there was filled where nothing else is asked for."""
+    detector = args.detector
+    if gallery is not None and detector == 'auto' and _as_they_are(gallery):
+        detector = 'none'
+        print(f'{args.gallery}: made with --detector none: images are taken as they are', file=sys.stderr)
+    finder = named_finder(detector, args.policy)
+    if finder is not None:
+        finder.open()
     embedder: FaceEmbedder = open_network(args, args.model, args.checkpoint, 'embedder', finder)
     print(embedder.backend, file=sys.stderr)
     return embedder
+
+
+def _as_they_are(gallery: Gallery) -> bool:
+    return gallery.model_identity['preprocessing'].get('face') == 'middle square'
 
 
 def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: str) -> None:
@@ -130,7 +141,7 @@ def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: st
             f'mbv1 gallery correct {gallery.folder} ID --identity NAME where an image shows NAME',
             file=sys.stderr,
         )
-    _warn(embedder.uncropped_note())
+    _notes(embedder)
     if not (done.added or done.known or done.other_names):
         file, reason = next(iter(done.failures.items()))
         raise InputError(
@@ -148,8 +159,10 @@ def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: st
     )
 
 
-def _warn(note: str) -> None:
-    if note:
+def _notes(embedder: FaceEmbedder) -> None:
+    if note := embedder.crops_note():
+        print(note, file=sys.stderr)
+    if note := embedder.uncropped_note():
         print(f'warning: {note}', file=sys.stderr)
 
 
