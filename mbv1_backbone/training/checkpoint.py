@@ -227,7 +227,8 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
     Raises:
         InputError: If the tensors are not the model's, or it is built or fed in another way than in training.
     """
-    state, path, target = checkpoint.state, checkpoint.path, model.state_dict()
+    path, target = checkpoint.path, model.state_dict()
+    state = _of_classifier(checkpoint) if 'backbone.rows.0.conv.weight' in target else checkpoint.state
     spare = tuple(getattr(model, 'training_only', ()))
     optional = [name for name in target if name.endswith(_COUNTER) or name.startswith(spare)]
     wrong = [f'{name} missing' for name in target if name not in state and name not in optional]
@@ -242,6 +243,18 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
         raise InputError(f'checkpoint {path} is not of this config: {"; ".join(wrong[:3])}{more}')
     _check_recipe(model, checkpoint.recipe, path)
     model.load_state_dict(state, strict=False)
+
+
+def _of_classifier(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Imported weights of a classifier by the names of a run, without a background; others as they are."""
+    state, recipe = dict(checkpoint.state), checkpoint.recipe
+    if 'rows.0.conv.weight' not in state or 'head.fc.weight' not in state:
+        return state
+    if recipe is not None and recipe.background is not None:
+        for name in ('head.fc.weight', 'head.fc.bias'):
+            rows = state[name]
+            state[name] = torch.cat([rows[: recipe.background], rows[recipe.background + 1 :]])
+    return {f'backbone.{n}' if n.startswith('rows.') else n: tensor for n, tensor in state.items()}
 
 
 def _check_recipe(model: nn.Module, recipe: Recipe | None, path: str | os.PathLike[str]) -> None:

@@ -20,7 +20,7 @@ class ExportedModel(BaseModel):
     """Answers ``test_step`` as the model does that the session was exported from.
 
     Args:
-        session: Of an embedder or a detector; its size must be the one of the test pipeline.
+        session: Of an embedder, a classifier or a detector; its size must be the one of the test pipeline.
 
     Raises:
         InputError: If it is of another kind.
@@ -28,8 +28,8 @@ class ExportedModel(BaseModel):
 
     def __init__(self, session: Session) -> None:
         super().__init__()
-        if session.spec.kind not in ('embedder', 'detector'):
-            raise InputError(f'{session.path}: not an embedder or a detector, but {session.spec.a_kind}')
+        if session.spec.kind == 'backbone':
+            raise InputError(f'{session.path}: not a whole network, but {session.spec.a_kind}')
         self.session = session
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
@@ -50,6 +50,10 @@ class ExportedModel(BaseModel):
         rgb = [image.numpy()[::-1].transpose(1, 2, 0) for image in data['inputs']]
         images = np.stack([top_left(image, self.session.spec) for image in rgb])
         samples = data['data_samples']
+        if self.session.spec.kind == 'classifier':
+            for sample, scores in zip(samples, torch.from_numpy(self.session.run(images)[0]), strict=True):
+                sample.set_pred_score(scores).set_pred_label(scores.argmax())
+            return list(samples)
         if self.session.spec.kind == 'embedder':
             for sample, embedding in zip(samples, self.session.run(images)[0], strict=True):
                 sample.set_field(torch.from_numpy(embedding), 'embedding')

@@ -54,7 +54,7 @@ def test_what_was_trained_is_evaluated_by_its_config(trained, capsys, tmp_path):
     assert run('test', config, checkpoint, '--work-dir', tmp_path) == 0
     said = capsys.readouterr().out
     assert 'accuracy/top1' in said
-    assert float(re.search(r'accuracy/top1\D+([\d.]+)', said)[1]) > 60
+    assert accuracy(said) > 60
 
 
 def test_it_says_classes_by_name(trained, pictures, capsys, tmp_path):
@@ -194,3 +194,41 @@ def test_pictures_show_bars_as_long_as_probabilities():
     assert blue[:28].any(0).sum() > 380
     assert not blue[30:].any(0)[12:].any()
     assert Image.fromarray(drawn).width == 400
+
+
+def accuracy(said):
+    """The share of right first answers that a verb has printed, in percent."""
+    return float(re.search(r'accuracy/top1\D+([\d.]+)', said)[1])
+
+
+def test_an_exported_classifier_is_evaluated_by_the_config(trained, pictures, tmp_path, capsys):
+    images = sorted((pictures / 'val').rglob('*.png'))
+    assert run('export', *trained, '--to', 'onnx', '--out', tmp_path / 'c.onnx', '--images', *images) == 0
+    figures = []
+    for checkpoint in (trained[1], tmp_path / 'c.onnx'):
+        capsys.readouterr()
+        assert run('test', trained[0], checkpoint, '--work-dir', tmp_path / 'test') == 0
+        figures.append(accuracy(capsys.readouterr().out))
+    assert figures[0] == pytest.approx(figures[1], abs=200 / 24)  # two pictures, where it runs in bfloat16
+    assert min(figures) > 60
+
+
+def test_released_weights_are_evaluated_on_imagenet(shared, tmp_path, capsys):
+    """Without their background; about as many are right as of whole middle squares, without the crop."""
+    (tmp_path / 'data' / 'meta').mkdir(parents=True)
+    (tmp_path / 'data' / 'val').symlink_to(shared / 'imagenet' / 'images')
+    lines = (shared / 'imagenet' / 'labels.txt').read_text().splitlines()[:60]
+    (tmp_path / 'data' / 'meta' / 'val.txt').write_text('\n'.join(lines))
+    source = shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite'
+    assert run('weights', 'import', source, '--out', tmp_path / 'w.safetensors') == 0
+    words = ('--data-root', tmp_path / 'data', '--work-dir', tmp_path / 'test', '--cfg-options')
+    options = ('test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False')
+    capsys.readouterr()
+    config = 'mbv1_0.25-128_imagenet'
+    assert run('test', config, tmp_path / 'w.safetensors', *words, *options) == 0
+    right = accuracy(capsys.readouterr().out) * 60 / 100
+    photos = [shared / 'imagenet' / 'images' / line.split()[0] for line in lines]
+    classifier = load(tmp_path / 'w.safetensors', kind='classifier', backend='torch', precision='fp32')
+    found = classifier.classify(photos).argmax(1) == [int(line.split()[1]) for line in lines]
+    assert right == pytest.approx(found.sum(), abs=4)
+    assert right > 15

@@ -314,8 +314,8 @@ def test_an_export_leaves_the_programs_random_numbers_alone(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_classifier_is_not_tested_in_place_of_a_model(tmp_path):
-    spec = ModelSpec(kind='classifier', size=(8, 8), precision='fp32', fingerprint='', recipe={})
+def test_a_backbone_is_not_tested_in_place_of_a_model(tmp_path):
+    spec = ModelSpec(kind='backbone', size=(8, 8), precision='fp32', fingerprint='', recipe={})
     session = Session(tmp_path / 'c.onnx', spec, 'none', 'fp32', lambda images: ())
-    with pytest.raises(InputError, match=r'c\.onnx: not an embedder or a detector, but a classifier'):
+    with pytest.raises(InputError, match=r'c\.onnx: not a whole network, but a backbone'):
         ExportedModel(session)
