@@ -61,7 +61,7 @@ def fill_classifier(
             None.
     """
     filled, moves = apply_rules(rules, tensors, classifier_shapes(recipe.widen_factor, classes), subject)
-    return Weights({name: torch.from_numpy(value) for name, value in filled.items()}, recipe, moves)
+    return Weights({name: torch.tensor(value) for name, value in filled.items()}, recipe, moves)
 
 
 def folded_norms(shapes: Mapping[str, tuple[int, ...]], eps: float) -> dict[str, np.ndarray]:

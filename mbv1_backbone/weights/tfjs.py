@@ -164,7 +164,7 @@ def _face_network(tensors: Mapping[str, np.ndarray], subject: str) -> Weights:
     filled, moves = apply_rules(
         _FACE_RULES, tensors, {n: s for n, s in shapes.items() if n not in made}, subject
     )
-    state = {name: torch.from_numpy(value) for name, value in {**filled, **made}.items()}
+    state = {name: torch.tensor(value) for name, value in {**filled, **made}.items()}
     return Weights(state, recipe, [*moves, *as_moves(made)])
 
 

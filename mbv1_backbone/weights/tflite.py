@@ -163,5 +163,5 @@ def finish(part: Part, shapes: dict[str, tuple[int, ...]], recipe: Recipe, subje
     norms = folded_norms(shapes, recipe.norm_eps)
     wanted = {name: shape for name, shape in shapes.items() if name not in norms}
     filled, moves = apply_rules(part.rules, part.tensors, wanted, subject)
-    state = {name: torch.from_numpy(value) for name, value in (filled | norms).items()}
+    state = {name: torch.tensor(value) for name, value in (filled | norms).items()}
     return Weights(state, recipe, [*moves, *as_moves(norms)])
