@@ -25,6 +25,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several processes: a core each
 elif 'OMP_NUM_THREADS' not in os.environ:
     torch.set_num_threads(2)
 
+torch.set_warn_always(True)  # not in the first test of a process alone: warnings are errors here
 
 NEEDS_DATA = f'needs the real images and weights of {SHARED}'
 

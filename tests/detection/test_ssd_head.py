@@ -111,7 +111,7 @@ def test_losses_equal_a_slow_loop():
 
     anchors = torch.cat(head.prior_generator.grid_priors(head.prior_generator.map_sizes)).tolist()
     expected = slow_losses(rows(scores, 4), rows(boxes, 4), anchors, BATCH, num_classes=3)
-    assert (float(losses['loss_cls']), float(losses['loss_bbox'])) == pytest.approx(expected, rel=1e-4)
+    assert (losses['loss_cls'].item(), losses['loss_bbox'].item()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_ignored_anchors_are_never_mined():
@@ -121,14 +121,14 @@ def test_ignored_anchors_are_never_mined():
     crowd = InstanceData(bboxes=torch.tensor([[-400.0, -400.0, 700.0, 700.0]]))
     without = head.loss_by_feat(scores, boxes, BATCH[1:], [META], [InstanceData(bboxes=torch.zeros(0, 4))])
     within = head.loss_by_feat(scores, boxes, BATCH[1:], [META], [crowd])
-    assert 0 < float(within['loss_cls']) < float(without['loss_cls'])
-    assert float(within['loss_bbox']) == float(without['loss_bbox'])
+    assert 0 < within['loss_cls'].item() < without['loss_cls'].item()
+    assert within['loss_bbox'].item() == without['loss_bbox'].item()
 
 
 def test_images_without_boxes_give_zero_loss_and_gradients():
     head = make_head()
     losses = head.loss_by_feat(*head(features(1)), [truth([], [])], [META])
-    assert float(losses['loss_cls']) == float(losses['loss_bbox']) == 0
+    assert losses['loss_cls'].item() == losses['loss_bbox'].item() == 0
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in head.parameters())
 
@@ -153,7 +153,7 @@ def test_focal_loss_counts_all_anchors():
     losses = head.loss_by_feat(scores, boxes, [truth([], [])], [META])
     logits = torch.cat([s.flatten() for s in scores]).tolist()
     expected = sum(0.25 * (1 / (1 + math.exp(-x))) ** 2 * softplus(x) for x in logits)
-    assert float(losses['loss_cls']) == pytest.approx(expected, rel=1e-4)
+    assert losses['loss_cls'].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_background_is_never_detected():
