@@ -253,7 +253,7 @@ def test_every_parameter_learns_and_the_loss_falls(model):
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-        totals.append(float(total))
+        totals.append(total.item())
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert totals[-1] < 0.7 * totals[0]
 
