@@ -191,7 +191,9 @@ def _input_size(cfg: Any) -> str:
     size = cfg.model.data_preprocessor.get('input_size')
     if size is None:
         steps = cfg.test_dataloader.dataset.pipeline
-        size = next((step.scale for step in steps if step.type.endswith('Resize')), '')
+        crops = [step.crop_size for step in steps if step.type.endswith('CenterCrop')]
+        sizes = crops or [step.scale for step in steps if step.type.endswith('Resize')]
+        size = sizes[0] if sizes else ''
     return ' x '.join(map(str, size)) if isinstance(size, (tuple, list)) else str(size)
 
 
