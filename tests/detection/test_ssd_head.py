@@ -140,7 +140,7 @@ def test_an_empty_image_beside_a_full_one_changes_only_the_negatives():
         *head([torch.cat([m, m]) for m in maps]), [BATCH[1], truth([], [])], [META, META]
     )
     for name, value in alone.items():
-        assert float(pair[name]) == pytest.approx(float(value), rel=1e-5)
+        assert pair[name].item() == pytest.approx(value.item(), rel=1e-5)
 
 
 def test_focal_loss_counts_all_anchors():
