@@ -100,15 +100,15 @@ def recall_curves(panels: Mapping[str, Mapping[str, Any]], title: str, path: str
         title: Of the whole.
         path: PNG file.
     """
-    names = list(dict.fromkeys(name for engines in panels.values() for name in engines))
-    columns = min(3, len(panels))
+    names = list(dict.fromkeys(['gallery', *(name for engines in panels.values() for name in engines)]))
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(1 + 4.6 * columns, 0.9 + 3.6 * rows), layout='constrained')
     FigureCanvasAgg(figure)
     places = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (name, engines) in zip(places, panels.items(), strict=False):
         for engine, found in engines.items():
-            colour = _OURS if engine == 'gallery' else f'C{1 + names.index(engine)}'
+            colour = _OURS if engine == 'gallery' else f'C{names.index(engine)}'
             curve = found['curve']
             axes.plot(*zip(*curve, strict=True), marker='.', color=colour, label=engine)
             if found['chosen'] is not None:
@@ -119,10 +119,13 @@ def recall_curves(panels: Mapping[str, Mapping[str, Any]], title: str, path: str
         axes.grid(True, which='both', alpha=0.25)
     for axes in list(figure.axes)[len(panels) :]:
         axes.set_visible(False)
-    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
-    figure.legend(
-        [lines[name] for name in names], names, loc='outside lower center', ncols=min(6, len(names))
-    )
+    lines = {
+        str(line.get_label()): line
+        for axes in figure.axes
+        for line in axes.get_lines()
+        if str(line.get_label()) in names
+    }
+    figure.legend(list(lines.values()), list(lines), loc='outside lower center', ncols=min(4, len(lines)))
     figure.suptitle(title)
     return _saved(figure, path)
 

@@ -111,11 +111,12 @@ def tune(engine: Engine, probes: np.ndarray, truth: np.ndarray, wanted: float = 
     }
     ladder, place = min(able or least[-1:], key=lambda one: time_of[one[0][one[1]]])
     around = sorted({min(max(place + step, 0), len(ladder) - 1) for step in _CURVE})
-    curve = [
-        (1e6 * _cpu(engine, probes, truth.shape[1], ladder[one]), recall_of(ladder[one]))
+    recalls = [recall_of(ladder[one]) for one in around]
+    costs = [
+        1e6 * _cpu(engine, probes, truth.shape[1], ladder[one])
         for one in tqdm(around, desc=f'{engine.name}, curve', unit='setting', leave=False)
     ]
-    return Tuned(ladder[place], reached, curve, around.index(place))
+    return Tuned(ladder[place], reached, list(zip(costs, recalls, strict=True)), around.index(place))
 
 
 def measure(

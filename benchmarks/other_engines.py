@@ -19,6 +19,7 @@ from benchmarks.engines import geometric
 from benchmarks.rivals import Rival
 
 EDGES = 16
+_SCORES = 20_000_000  # that NumPy has in memory at once
 
 
 class Hnswlib(Rival):
@@ -204,7 +205,7 @@ class Qdrant(Rival):
     def start(self, path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
-        self.path = path
+        self.path, self.threads = path, 0
         self.shard = import_module('qdrant_edge').EdgeShard.create(
             str(path), self._config(os.cpu_count() or 1)
         )
@@ -225,7 +226,7 @@ class Qdrant(Rival):
 
     @override
     def load(self, path: Path) -> None:
-        self.path = path
+        self.path, self.threads = path, 0
         self.shard = import_module('qdrant_edge').EdgeShard.load(str(path))
 
     @override
@@ -245,8 +246,10 @@ class Qdrant(Rival):
 
     @override
     def set_threads(self, count: int) -> None:
-        self.shard.close()
-        self.shard = import_module('qdrant_edge').EdgeShard.load(str(self.path), self._config(count))
+        if count != self.threads:
+            self.shard.close()
+            self.shard = import_module('qdrant_edge').EdgeShard.load(str(self.path), self._config(count))
+            self.threads = count
 
 
 class Exact(Rival):
@@ -274,6 +277,11 @@ class Exact(Rival):
 
     @override
     def search(self, probes: np.ndarray, k: int, setting: Any = None) -> np.ndarray:
+        at_once = max(1, _SCORES // self.count)
+        parts = (probes[first : first + at_once] for first in range(0, len(probes), at_once))
+        return np.concatenate([self._nearest(part, k) for part in parts])
+
+    def _nearest(self, probes: np.ndarray, k: int) -> np.ndarray:
         scores = probes @ self.vectors.T
         best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1)

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks import charts, engines, gallery, gallery_report, rivals
+from benchmarks import charts, engines, gallery, gallery_report, other_engines, rivals
 from benchmarks.engines import Engine, geometric, recall, tune
 from benchmarks.gallery import GalleryEngine, compare
 from benchmarks.gallery_costs import build, part_of
@@ -137,6 +137,15 @@ def test_an_index_is_read_where_it_is_kept_and_one_that_was_stopped_goes_on(
     found = read.search(people.probes, 10, read.ladders[0][-1])
     assert recall(read.rows(found), _nearest(people.vectors, people.probes)) > 0.995
     assert len(list((tmp_path / read.key).glob('index*'))) == 1
+
+
+def test_numpy_compares_in_parts_that_memory_holds(people, tmp_path, monkeypatch):
+    monkeypatch.setattr(other_engines, '_SCORES', 7 * 1200)
+    rival = _rival('numpy', people)
+    rivals.built(rival, people.vectors, tmp_path)
+    found = rival.search(people.probes, 10, None)
+    np.testing.assert_array_equal(found[:, 0], _nearest(people.vectors, people.probes, 1)[:, 0])
+    assert recall(found, _nearest(people.vectors, people.probes)) > 0.999
 
 
 def test_the_same_lists_without_the_gallery(tmp_path):
