@@ -20,8 +20,8 @@ model = dict(
     backbone=dict(frozen_stages=13, norm_eval=True),
     head=dict(data_root=data_root, num_classes=32))
 
-max_epochs = 20
-train_cfg = dict(max_epochs=max_epochs, val_interval=5)
+max_epochs = 12
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
