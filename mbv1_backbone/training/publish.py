@@ -9,10 +9,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mbv1_backbone.classification.place_head import without_cells_file
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.models.recipe import recipe_of
-from mbv1_backbone.training.checkpoint import load_weights
+from mbv1_backbone.training.checkpoint import fill, read_checkpoint
 from mbv1_backbone.training.config import kind_of
+from mbv1_backbone.weights.sources import local_file
 from mbv1_backbone.weights.store import Weights
 
 __all__ = ['published']
@@ -30,10 +32,12 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
         InputError: If the checkpoint is not of this config, or a value is not finite or does not fit into
             float16.
     """
+    scope, found = cfg.get('default_scope', 'mmdet'), read_checkpoint(local_file(checkpoint))
     with user_errors(f'config {cfg.filename}'):
-        init_default_scope(cfg.get('default_scope', 'mmdet'))
-        model = MODELS.build(dict(cfg.model, _scope_=cfg.get('default_scope', 'mmdet')))
-    meta = load_weights(model, checkpoint)
+        init_default_scope(scope)
+        model = MODELS.build(dict(without_cells_file(cfg.model, found.state), _scope_=scope))
+    fill(model, found)
+    meta = found.meta
     left_out = tuple(getattr(model, 'training_only', ()))
     state = {
         name: tensor

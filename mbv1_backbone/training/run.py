@@ -78,6 +78,7 @@ def _train(cfg: Config, launcher: str) -> None:
         with user_errors('data set'):
             found = check_annotations(runner, runner.train_loop, runner.val_loop)
             check_labels(_plain(runner.model), runner.train_loop, runner.val_loop)
+        _check_batches(runner)
         if runner.rank == 0:
             print(found, end='')
             print(_summary(runner), flush=True)
@@ -164,6 +165,16 @@ def scale_learning_rate(cfg: Config) -> None:
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
         raise InputError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
     cfg.auto_scale_lr.enable = True
+
+
+def _check_batches(runner: Runner) -> None:
+    """Refuse a training set that does not fill one batch, where ``drop_last`` leaves out what is over."""
+    loader = runner.train_loop.dataloader
+    if isinstance(runner.train_loop, EpochBasedTrainLoop) and not len(loader):
+        raise InputError(
+            f'{len(loader.dataset)} training images do not fill one batch: train_dataloader.batch_size is '
+            f'{loader.batch_size}, and drop_last leaves out what is over'
+        )
 
 
 def _summary(runner: Runner) -> str:

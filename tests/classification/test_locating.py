@@ -116,7 +116,18 @@ def test_photographs_are_located_whatever_runs_the_network(trained, tmp_path, ca
     kept = moved.read_bytes()
     cells = Partition.load(moved)
     moved.unlink()  # a checkpoint has its cells with it
+    weights = str(tmp_path / 'places.safetensors')
     try:
+        assert main(['publish', *checkpoint, '--half', '--out', weights]) == 0
+        published = [
+            'locate',
+            str(trained / 'tiny.py'),
+            weights,
+            *photos,
+            '--out-dir',
+            str(tmp_path / 'half'),
+        ]
+        assert main([*published, '--no-pictures']) == 0
         words = ['locate', *checkpoint, *photos, '--out-dir', str(tmp_path / 'out'), '--backend', 'torch']
         assert main([*words, '--precision', 'fp32']) == 0
         export = ['export', *checkpoint, '--to', 'onnx', '--out', str(tmp_path / 'places.onnx')]
@@ -146,6 +157,8 @@ def test_photographs_are_located_whatever_runs_the_network(trained, tmp_path, ca
         )
         == 0
     )
+    halved = json.loads((tmp_path / 'half' / 'locations.json').read_text())
+    assert [r['locations'][0]['cell'] for r in halved] == [r['locations'][0]['cell'] for r in found]
     exported = json.loads((tmp_path / 'other' / 'locations.json').read_text())
     assert [r['locations'][0]['cell'] for r in exported] == [r['locations'][0]['cell'] for r in found]
     assert not list((tmp_path / 'other').glob('*.png'))
@@ -189,6 +202,18 @@ def test_wrong_words_are_one_line(tmp_path, capsys, words, says):
     assert main(['locate', *(word.format(**given) for word in words)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert says in line
+
+
+def test_photographs_that_do_not_fill_a_batch_are_refused(tmp_path, capsys):
+    make_world(tmp_path, 12, 1)
+    words = ['--max-photos', '6', '--min-photos', '1']
+    assert main(['cells', str(tmp_path / 'train.csv'), '--out-dir', str(tmp_path), *words]) == 0
+    config = 'places_mbv1_0.25-96_demo'
+    assert main(['train', config, '--data-root', str(tmp_path), '--work-dir', str(tmp_path / 'w')]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(
+        'error: 12 training images do not fill one batch: train_dataloader.batch_size is 32'
+    )
 
 
 def test_training_without_cells_says_how_to_make_them(tmp_path, capsys):
