@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from benchmarks import charts, gallery
@@ -171,6 +172,33 @@ def training(args: Namespace) -> None:
     for name, time in found['step'].items():
         print(f'  {name:38}{time / count:8.2f}')
     _write(args, 'training', dict(machine=spec, amp=amp, result=found))
+
+
+def variants(args: Namespace) -> None:
+    """Accuracy of the paper's variants, trained from scratch under one budget."""
+    from benchmarks.variants import Budget, compare, paper_differences
+    from mbv1_backbone.classification.folders import read_class_folder
+
+    folder = read_class_folder(args.folder)
+    budget = Budget(args.width, args.size, args.epochs)
+    print(folder.summary())
+    spec, file = _machine('torch'), Path(args.out_dir) / 'variants.json'
+    found = compare(folder, budget, args.seeds, file)
+    print(f'\n{"":20}{"M mult-adds":>12}{"M params":>10}{"top-1":>8}{"spread":>8}{"train loss":>12}')
+    for name, network in found['networks'].items():
+        accuracies, losses = ([run[key] for run in network['runs']] for key in ('accuracy', 'training_loss'))
+        print(
+            f'{name:20}{network["mult_adds"] / 1e6:12.1f}{network["params"] / 1e6:10.3f}'
+            f'{100 * mean(accuracies):8.1f}{100 * _spread(accuracies):8.1f}{mean(losses):12.3f}'
+        )
+    for name, gap, spread, paper in paper_differences(found):
+        print(f'{name}: {gap:+.1f} points, spread {spread:.1f}; the paper, on ImageNet: {paper:+.1f}')
+    write_json(file, dict(found, machine=spec), indent=1)
+
+
+def _spread(values: list[float]) -> float:
+    """Standard deviation; 0 of one value."""
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def everything(args: Namespace) -> None:

@@ -32,6 +32,7 @@ def add_arguments(parser: options.Parser) -> None:
         ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_small_gallery)),
         ('shards', 'shards', 'One gallery against several that answer as one.', (_add_shards,)),
         ('training', 'training', 'A training step by stage.', (_add_training,)),
+        ('variants', 'variants', "The paper's Tables 4 and 5 in miniature: accuracy.", (_add_variants,)),
     ):
         made = parser.add_verb(name, summary, run)
         made.set_defaults(benchmark=function)
@@ -151,3 +152,11 @@ def _add_training(parser: options.Parser) -> None:
     parser.add_argument('config', help='config, or a name in the model zoo: its config')
     options.add_data_root(parser)
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=None)
+
+
+def _add_variants(parser: options.Parser) -> None:
+    parser.add_argument('folder', help='photographs in train/CLASS/ and test/CLASS/, or in CLASS/')
+    parser.add_argument('--seeds', type=options.at_least(1), default=3, help='runs a network (default 3)')
+    parser.add_argument('--epochs', type=options.at_least(1), default=40, help='of each run (default 40)')
+    parser.add_argument('--width', type=float, default=0.25, help='multiplier of all widths (default .25)')
+    parser.add_argument('--size', type=options.at_least(32), default=64, help='of the input (default 64)')

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 
-__all__ = ['MMENGINE_WARNINGS', 'is_chatter', 'pycocotools_logged']
+__all__ = ['MMENGINE_WARNINGS', 'errors_only', 'is_chatter', 'pycocotools_logged']
 
 # Deprecations that mmengine 0.10.7 reports of itself: its checkpoint hook makes a FileClient in every run
 # (https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/hooks/checkpoint_hook.py#L273).
@@ -59,3 +59,18 @@ def pycocotools_logged(summary: bool) -> Iterator[None]:
     finally:
         for module in modules:
             module.__dict__.pop('print', None)
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """Keep mmengine's current log to errors: initialising a model says what became of every tensor.
+
+    Loading a backbone out of a classifier warns of its last layer, which is left out.
+    """
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(max(level, logging.ERROR))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -14,6 +14,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'classification.place_data': ('PlacesDataset',),
     'classification.place_head': ('PlacesHead',),
     'classification.place_metric': ('PlacesMetric',),
+    'classification.transforms': ('LoadPhoto', 'MiddleSquare'),
     'detection.anchors': ('MobileSSDAnchorGenerator',),
     'detection.coco_data': ('CheckedCocoDataset', 'CheckedCocoMetric'),
     'detection.drawing': ('DrawDetectionsHook',),

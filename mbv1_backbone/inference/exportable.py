@@ -161,7 +161,7 @@ def _size(found: Trained) -> tuple[int, int]:
     side = found.recipe.input_size
     if found.kind != 'classifier' or found.config is None:
         return side, side
-    crop = _step(found, 'CenterCrop').get('crop_size', side)
+    crop = _step(found, 'MiddleSquare').get('size') or _step(found, 'CenterCrop').get('crop_size', side)
     height, width = (crop, crop) if isinstance(crop, int) else crop
     return height, width
 
@@ -177,6 +177,8 @@ def _cells(found: Trained) -> dict[str, Any]:
 
 def _crop(found: Trained) -> float:
     """Share of the shorter side that a classifier's test pipeline leaves; 1 where it does not say."""
+    if square := _step(found, 'MiddleSquare'):
+        return square.get('crop', 1.0)
     edge = _step(found, 'ResizeEdge').get('scale')
     return min(1.0, _size(found)[0] / edge) if isinstance(edge, int) else 1.0
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from mbv1_backbone.cli import options
 
 RESULTS = 'predictions.json'
+START = 'google/mobilenet_v1_1.0_224_float'  # weights that training starts from
 
 
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes; the work is in the modules beside this one."""
     _add_predict(parser)
+    _add_train(parser)
 
 
 def _add_predict(parser: options.Parser) -> None:
@@ -39,3 +41,39 @@ def _add_predict(parser: options.Parser) -> None:
     )
     options.add_batch_size(made)
     options.add_backend(made)
+
+
+def _add_train(parser: options.Parser) -> None:
+    made = parser.add_verb(
+        'train', 'Train a classifier on folders of photographs, a class each.', f'{__name__}.train:run'
+    )
+    made.add_argument(
+        'folder', help='photographs in train/CLASS/ and test/CLASS/ (or val/CLASS/), or in CLASS/ alone'
+    )
+    made.add_argument(
+        '--pretrained',
+        default=START,
+        metavar='WEIGHTS',
+        help=f'to start from: a name of the zoo, a file or timm://NAME, ...; default {START}',
+    )
+    made.add_argument('--frozen', action='store_true', help='fit a linear classifier on fixed features only')
+    made.add_argument(
+        '--work-dir',
+        action=options.OutputFolder,
+        empty=True,
+        help='new folder for config, weights, logs and results (default: work_dirs/FOLDER)',
+    )
+    made.add_argument('--size', type=options.at_least(32), help="of the input (default: the weights')")
+    made.add_argument(
+        '--held-out',
+        type=float,
+        default=0.25,
+        metavar='SHARE',
+        help='of each class to test with, where no folder is for that (default .25)',
+    )
+    made.add_argument('--epochs', type=options.at_least(1), default=8, help='of the network (default 8)')
+    made.add_argument(
+        '--batch-size', type=options.at_least(2), default=32, metavar='N', help='images (default 32)'
+    )
+    made.add_argument('--lr', type=float, default=0.01, help='learning rate, for batches of 32 (default .01)')
+    made.add_argument('--seed', type=options.at_least(0), default=0, help='of all choices (default 0)')

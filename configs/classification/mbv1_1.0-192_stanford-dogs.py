@@ -1,0 +1,9 @@
+# 1.0 MobileNet-192: Table 10, 81.9 % top-1, 418 M mult-adds, 3.3 M params. Not trained here.
+_base_ = 'mbv1_1.0-224_stanford-dogs.py'
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].scale = 192
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].size = 192
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

@@ -1,0 +1,204 @@
+"""Photographs in a folder a class: which there are, which train, and which are held out."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import shown
+from mbv1_backbone.common.folders import ImageFiles, walk_images
+from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.prefetch import DECODERS, prefetch
+
+__all__ = ['ClassFolder', 'Photo', 'read_class_folder', 'without_unreadable']
+
+TEST_FOLDERS = ('test', 'val')
+_SHOWN = 3  # names in a message
+
+
+class Photo(NamedTuple):
+    """A photograph and its label, the place of its class among the classes."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """Photographs of classes, to train on and to test with.
+
+    Attributes:
+        root: The folder.
+        classes: Names of the folders, sorted; a label is a place in them.
+        train: To train on.
+        test: To test with; not among those of ``train``.
+        division: How the two were told apart, for people.
+        passed_over: Reason -> how many files were not looked at.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    train: tuple[Photo, ...]
+    test: tuple[Photo, ...]
+    division: str
+    passed_over: Counter[str]
+
+    def summary(self) -> str:
+        """What there is, in one line.
+
+        Example:
+            >>> photos = (Photo(Path('a/1.jpg'), 0), Photo(Path('b/1.jpg'), 1))
+            >>> folder = ClassFolder(Path('pets'), ('a', 'b'), photos, photos, 'train/ and test/', Counter())
+            >>> folder.summary()
+            'pets: 2 classes, 2 photographs to train on (1 to 1 a class), 2 to test (train/ and test/)'
+        """
+        counts = Counter(photo.label for photo in self.train).values()
+        line = (
+            f'{shown(self.root)}: {len(self.classes)} classes, {len(self.train)} photographs to train on '
+            f'({min(counts)} to {max(counts)} a class), {len(self.test)} to test ({self.division})'
+        )
+        return f'{line}; {ImageFiles((), self.passed_over).summary()}' if self.passed_over else line
+
+
+def read_class_folder(
+    root: str | os.PathLike[str], share: float = 0.25, seed: int = 0, test: str | None = None
+) -> ClassFolder:
+    """Read ``ROOT/train/CLASS`` with ``ROOT/test/CLASS`` or ``ROOT/val/CLASS``, or else ``ROOT/CLASS``.
+
+    Where there is no folder to test with, a share of each class is held out at random.
+
+    Args:
+        root: The folder.
+        share: Of each class, held out where there is no folder to test with; between 0 and 1.
+        seed: Of that choice.
+        test: Name of the folder to test with; by default ``test``, else ``val``.
+
+    Raises:
+        InputError: If there are fewer than two classes, a class has too few photographs, or the folder to
+            test with has other classes than the one to train on.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f'{shown(root)}: no such folder')
+    given = root / 'train'
+    classes, train, passed = _photos(given if given.is_dir() else root)
+    if len(classes) < 2:
+        raise InputError(
+            f'{shown(root)}: {"one class, " + classes[0] if classes else "no classes"}; photographs must lie '
+            'in CLASS/ or train/CLASS/, of two classes or more'
+        )
+    name = test or next((n for n in TEST_FOLDERS if given.is_dir() and (root / n).is_dir()), None)
+    if name is None:
+        kept, held_out = _divide(classes, train, share, seed, root)
+        return ClassFolder(
+            root, classes, kept, held_out, f'{share:.0%} of each class, held out by seed {seed}', passed
+        )
+    others, found, more = _photos(root / name)
+    _check_same(classes, others, root, name)
+    return ClassFolder(root, classes, train, found, f'train/ and {name}/', passed + more)
+
+
+def without_unreadable(
+    folder: ClassFolder, seen: Callable[[], object] | None = None
+) -> tuple[ClassFolder, list[str]]:
+    """Decode every photograph once, and leave out those that cannot be.
+
+    Args:
+        folder: Of ``read_class_folder``.
+        seen: Called after each photograph.
+
+    Returns:
+        The folder without them, and a line each that says why.
+
+    Raises:
+        InputError: If a class has no photograph left to train on or to test with.
+    """
+    reasons: list[str] = []
+
+    def kept(photos: Sequence[Photo]) -> tuple[Photo, ...]:
+        found = []
+        for photo, reason in zip(photos, prefetch(_reason, photos, DECODERS, 4 * DECODERS), strict=True):
+            if reason is None:
+                found.append(photo)
+            else:
+                reasons.append(reason)
+            if seen is not None:
+                seen()
+        return tuple(found)
+
+    left = replace(folder, train=kept(folder.train), test=kept(folder.test))
+    for part, photos in (('to train on', left.train), ('to test with', left.test)):
+        if missing := [c for i, c in enumerate(left.classes) if i not in {p.label for p in photos}]:
+            raise InputError(
+                f'{shown(folder.root)}: no readable photograph {part} of {_named(missing)}; the first that '
+                f'cannot be read: {reasons[0]}'
+            )
+    return left, reasons
+
+
+def _reason(photo: Photo) -> str | None:
+    """Why a photograph cannot be read; None where it can."""
+    try:
+        read_image(photo.path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _photos(folder: Path) -> tuple[tuple[str, ...], tuple[Photo, ...], Counter[str]]:
+    """Classes, photographs, and what was passed over; the folders below a class are the class's."""
+    if not folder.is_dir():
+        raise InputError(f'{shown(folder)}: no such folder')
+    found = walk_images(folder)
+    passed = Counter(found.passed_over)
+    by_class: dict[str, list[Path]] = defaultdict(list)
+    for path in found:
+        first, *rest = path.relative_to(folder).parts
+        if rest:
+            by_class[first].append(path)
+        else:
+            passed['that lie in no class'] += 1
+    empty = [p.name for p in sorted(folder.iterdir()) if p.is_dir() and p.name not in by_class]
+    if empty := [name for name in empty if not name.startswith('.')]:
+        raise InputError(f'{shown(folder)}: no image in {_named(empty)}; take empty folders away')
+    classes = tuple(sorted(by_class))
+    photos = tuple(Photo(path, label) for label, name in enumerate(classes) for path in by_class[name])
+    return classes, photos, passed
+
+
+def _divide(
+    classes: Sequence[str], photos: Sequence[Photo], share: float, seed: int, root: Path
+) -> tuple[tuple[Photo, ...], tuple[Photo, ...]]:
+    """Hold out a share of each class, one photograph at least, and keep one at least."""
+    if not 0 < share < 1:
+        raise InputError(f'the share that is held out must lie between 0 and 1, got {share:g}')
+    counts = Counter(photo.label for photo in photos)
+    if alone := [name for label, name in enumerate(classes) if counts[label] < 2]:
+        raise InputError(
+            f'{shown(root)}: one image in {_named(alone)}; a class needs two, one of which is held out'
+        )
+    chance = random.Random(seed)
+    held_out: set[Photo] = set()
+    for label in range(len(classes)):
+        mine = [photo for photo in photos if photo.label == label]
+        held_out.update(chance.sample(mine, min(max(round(share * len(mine)), 1), len(mine) - 1)))
+    return tuple(p for p in photos if p not in held_out), tuple(p for p in photos if p in held_out)
+
+
+def _check_same(classes: Sequence[str], others: Sequence[str], root: Path, name: str) -> None:
+    for mine, theirs, here, there in ((classes, others, name, 'train'), (others, classes, 'train', name)):
+        if missing := sorted(set(mine) - set(theirs)):
+            raise InputError(
+                f'{shown(root)}: {_named(missing)} is in {there}/, not in {here}/; both need the same classes'
+            )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return ', '.join(map(shown, names[:_SHOWN])) + more

@@ -1,0 +1,127 @@
+"""``mbv1 classify train``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mbv1_backbone.common.errors import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from mbv1_backbone.classification.confusion import Confusion
+    from mbv1_backbone.classification.folders import ClassFolder
+    from mbv1_backbone.training.transfer import Plan
+
+__all__ = ['run']
+
+CONFIG, WEIGHTS, RESULTS, PICTURE = 'config.py', 'model.safetensors', 'results.json', 'confusion.png'
+_SHOWN = 3  # photographs that cannot be read
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the folder, train, test, write.
+
+    Raises:
+        InputError: If the photographs, the weights or the output cannot be used.
+    """
+    from mbv1_backbone.classification.folders import read_class_folder
+    from mbv1_backbone.common.outputs import check_output_folder
+
+    if not args.lr > 0:
+        raise InputError(f'--lr must be more than 0, got {args.lr:g}')
+    work_dir = Path(args.work_dir or Path('work_dirs') / Path(args.folder).resolve().name)
+    check_output_folder(work_dir, empty=True, name='--work-dir')
+    folder = _readable(read_class_folder(args.folder, args.held_out, args.seed))
+    print(folder.summary(), flush=True)
+    from mbv1_backbone.training.transfer import START, Plan, transfer_config
+
+    plan = Plan(args.pretrained, args.size, args.epochs, args.batch_size, args.lr, args.seed)
+    cfg = transfer_config(folder, work_dir, plan)
+    cfg.load_from = None if args.frozen else str((work_dir / START).resolve())
+    cfg.dump(str(work_dir / CONFIG))
+    results = dict(folder=str(folder.root.resolve()), division=folder.division, pretrained=args.pretrained)
+    results |= dict(classes=len(folder.classes), train=len(folder.train), test=len(folder.test))
+    results |= _train(cfg, folder, plan, args.frozen, work_dir)
+    found = _test(work_dir, folder)
+    _report(found, results, work_dir)
+
+
+def _readable(folder: ClassFolder) -> ClassFolder:
+    """The folder without photographs that cannot be decoded, which are counted and named."""
+    from tqdm import tqdm
+
+    from mbv1_backbone.classification.folders import without_unreadable
+
+    count = len(folder.train) + len(folder.test)
+    with tqdm(total=count, unit='photograph', desc='reading', leave=False) as bar:
+        folder, reasons = without_unreadable(folder, bar.update)
+    if reasons:
+        print(f'left out: {len(reasons)} of {count} photographs that cannot be read')
+        for reason in reasons[:_SHOWN]:
+            print(f'  {reason}')
+    return folder
+
+
+def _train(cfg: Config, folder: ClassFolder, plan: Plan, frozen: bool, work_dir: Path) -> dict[str, Any]:
+    """Fit the last layer, then train the whole network unless it is frozen; the weights are written."""
+    from tqdm import tqdm
+
+    from mbv1_backbone import training
+    from mbv1_backbone.training.transfer import START, add_linear_head, save_start, weights_of
+    from mbv1_backbone.weights.store import write_weights
+
+    with tqdm(total=len(folder.train), unit='photograph', desc='features', leave=False) as bar:
+        model, linear = add_linear_head(cfg, folder, plan.seed, bar.update)
+    how = f'{linear.folds}-fold cross-validation' if linear.folds else 'default: one photograph of a class'
+    print(
+        f'linear classifier on {linear.weight.shape[1]} features, C={linear.strength:g} ({how})', flush=True
+    )
+    results: dict[str, Any] = dict(linear=dict(C=linear.strength, folds=linear.folds))
+    if frozen:
+        write_weights(weights_of(model, folder.classes, plan.pretrained), work_dir / WEIGHTS)
+        return results
+    save_start(model, folder.classes, work_dir / START)
+    training.train(cfg)
+    last = training.latest_checkpoint(work_dir)
+    assert last is not None  # train() wrote one, or raised
+    write_weights(training.published(cfg, last), work_dir / WEIGHTS)
+    return results | dict(epochs=plan.epochs, batch_size=cfg.train_dataloader.batch_size, lr=plan.lr)
+
+
+def _test(work_dir: Path, folder: ClassFolder) -> Confusion:
+    """What the written weights answer on the photographs to test with, in float32."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from mbv1_backbone.classification.confusion import Confusion
+    from mbv1_backbone.inference.loading import load
+
+    config, weights = work_dir / CONFIG, work_dir / WEIGHTS
+    classifier = load(config, weights, kind='classifier', backend='torch', precision='fp32')
+    paths, labels = [photo.path for photo in folder.test], [photo.label for photo in folder.test]
+    answers = []
+    for found in tqdm(classifier.stream(paths, 1, 16), 'testing', len(paths), unit='photograph', leave=False):
+        if isinstance(found, InputError):  # it could be read a while ago
+            raise found
+        answers.append(found.classes[0].label)
+    return Confusion.of(np.array(labels), np.array(answers), folder.classes)
+
+
+def _report(found: Confusion, results: dict[str, Any], work_dir: Path) -> None:
+    from mbv1_backbone.classification.confusion import draw_confusion
+    from mbv1_backbone.common.files import write_json
+
+    results |= dict(top1=found.top1, mean_per_class=found.mean_per_class)
+    results['by_class'] = dict(zip(found.classes, found.by_class.tolist(), strict=True))
+    results['confusions'] = [[*worst] for worst in found.worst(20)]
+    write_json(work_dir / RESULTS, results, indent=1)
+    title = f'top-1 {found.top1:.3f}, mean per class {found.mean_per_class:.3f}'
+    draw_confusion(found, work_dir / PICTURE, title)
+    print(f'{found.counts.sum()} photographs: {title}')
+    for true, answer, count in found.worst(3):
+        print(f'  {true} taken for {answer}: {count}')
+    print(f'{work_dir / RESULTS}, {work_dir / PICTURE}')
+    print(f'the network: {work_dir / CONFIG} {work_dir / WEIGHTS}')

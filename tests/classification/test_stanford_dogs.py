@@ -1,0 +1,153 @@
+"""Stanford Dogs as its authors give it out, in small: lists, boxes, and what is wrong with them."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+from support.classes import draw_class
+
+from mbv1_backbone.classification.folders import read_class_folder
+from mbv1_backbone.classification.stanford_dogs import IMAGENET_INDICES, convert_stanford_dogs
+from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.imagenet import IMAGENET_CLASSES
+
+BREEDS = ('n02085620-Chihuahua', 'n02113624-toy_poodle', 'n02116738-African_hunting_dog')
+BOX = '<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>'
+
+
+def rows(start, stop):
+    return [(f'{breed}/{i}.jpg', label) for label, breed in enumerate(BREEDS, 1) for i in range(start, stop)]
+
+
+def write_mat(path, entries):
+    files = np.empty((len(entries), 1), object)
+    files[:, 0] = [name for name, _ in entries]
+    savemat(path, dict(file_list=files, labels=np.array([[label] for _, label in entries], np.uint8)))
+
+
+@pytest.fixture
+def dogs(tmp_path):
+    root = tmp_path / 'dogs'
+    for label, breed in enumerate(BREEDS):
+        draw_class(root / 'Images' / breed, label, 5)
+        (root / 'Annotation' / breed).mkdir(parents=True)
+        for number in range(5):
+            boxes = BOX.format(4, 10, 24, 50) + (BOX.format(0, 0, 90, 20) if number == 4 else '')
+            (root / 'Annotation' / breed / str(number)).write_text(f'<annotation>{boxes}</annotation>')
+    write_mat(root / 'train_list.mat', rows(0, 3))
+    write_mat(root / 'test_list.mat', rows(3, 5))
+    return root
+
+
+def test_the_lists_become_folders(dogs, tmp_path):
+    assert convert_stanford_dogs(dogs, tmp_path / 'out') == dict(classes=3, train=9, test=6)
+    folder = read_class_folder(tmp_path / 'out')
+    assert folder.classes == BREEDS
+    assert (len(folder.train), len(folder.test)) == (9, 6)
+    for photo in (*folder.train, *folder.test):
+        assert (
+            photo.path.read_bytes() == (dogs / 'Images' / BREEDS[photo.label] / photo.path.name).read_bytes()
+        )
+    assert {int(photo.path.stem) for photo in folder.test} == {3, 4}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['dogs', 'out']
+
+
+def test_lists_of_text_in_a_folder_of_their_own_do_as_well(dogs, tmp_path):
+    (dogs / 'lists').mkdir()
+    for split, entries in (('train', rows(0, 3)), ('test', rows(3, 5))):
+        (dogs / f'{split}_list.mat').unlink()
+        (dogs / 'lists' / f'{split}_list.txt').write_text('\n'.join(name for name, _ in entries) + '\n')
+    assert convert_stanford_dogs(dogs, tmp_path / 'out', link=True)['train'] == 9
+    assert os.path.islink(tmp_path / 'out' / 'train' / BREEDS[0] / '0.jpg')
+
+
+def test_boxes_are_cut_out_each(dogs, tmp_path):
+    found = convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+    assert found == dict(classes=3, train=9, test=9)
+    with Image.open(tmp_path / 'out' / 'train' / BREEDS[1] / '0.jpg') as picture:
+        assert picture.size == (20, 40)
+    with Image.open(tmp_path / 'out' / 'test' / BREEDS[1] / '4_1.jpg') as picture:
+        assert picture.size == (48, 20)  # to the photograph's edge
+
+
+def test_the_verb_says_what_the_whole_set_has(dogs, tmp_path, capsys):
+    assert main(['convert', 'stanford-dogs', str(dogs), '--out-dir', str(tmp_path / 'out')]) == 0
+    assert 'the whole set has 120 classes, 12000 train, 8580 test' in capsys.readouterr().out
+    assert main(['convert', 'stanford-dogs', str(dogs), '--out-dir', str(tmp_path / 'out')]) == 2
+    assert 'is not an empty folder' in capsys.readouterr().err
+
+
+def damaged(root, kind):
+    """Break one thing; what is said of it."""
+    if kind == 'no list':
+        (root / 'test_list.mat').unlink()
+        return 'neither test_list.mat nor test_list.txt'
+    if kind == 'no MATLAB file':
+        (root / 'test_list.mat').write_bytes(b'MATLAB' * 40)
+        return r'test_list\.mat: not a readable MATLAB file'
+    if kind == 'other content':
+        savemat(root / 'test_list.mat', dict(labels=[1]))
+        return 'has no file_list'
+    if kind == 'numbers for names':
+        savemat(root / 'test_list.mat', dict(file_list=np.ones((2, 1)), labels=[[1], [2], [3]]))
+        return '2 files in file_list, but 3 labels'
+    if kind == 'missing photograph':
+        (root / 'Images' / BREEDS[1] / '3.jpg').unlink()
+        return r'1 of 15 photographs of the lists are not there, the first n02113624-toy_poodle/3\.jpg'
+    if kind == 'annotation':
+        (root / 'Annotation' / BREEDS[0] / '1').write_text('<annotation><object>')
+        return 'not a readable annotation'
+    if kind == 'no box':
+        (root / 'Annotation' / BREEDS[0] / '1').write_text('<annotation/>')
+        return 'has no object with a box'
+    if kind == 'turned box':
+        (root / 'Annotation' / BREEDS[0] / '1').write_text(f'<a>{BOX.format(9, 0, 3, 9)}</a>')
+        return 'box 9, 0, 3, 9 is empty or negative'
+    assert kind == 'outside'
+    (root / 'Annotation' / BREEDS[0] / '1').write_text(f'<a>{BOX.format(60, 0, 70, 9)}</a>')
+    return r'a box lies outside of its 48 x 56'
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        *('no list', 'no MATLAB file', 'other content', 'numbers for names', 'missing photograph'),
+        *('annotation', 'no box', 'turned box', 'outside'),
+    ],
+)
+def test_what_is_damaged_is_refused_and_nothing_is_written(kind, dogs, tmp_path):
+    with pytest.raises(InputError, match=damaged(dogs, kind)):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+    assert [p.name for p in tmp_path.iterdir()] == ['dogs']
+
+
+@pytest.mark.parametrize(
+    ('entries', 'message'),
+    [
+        ([*rows(3, 5), rows(0, 1)[0]], r'Chihuahua/0\.jpg is named 2 times'),
+        (rows(3, 5)[:4], 'African_hunting_dog is in the train list, not in the test list'),
+        ([*rows(3, 5)[:-1], (f'{BREEDS[2]}/4.jpg', 1)], 'has label 1; n02116738-African_hunting_dog has 3'),
+        ([('../../x.jpg', 1)], r'names BREED/FILE.jpg, got \.\./\.\./x\.jpg'),
+        ([], 'names no photograph'),
+    ],
+)
+def test_lists_that_contradict_are_refused(entries, message, dogs, tmp_path):
+    write_mat(dogs / 'test_list.mat', entries)
+    with pytest.raises(InputError, match=message):
+        convert_stanford_dogs(dogs, tmp_path / 'out')
+
+
+def test_boxes_are_no_links(dogs, tmp_path):
+    with pytest.raises(InputError, match='cannot be links'):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True, link=True)
+
+
+def test_the_breeds_among_imagenets_classes():
+    names = [IMAGENET_CLASSES[index] for index in IMAGENET_INDICES]
+    assert len(set(IMAGENET_INDICES)) == 120
+    assert (names[0], names[-1]) == ('Chihuahua', 'African hunting dog')
+    assert {'dingo', 'dhole', 'toy poodle', 'Siberian husky'} <= set(names)
+    assert 'dalmatian' not in names
