@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.retrieval import vectors
 from mbv1_backbone.retrieval.catalog import Catalog
 from mbv1_backbone.retrieval.factories import choose_factory, usable_factory
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.vectors import MatrixVectors, Vectors
 from mbv1_backbone.retrieval.width import GATHERED
 
 __all__ = ['RECALL', 'build_index', 'measure', 'stored_vectors', 'wanted_factory']
@@ -41,20 +44,19 @@ def build_index(store: Store, old: IndexState | None) -> IndexState:
     """
     with store.reading():
         stamp = store.stamp()
-        catalog, vectors = _read(store, stamp.entries)
+        entries = _Entries(store, stamp.entries)
         factory = wanted_factory(store, stamp.entries, old)
         fixed = store.meta('factory') is not None
-    built = IndexState(
-        SearchIndex.build(factory, vectors), catalog, stamp.change, stamp.state, {}, stamp.calibration
-    )
-    measure(built, store, lambda rows: vectors if rows is None else vectors[rows])
-    limits, width = built.index.limits(), built.index.width
+        index = SearchIndex.build(factory, entries)
+    built = IndexState(index, entries.catalog, stamp.change, stamp.state, {}, stamp.calibration)
+    measure(built, store)
+    limits, width = index.limits(), index.width
     scattered = limits.nprobe is not None and (width.nprobe or 0) > _SCATTERED * limits.nprobe
     if not fixed and scattered:
         fewer = choose_factory(stamp.entries, store.dim, store.meta('bytes_per_vector'), clustered=False)
-        if fewer != built.index.factory:
-            built.index, built.measured = SearchIndex.build(fewer, vectors), {}
-            measure(built, store, lambda rows: vectors if rows is None else vectors[rows])
+        if fewer != index.factory:
+            built.index, built.measured = index.listed_anew(fewer, stored_vectors(built, store)), {}
+            measure(built, store)
     return built
 
 
@@ -74,21 +76,18 @@ def wanted_factory(store: Store, count: int, old: IndexState | None) -> str:
     return choose_factory(count, store.dim, store.meta('bytes_per_vector'), clustered)
 
 
-def measure(
-    standing: IndexState, store: Store, vectors_of: Callable[[np.ndarray | None], np.ndarray] | None = None
-) -> None:
+def measure(standing: IndexState, store: Store) -> None:
     """Tune how widely an index is searched, and keep what was measured beside it.
 
     Args:
         standing: The index.
         store: Of the gallery.
-        vectors_of: Vectors (N, dimension) of rows, of all that are there for None; read where they are kept.
     """
     index = standing.index
     if index.exact or index.count < 2:
         standing.measured = {}
         return
-    read = vectors_of or stored_vectors(standing, store)
+    read = stored_vectors(standing, store)
     tuned = RecallProbe(index, _K, _PROBES, read).narrowest(RECALL)
     nprobe, ef_search = tuned.width.nprobe, tuned.width.ef_search
     index.width = replace(
@@ -106,9 +105,7 @@ def measure(
     )
 
 
-def _filtered_widths(
-    index: SearchIndex, vectors_of: Callable[[np.ndarray | None], np.ndarray]
-) -> dict[float, int]:
+def _filtered_widths(index: SearchIndex, read: Vectors) -> dict[float, int]:
     """Lists to look through where a share of the rows matches, too many to be compared one by one."""
     found: dict[float, int] = {}
     present = np.flatnonzero(~index.removed)
@@ -116,34 +113,82 @@ def _filtered_widths(
         if share * len(present) <= GATHERED or index.matrix is None or index.limits().nprobe is None:
             break
         drawn = np.random.default_rng(_SEED).choice(len(present), round(share * len(present)), replace=False)
-        probe = RecallProbe(index, _K, _PROBES, vectors_of, present[np.sort(drawn)])
+        probe = RecallProbe(index, _K, _PROBES, read, present[np.sort(drawn)])
         found[share] = probe.narrowest(RECALL).width.nprobe or 1
     return found
 
 
-def stored_vectors(standing: IndexState, store: Store) -> Callable[[np.ndarray | None], np.ndarray]:
-    """A function that gives vectors (N, dimension) of rows of an index; of all that are there for None."""
-
-    def read(rows: np.ndarray | None) -> np.ndarray:
-        index = standing.index
-        wanted = np.flatnonzero(~index.removed) if rows is None else rows
-        if (some := index.gathered(wanted)) is not None:
-            return some.reconstruct_n(0, len(wanted))
-        return store.vectors(standing.catalog.ids[wanted])
-
-    return read
+def stored_vectors(standing: IndexState, store: Store) -> Vectors:
+    """The vectors of an index's rows: as the index keeps them, or where it does not, of the entries."""
+    index = standing.index
+    rows = np.flatnonzero(~index.removed)
+    if index.matrix is not None:
+        return MatrixVectors(index.matrix, rows)
+    return _StoredRows(store, standing.catalog.ids, rows)
 
 
-def _read(store: Store, count: int) -> tuple[Catalog, np.ndarray]:
-    catalog, seen = Catalog(), 0
-    vectors: np.ndarray = np.empty((count, store.dim), np.float32)
-    names = []
-    for entry, vector in store.select():
-        if seen < count:
-            vectors[seen] = vector
-            names.append((entry.id, entry.identity, entry.file))
-        seen += 1
-    if seen != count:
-        raise DamagedFileError(f'{store.path}: damaged: {seen} of {count} entries are there')
-    catalog.add(names)
-    return catalog, vectors
+class _StoredRows:
+    """Rows of an index as the vectors of their entries."""
+
+    def __init__(self, store: Store, ids: np.ndarray, rows: np.ndarray) -> None:
+        self._store = store
+        self._ids = ids
+        self._rows = rows
+        self.dim = store.dim
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def some(self, rows: np.ndarray) -> np.ndarray:
+        """As ``Vectors``."""
+        return self._store.vectors(self._ids[rows])
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As ``Vectors``."""
+        for start in range(0, len(self._rows), vectors.BLOCK):
+            rows = self._rows[start : start + vectors.BLOCK]
+            yield rows, self.some(rows)
+
+
+class _Entries:
+    """The vectors of all entries; the catalog of them is made while they are read for the first time.
+
+    Attributes:
+        catalog: Of the entries.
+        dim: Values in a vector.
+    """
+
+    def __init__(self, store: Store, count: int) -> None:
+        self.catalog = Catalog()
+        self.dim = store.dim
+        self._store = store
+        self._ids = store.select_ids()
+        self._check(len(self._ids), count)
+
+    def _check(self, seen: int, count: int) -> None:
+        if seen != count:
+            raise DamagedFileError(f'{self._store.path}: damaged: {seen} of {count} entries are there')
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def some(self, rows: np.ndarray) -> np.ndarray:
+        """As ``Vectors``."""
+        return self._store.vectors(self._ids[rows])
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As ``Vectors``."""
+        pairs, seen = self._store.select(), 0
+        block: np.ndarray = np.empty((vectors.BLOCK, self.dim), np.float32)
+        while True:
+            names = []
+            for place, (entry, vector) in enumerate(islice(pairs, len(block))):
+                block[place] = vector
+                names.append((entry.id, entry.identity, entry.file))
+            if not names:
+                break
+            if len(self.catalog) == seen:
+                self.catalog.add(names)
+            yield np.arange(seen, seen + len(names)), block[: len(names)]
+            seen += len(names)
+        self._check(seen, len(self._ids))

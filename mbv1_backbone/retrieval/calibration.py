@@ -8,20 +8,24 @@ https://nvlpubs.nist.gov/nistpubs/ir/2019/NIST.IR.8271.pdf, section 3).
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_vectors
 from mbv1_backbone.retrieval.gallery import Gallery
+from mbv1_backbone.retrieval.records import Entry
 
 __all__ = ['Calibration', 'calibrate']
 
 _SEED = 1234
 _DRAWS = 500  # of the bootstrap
-_BLOCK = 512  # probes compared with all at once
+_BLOCK = 1024  # entries that are held, and probes that are compared with them, at once
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int 
 
     Every enrolled image stands in for a non-mated probe, compared with all other people's images; where
     embeddings of people who are not enrolled are given, they are compared with all. For DIR every image of
-    a person with several is compared with all the others.
+    a person with several is compared with all the others. Entries are read block by block, and never held.
 
     Args:
         gallery: At least two people, or one and non-mated probes.
@@ -67,18 +71,15 @@ def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int 
     """
     if not 0 < fpir < 1:
         raise InputError(f'fpir must lie between 0 and 1, got {fpir}')
-    with gallery.snapshot() as change:
-        pairs = list(gallery.entries_with_vectors())
-    names = np.array([entry.identity for entry, _ in pairs], dtype=object)
-    people = np.unique(names.astype(str), return_inverse=True)[1] if len(names) else np.zeros(0, int)
-    vectors = np.array([vector for _, vector in pairs], np.float32).reshape(-1, gallery.dim)
-    probes = _drawn(len(vectors), sample)
-    other, own = _best_scores(vectors, people, probes)
-    if non_mated is not None:
-        given = check_vectors(non_mated, gallery.dim, 'non-mated probes')
-        best, groups = _best_of(given, vectors), np.arange(len(given))
-    else:
-        best, groups = other, people[probes]
+    given = None if non_mated is None else check_vectors(non_mated, gallery.dim, 'non-mated probes')
+    with gallery.one_state() as change:
+        ids = gallery.ids()
+        blocks = _blocks(gallery.dim, gallery.some(ids[_drawn(len(ids), sample)]))
+        drawn = _Columns(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+        blocks = _blocks(gallery.dim, gallery.entries_with_vectors())
+        other, own, best = _best_scores(drawn, given, blocks)
+    groups = drawn.people if given is None else np.arange(len(given))
+    best = other if given is None else best
     best, groups = best[np.isfinite(best)], groups[np.isfinite(best)]
     if len(best) * fpir < 1:
         raise InputError(
@@ -108,29 +109,70 @@ def _drawn(count: int, max_items: int) -> np.ndarray:
     return np.sort(np.random.default_rng(_SEED).choice(count, max_items, replace=False))
 
 
+class _Columns(NamedTuple):
+    """Some entries: ids (N,), a number for each person's name (N,), and vectors (N, dimension)."""
+
+    ids: np.ndarray
+    people: np.ndarray
+    vectors: np.ndarray
+
+
+def _number(name: str) -> int:
+    """A number for a name: 64 bits of its BLAKE2b, since the names themselves may be too many to hold."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), 'little', signed=True)
+
+
+def _blocks(dim: int, pairs: Iterator[tuple[Entry, np.ndarray]]) -> Iterator[_Columns]:
+    """Entries in blocks; where there are none, an empty one."""
+    block = list(islice(pairs, _BLOCK))
+    while True:
+        yield _Columns(
+            np.array([entry.id for entry, _ in block], np.int64),
+            np.array([_number(entry.identity) for entry, _ in block], np.int64),
+            np.array([vector for _, vector in block], np.float32).reshape(-1, dim),
+        )
+        if not (block := list(islice(pairs, _BLOCK))):
+            return
+
+
 def _best_scores(
-    vectors: np.ndarray, people: np.ndarray, probes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each probe its best score with another person's image, and with another image of its own person.
+    probes: _Columns, given: np.ndarray | None, blocks: Iterable[_Columns]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best scores among entries that come in blocks.
 
-    Where there is none, minus infinity.
+    Returns:
+        For each probe its best score with another person's image, and with another image of its own person;
+        for each given vector (M, dimension) its best score with any. Where there is none, minus infinity.
     """
-    other, own = np.full(len(probes), -np.inf), np.full(len(probes), -np.inf)
-    for start in range(0, len(probes), _BLOCK):
-        rows = probes[start : start + _BLOCK]
-        scores = vectors[rows] @ vectors.T
-        same = people[rows][:, None] == people[None]
-        other[start : start + _BLOCK] = np.where(same, -np.inf, scores).max(axis=1)
-        scores[np.arange(len(rows)), rows] = -np.inf
-        own[start : start + _BLOCK] = np.where(same, scores, -np.inf).max(axis=1)
-    return other, own
+    other, own = np.full(len(probes.ids), -np.inf), np.full(len(probes.ids), -np.inf)
+    best = np.full(0 if given is None else len(given), -np.inf)
+    for block in blocks:
+        if not len(block.ids):
+            continue
+        for start in range(0, len(best), _BLOCK):
+            part: Any = slice(start, start + _BLOCK)
+            best[part] = np.maximum(best[part], (given[part] @ block.vectors.T).max(axis=1))  # type: ignore
+        order = np.argsort(block.people, kind='stable')
+        for start in range(0, len(other), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            scores = probes.vectors[part] @ block.vectors.T
+            rows, columns = _same(probes.people[part], block.people, order)
+            genuine = scores[rows, columns]
+            genuine[probes.ids[part][rows] == block.ids[columns]] = -np.inf  # the image itself
+            np.maximum.at(own[part], rows, genuine)
+            scores[rows, columns] = -np.inf
+            other[part] = np.maximum(other[part], scores.max(axis=1))
+    return other, own, best
 
 
-def _best_of(probes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    if not len(vectors):
-        return np.full(len(probes), -np.inf)
-    blocks = [probes[i : i + _BLOCK] for i in range(0, len(probes), _BLOCK)]
-    return np.concatenate([(block @ vectors.T).max(axis=1) for block in blocks] or [np.zeros(0)])
+def _same(probes: np.ndarray, people: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs (probe, entry) of one person, as places; ``order`` sorts the entries by person."""
+    ascending = people[order]
+    first, end = np.searchsorted(ascending, probes, 'left'), np.searchsorted(ascending, probes, 'right')
+    counts = end - first
+    rows = np.repeat(np.arange(len(probes)), counts)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows, order[np.repeat(first, counts) + within]
 
 
 def _threshold(best: np.ndarray, fpir: float) -> float:

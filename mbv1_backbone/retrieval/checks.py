@@ -58,9 +58,17 @@ def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np
         raise InputError(f'{what} must be numbers of shape {wanted}, got {array.dtype} {array.shape}')
     if np.ma.isMaskedArray(vectors) and np.ma.is_masked(vectors):
         raise InputError(f'{what} must be plain numbers, got an array with masked values')
-    with np.errstate(over='ignore'):
-        single = np.array(array, dtype=np.float32, order='C')
+    if array.dtype == np.float32:
+        single = np.array(array, order='C')
+    else:
+        with np.errstate(over='ignore'):
+            single = np.array(array, dtype=np.float32, order='C')
     squares = np.einsum('ij,ij->i', single, single)
+    if len(single) == 1:  # the same for a single one, without NumPy's cost for every step
+        square = float(squares[0])
+        if abs(square - 1) < _UNIT:
+            return single
+        return single / np.sqrt(squares[0]) if _TINY < square < _HUGE else _unit_length(array, what)
     unit = np.abs(squares - 1) < _UNIT  # these stay as they are, to the bit
     if unit.all():
         return single

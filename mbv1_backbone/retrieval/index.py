@@ -16,6 +16,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
 from mbv1_backbone.retrieval.matrix import gathered, matrix_of
 from mbv1_backbone.retrieval.training import train
+from mbv1_backbone.retrieval.vectors import ArrayVectors, Vectors
 from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
 
 __all__ = ['SearchIndex']
@@ -64,26 +65,39 @@ class SearchIndex:
         self._width = width or Width()
 
     @classmethod
-    def build(cls, factory: str, vectors: np.ndarray) -> SearchIndex:
-        """Train an index on a sample of vectors (N, dimension) and add them all.
+    def build(cls, factory: str, vectors: Vectors | np.ndarray) -> SearchIndex:
+        """Train an index on a sample of vectors and add them all, block by block.
 
         With too few vectors to train the wanted index (see ``usable_factory``) it is a flat one for now.
 
         Raises:
             InputError: If FAISS does not know the factory string, or cannot train it.
         """
-        factory = usable_factory(factory, vectors.shape[1], len(vectors))
-        index = make_index(factory, vectors.shape[1])
-        if not index.is_trained:
-            try:
-                train(index, vectors)
-            except RuntimeError as error:
-                raise InputError(
-                    f'index {factory!r} cannot be trained on {len(vectors)} vectors: {reason(error)}'
-                ) from error
-        built = cls(index, factory, len(vectors))
-        built.add(vectors)
+        source = ArrayVectors(vectors) if isinstance(vectors, np.ndarray) else vectors
+        factory = usable_factory(factory, source.dim, len(source))
+        built = cls(_trained(factory, source), factory, len(source))
+        for _, block in source.blocks():
+            built.add(block)
         return built
+
+    def listed_anew(self, factory: str, vectors: Vectors) -> SearchIndex:
+        """The same rows behind other lists. This one cannot be used afterwards.
+
+        Args:
+            factory: Of the other index, refined as this one is.
+            vectors: Of the rows, of which none was removed.
+        """
+        if self._refine is None:
+            return SearchIndex.build(factory, vectors)
+        index = _trained(factory, vectors)
+        candidates = candidates_of(index)
+        for rows, block in vectors.blocks():
+            candidates.add_with_ids(block, rows)
+        refined = faiss.IndexRefine(candidates, self._refine)
+        index.own_fields = self.faiss.own_refine_index = False
+        refined.own_fields = refined.own_refine_index = True
+        refined.ntotal = self._refine.ntotal
+        return SearchIndex(refined, factory, len(vectors))
 
     # --- what it holds
 
@@ -233,7 +247,7 @@ class SearchIndex:
                 self._parameters.clear()
             self._parameters[key] = parameters
         scores, rows = self.faiss.search(vectors, k, params=parameters)
-        if rows[:, -1].min() < 0:
+        if (rows[0, -1] if len(rows) == 1 else rows[:, -1].min()) < 0:
             few = np.flatnonzero(rows[:, -1] < 0)
             scores[few], rows[few] = self.compare_all(vectors[few], k)
         return scores, rows
@@ -312,6 +326,19 @@ class SearchIndex:
             return found
         factor = max(1.0, (width.candidates or k) / k)
         return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=found)
+
+
+def _trained(factory: str, vectors: Vectors) -> Any:
+    """FAISS's index of a factory string, empty and trained."""
+    index = make_index(factory, vectors.dim)
+    if not index.is_trained:
+        try:
+            train(index, vectors)
+        except RuntimeError as error:
+            raise InputError(
+                f'index {factory!r} cannot be trained on {len(vectors)} vectors: {reason(error)}'
+            ) from error
+    return index
 
 
 def _nothing(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -39,14 +39,11 @@ class LiveIndex:
         self._guard = _SharedLock()
         self._cache: dict[Any, Any] = {}  # of the state that the index stands at
 
-    @contextmanager
-    def current(self) -> Iterator[IndexState]:
+    def current(self) -> AbstractContextManager[IndexState]:
         """The index as the store is at this moment; it stays so inside. May be nested."""
         if self._guard.held() and self._standing is not None:
-            yield self._standing
-            return
-        with self._up_to_date(nullcontext) as standing:
-            yield standing
+            return nullcontext(self._standing)
+        return self._up_to_date(nullcontext)
 
     @contextmanager
     def snapshot(self) -> Iterator[IndexState]:
@@ -58,7 +55,7 @@ class LiveIndex:
     def _up_to_date(self, reading: Callable[[], AbstractContextManager[Any]]) -> Iterator[IndexState]:
         """The index as the store is, looked at within ``reading``, however often others change it."""
         while True:
-            with self._guard.shared(), reading():
+            with self._guard, reading():
                 standing = self._standing
                 if standing is not None and self._store.stamp().state == standing.state:
                     yield standing
@@ -207,24 +204,23 @@ def _apply(standing: IndexState, delta: Delta) -> int:
 
 
 class _SharedLock:
-    """Held by any number of readers, or by one alone."""
+    """Held by any number of readers (``with`` itself, may be nested), or by one alone."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._readers = 0
         self._mine = threading.local()
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         with self._condition:
             self._readers += 1
         self._mine.depth = getattr(self._mine, 'depth', 0) + 1
-        try:
-            yield
-        finally:
-            self._mine.depth -= 1
-            with self._condition:
-                self._readers -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._mine.depth -= 1
+        with self._condition:
+            self._readers -= 1
+            if not self._readers:
                 self._condition.notify_all()
 
     def held(self) -> bool:
@@ -233,6 +229,7 @@ class _SharedLock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """No reader may come, and those that are there are waited for."""
         with self._condition:
             while self._readers:
                 self._condition.wait()

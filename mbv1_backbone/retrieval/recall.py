@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 
 from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.vectors import Vectors, nearest
 from mbv1_backbone.retrieval.width import Width
 
 __all__ = ['RecallProbe', 'Tuned']
@@ -42,7 +43,7 @@ class RecallProbe:
         index: The index.
         k: Nearest rows that count.
         probes: How many rows: half of them of the newest tenth, half of all.
-        vectors_of: Vectors (N, dimension) of some rows, and of all for None.
+        vectors: Of the index's rows.
         among: Rows that a filtered search is to find, ascending; None for all. For indexes with a matrix.
     """
 
@@ -51,7 +52,7 @@ class RecallProbe:
         index: SearchIndex,
         k: int,
         probes: int,
-        vectors_of: Callable[[np.ndarray | None], np.ndarray],
+        vectors: Vectors,
         among: np.ndarray | None = None,
     ) -> None:
         self.index = index
@@ -65,16 +66,15 @@ class RecallProbe:
         drawn = np.unique(np.concatenate([rng.permutation(rows)[:count] for rows, count in parts]))
         self.rows = drawn
         self._newest = drawn >= newest[0]
-        self.vectors = vectors_of(drawn)
+        self.vectors = np.ascontiguousarray(vectors.some(drawn), np.float32)
         if index.matrix is not None:
             selector = None if self._bitmap is None else faiss.IDSelectorBitmap(self._bitmap)
-            nearest = index.compare_all(self.vectors, self.k + 1, selector)[1]
+            found = index.compare_all(self.vectors, self.k + 1, selector)[1]
         else:
-            every, metric = vectors_of(None), faiss.METRIC_INNER_PRODUCT
-            nearest = present[faiss.knn(self.vectors, every, self.k + 1, metric)[1]]
+            found = nearest(self.vectors, vectors, self.k + 1)
         self._truth = [
             set([row for row in rows if row != own][: self.k])
-            for own, rows in zip(drawn.tolist(), nearest.tolist(), strict=True)
+            for own, rows in zip(drawn.tolist(), found.tolist(), strict=True)
         ]
 
     def _search(self, k: int, width: Width) -> np.ndarray:

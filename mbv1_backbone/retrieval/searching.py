@@ -17,7 +17,7 @@ from mbv1_backbone.retrieval.opening import OpenGallery
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
-from mbv1_backbone.retrieval.width import GATHERED, Width
+from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
 
 __all__ = ['CALIBRATED', 'SearchableGallery']
 
@@ -60,6 +60,14 @@ class SearchableGallery(OpenGallery):
         """The same, each with its embedding (dimension,)."""
         return self._store.select(**which)
 
+    def ids(self, **which: Any) -> np.ndarray:
+        """Ids of the same entries, int64 (N,), ascending."""
+        return self._store.select_ids(**which)
+
+    def some(self, ids: np.ndarray) -> Iterator[tuple[Entry, np.ndarray]]:
+        """Entries of some ascending ids with their embeddings; those that are not there are left out."""
+        return self._store.some(ids)
+
     def faces(self, hashes: Sequence[str]) -> dict[str, list[Entry]]:
         """Entries of image files, by SHA-256; files that are not there are left out."""
         return self._store.faces([check_sha256(value) for value in hashes])
@@ -84,6 +92,16 @@ class SearchableGallery(OpenGallery):
         """
         with self._live.snapshot() as standing:
             yield standing.change
+
+    @contextmanager
+    def one_state(self) -> Iterator[int]:
+        """The same of the entries alone, however long it takes: the index moves on for other threads.
+
+        Yields:
+            The number of the last change.
+        """
+        with self._store.reading():
+            yield self._store.stamp().change
 
     def search(
         self,
@@ -132,9 +150,7 @@ class SearchableGallery(OpenGallery):
                 floor = _floor(threshold, standing)
                 among = _Among(self._store, self._live, standing, names, metadata)
                 scores, rows = among.search(array, k, width)
-        catalog = standing.catalog
-        ids = np.where(rows >= 0, catalog.ids[rows], -1) if len(catalog) else rows
-        return SearchResults(catalog.__getitem__, ids, scores, _counts(ids, scores, floor))
+        return SearchResults(standing.catalog.__getitem__, *_found(standing.catalog.ids, rows, scores, floor))
 
     def search_identities(
         self,
@@ -248,15 +264,32 @@ class _Among:
 
 
 def _width(nprobe: int | None, ef_search: int | None, candidates: int | None) -> Width:
+    if nprobe is ef_search is candidates is None:
+        return OWN_WIDTH
     given = dict(nprobe=nprobe, ef_search=ef_search, candidates=candidates)
     return Width(**{key: None if value is None else check_count(value, key) for key, value in given.items()})
 
 
-def _counts(ids: np.ndarray, scores: np.ndarray, floor: float) -> list[int]:
-    """How many of each row are entries that reach the floor; scores descend from left to right."""
-    if ids.size and ids[:, -1].min() >= 0 and scores[:, -1].min() >= floor:
-        return [ids.shape[1]] * len(ids)
-    return ((ids >= 0) & (scores >= floor)).sum(axis=1).tolist()
+def _found(
+    ids: np.ndarray, rows: np.ndarray, scores: np.ndarray, floor: float
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Ids (N, k) and scores (N, k), and how many of each row are entries that reach the floor.
+
+    Args:
+        ids: Of all rows of the index.
+        rows: int64 (N, k) that were found, -1 where there are no more.
+        scores: Theirs, descending from left to right.
+        floor: Lowest score of a match.
+    """
+    count, k = rows.shape
+    if not rows.size:
+        return rows, scores, [0] * count
+    # a single search is usual, and a reduction costs NumPy more than all the rest
+    last, lowest = (rows[0, -1], scores[0, -1]) if count == 1 else (rows[:, -1].min(), scores[:, -1].min())
+    if last >= 0 and lowest >= floor:
+        return ids[rows], scores, [k] * count
+    there = rows >= 0
+    return np.where(there, ids[rows], -1), scores, (there & (scores >= floor)).sum(axis=1).tolist()
 
 
 def _floor(threshold: float | str | None, standing: IndexState) -> float:

@@ -159,12 +159,19 @@ class Store:
         return self.checked(row)
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
-        """Vectors (N, dimension) of entries that are there, whose ids ascend."""
+        """Vectors (N, dimension) of entries, whose ids ascend.
+
+        Raises:
+            DamagedFileError: If one of them is not there.
+        """
         found: np.ndarray = np.empty((len(ids), self.dim), np.float32)
+        seen = 0
         with self.reading():
-            for start in range(0, len(ids), _PAGE):
-                for place, (_, vector) in enumerate(self._some(ids[start : start + _PAGE]), start):
-                    found[place] = vector
+            for _, vector in self.some(ids):
+                found[seen] = vector
+                seen += 1
+        if seen != len(ids):
+            raise DamagedFileError(f'{self.path}: damaged: {seen} of {len(ids)} entries are there')
         return found
 
     def select(
@@ -185,9 +192,7 @@ class Store:
         """
         if identity is None and file is None and not metadata:
             return self._all()
-        ids = self.select_ids(identity, file, metadata)
-        pages = (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
-        return (pair for page in pages for pair in self._some(page))
+        return self.some(self.select_ids(identity, file, metadata))
 
     def _all(self) -> Iterator[tuple[Entry, np.ndarray]]:
         last = -(2**63)
@@ -200,6 +205,11 @@ class Store:
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
+
+    def some(self, ids: np.ndarray) -> Iterator[tuple[Entry, np.ndarray]]:
+        """Entries of some ascending ids with their vectors; those that are not there are left out."""
+        pages = (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
+        return (pair for page in pages for pair in self._some(page))
 
     def _some(self, ids: np.ndarray) -> list[tuple[Entry, np.ndarray]]:
         """Entries of some ids, by id; those that are not there are left out."""
@@ -225,15 +235,16 @@ class Store:
         """
         where, values = _where(identity, file, metadata)
         with self.reading() as connection:
-            rows = connection.execute(f'SELECT id FROM entries WHERE 1{where} ORDER BY id', values).fetchall()
+            rows = connection.execute(f'SELECT id FROM entries WHERE 1{where} ORDER BY id', values)
+            ids = np.fromiter((row[0] for row in rows), np.int64)
             if identity is not None and file is None and not metadata:
                 counted = sum(self.images_of(set(check_names(identity))).values())
-                if counted != len(rows):
+                if counted != len(ids):
                     raise DamagedFileError(
-                        f'{self.path}: damaged: {len(rows)} entries of {counted} are found by identity; '
+                        f'{self.path}: damaged: {len(ids)} entries of {counted} are found by identity; '
                         'repair mends what can be mended'
                     )
-        return np.array([row[0] for row in rows], dtype=np.int64)
+        return ids
 
     def since(self, change: int, state: str) -> Delta | None:
         """What happened after a change; None where that can no longer be told, or it was another database's.

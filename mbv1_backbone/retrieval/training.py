@@ -10,6 +10,7 @@ import numpy as np
 from faiss.contrib.clustering import two_level_clustering
 
 from mbv1_backbone.retrieval.factories import candidates_of, centres, inner_of
+from mbv1_backbone.retrieval.vectors import Vectors
 
 __all__ = ['train']
 
@@ -20,8 +21,8 @@ _SCALAR_MARGIN = 0.25  # share of a value's range that a scalar quantiser leaves
 _SEED = 1234
 
 
-def train(index: Any, vectors: np.ndarray) -> None:
-    """Train an index on a sample of vectors (N, dimension).
+def train(index: Any, vectors: Vectors) -> None:
+    """Train an index on a sample of vectors.
 
     The centres of very many lists are found in two steps, which is far sooner done; of fewer by FAISS's own
     k-means, whose lists are better: of 100,000 vectors in 1024 lists, 8 hold .995 of the nearest, not .963.
@@ -44,10 +45,10 @@ def _refinement(index: Any) -> list[Any]:
     return [faiss.downcast_index(index.refine_index)] if isinstance(index, faiss.IndexRefine) else []
 
 
-def _sample(vectors: np.ndarray, wanted: int) -> np.ndarray:
-    """Vectors to train on, drawn without order."""
+def _sample(vectors: Vectors, wanted: int) -> np.ndarray:
+    """Vectors (N, dimension) to train on, drawn without order."""
     most = max(_TRAINING * wanted, _TRAINING_LEAST)
-    if len(vectors) <= most:
-        return vectors
-    rows = np.random.default_rng(_SEED).choice(len(vectors), most, replace=False)
-    return vectors[np.sort(rows)]
+    rows: np.ndarray = np.arange(len(vectors))
+    if len(vectors) > most:
+        rows = np.sort(np.random.default_rng(_SEED).choice(len(vectors), most, replace=False))
+    return np.ascontiguousarray(vectors.some(rows), np.float32)

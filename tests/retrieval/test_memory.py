@@ -1,0 +1,45 @@
+"""What is done with all entries holds few of them at a time."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from mbv1_backbone.retrieval import Gallery, calibrate, calibration, training, vectors
+from mbv1_backbone.retrieval.building import build_index
+
+COUNT, DIM = 6000, 256
+VECTORS = 4 * COUNT * DIM  # bytes
+
+
+@pytest.fixture(scope='module')
+def gallery(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('memory') / 'g'
+    names = [f'person {i // 10}' for i in range(COUNT)]
+    hashes = [f'{i:064x}' for i in range(COUNT)]
+    with Gallery.create(folder, DIM, 'm', factory='IVF8,PQ32x4fs,Refine(SQfp16)') as opened:
+        opened.add(np.random.default_rng(0).normal(size=(COUNT, DIM)), names, names, hashes)
+        yield opened
+
+
+def peak_of(work):
+    """The most bytes that Python and NumPy held while ``work`` ran, beside what was there before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_index_is_made_of_entries_that_are_never_all_in_memory(gallery, monkeypatch):
+    """FAISS's own memory, which the index is, is not counted."""
+    monkeypatch.setattr(training, '_TRAINING_LEAST', 400)
+    monkeypatch.setattr(vectors, 'BLOCK', 400)
+    assert peak_of(lambda: build_index(gallery._store, None)) < 0.75 * VECTORS
+
+
+@pytest.mark.parametrize('given', [None, np.eye(DIM)])
+def test_a_threshold_is_computed_of_entries_that_are_never_all_in_memory(gallery, monkeypatch, given):
+    monkeypatch.setattr(calibration, '_BLOCK', 400)
+    assert peak_of(lambda: calibrate(gallery, 0.1, given, sample=200)) < 0.75 * VECTORS
