@@ -100,6 +100,7 @@ def draw_confusion(found: Confusion, path: str | os.PathLike[str], title: str) -
             text = str(found.counts[row, column])
             axes.text(column, row, text, ha='center', va='center', color=colour, fontsize=8)
     else:
+        axes.set(xlabel='answered (number of the class in the order of names)')
         lines = [f'{n} x {true}: {answer}' for true, answer, n in found.worst(_WORST)]
         text = 'most frequent confusions\n(true class: answered)\n\n' + '\n'.join(lines)
         axes.text(1.03, 1, text, transform=axes.transAxes, va='top', fontsize=9)
