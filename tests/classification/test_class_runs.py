@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from support.photographs import COLOURS, folder_of_classes, small_config
 
+from mbv1_backbone import MobileNetV1
 from mbv1_backbone.classification import draw_answers
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.inference import load
@@ -232,3 +233,31 @@ def test_released_weights_are_evaluated_on_imagenet(shared, tmp_path, capsys):
     found = classifier.classify(photos).argmax(1) == [int(line.split()[1]) for line in lines]
     assert right == pytest.approx(found.sum(), abs=4)
     assert right > 15
+
+
+def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_path, capsys):
+    files = sorted(path.relative_to(pictures / 'val') for path in (pictures / 'val').rglob('*.png'))
+    labels = [sorted(COLOURS).index(file.parts[0]) for file in files]
+    listed = tmp_path / 'list.txt'
+    listed.write_text('\n'.join(f'{file} {label}' for file, label in zip(files, labels, strict=True)))
+    model = f'{trained[0]}:{trained[1]}'
+    words = ('--images', pictures / 'val', '--labels', listed)
+    out = tmp_path / 'out'
+    assert run('classify', 'compare', f'one={model}', f'two={model}', *words, '--out-dir', out) == 0
+    one, two = json.loads((out / 'accuracy.json').read_text())['models']
+    assert {**one, 'name': 'two'} == two
+    scores = load(*trained, kind='classifier', backend='torch', precision='fp32').classify(
+        [pictures / 'val' / file for file in files]
+    )
+    assert one['top1'] == pytest.approx((scores.argmax(1) == labels).mean())
+    assert one['top5'] == 1
+    assert one['params'] == sum(parameter.numel() for parameter in MobileNetV1(0.25).parameters()) + 3 * (
+        256 + 1
+    )
+    assert Image.open(out / 'accuracy.png').width > 800
+    line = refused(capsys, 'classify', 'compare', model, model, *words)
+    assert 'names of their own' in line
+    listed.write_text(f'{files[0]} 3')
+    assert 'tells 3 classes apart, the labels go up to 3' in refused(
+        capsys, 'classify', 'compare', f'one={model}', *words
+    )

@@ -1,19 +1,22 @@
 """Classify images, and train classifiers on folders of them.
 
 mbv1 classify predict NAME photos/ 'more/*.jpg' --out-dir classes
+mbv1 classify compare NAME NAME --images FOLDER --labels FILE
 """
 
 from __future__ import annotations
 
 from mbv1_backbone.cli import options
 
-RESULTS = 'predictions.json'
+RESULTS = 'predictions.json'  # of predict
+FIGURES, PICTURE = 'accuracy.json', 'accuracy.png'  # of compare
 START = 'google/mobilenet_v1_1.0_224_float'  # weights that training starts from
 
 
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes; the work is in the modules beside this one."""
     _add_predict(parser)
+    _add_compare(parser)
     _add_train(parser)
 
 
@@ -77,3 +80,22 @@ def _add_train(parser: options.Parser) -> None:
     )
     made.add_argument('--lr', type=float, default=0.01, help='learning rate, for batches of 32 (default .01)')
     made.add_argument('--seed', type=options.at_least(0), default=0, help='of all choices (default 0)')
+
+
+def _add_compare(parser: options.Parser) -> None:
+    made = parser.add_verb(
+        'compare',
+        'Accuracy of classifiers on the same photographs, and their cost.',
+        f'{__name__}.compare:run',
+    )
+    made.add_argument(
+        'models',
+        nargs='+',
+        metavar='MODEL',
+        help='names in the model zoo, weights, or CONFIG.py:CHECKPOINT; NAME=MODEL names it in the results',
+    )
+    made.add_argument('--images', required=True, help='folder of the photographs')
+    made.add_argument('--labels', required=True, help='text file: image name and class number a line')
+    options.output_folder(
+        made, f'folder for {FIGURES} and {PICTURE}', files=(FIGURES, PICTURE), metavar='FOLDER'
+    )
