@@ -15,5 +15,5 @@ model = dict(
         data_root=_base_.data_root,
         cells=_base_.cells,
         num_classes=9600))  # where there is no file of cells yet; else as many as that has
-default_hooks = dict(checkpoint=dict(save_best='places/median_km', rule='less'))
+default_hooks = dict(checkpoint=dict(save_best='places/within_200km', rule='greater'))
 custom_hooks = _base_.custom_hooks + [dict(type='NearestPhotographHook')]

@@ -21,9 +21,9 @@ from mbv1_backbone.common.prefetch import DECODERS, map_concurrently
 
 __all__ = ['SIZE', 'TOWNS', 'draw_place', 'make_world', 'places_of', 'towns_of']
 
-SIZE = 96  # side of the images, pixels
+SIZE = 64  # side of the images, pixels
 TOWNS = 40
-_DRAWN = 2  # drawn at this multiple of their size, then reduced: smooth edges
+_DRAWN = 3  # drawn at this multiple of their size, then reduced: smooth edges
 _BETWEEN = 0.1  # share of photographs that are of no town
 _RADIUS = 0.3  # kilometres: deviation of the photographs of a town
 _APART = 700.0  # kilometres between towns, at least

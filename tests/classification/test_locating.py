@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
     make_world(folder, 900, 150)
     cells = ['--out-dir', str(folder), '--max-photos', '20', '--min-photos', '4']
     assert main(['cells', str(folder / 'train.csv'), *cells]) == 0
-    base = str(ROOT / 'configs' / 'classification' / 'places_mbv1_0.25-96_demo.py')
+    base = str(ROOT / 'configs' / 'classification' / 'places_mbv1_0.25-64_demo.py')
     (folder / 'tiny.py').write_text(TINY.format(base=base, root=str(folder)))
     assert main(['train', str(folder / 'tiny.py'), '--work-dir', str(folder / 'run'), '--no-amp']) == 0
     return folder
@@ -208,7 +208,7 @@ def test_photographs_that_do_not_fill_a_batch_are_refused(tmp_path, capsys):
     make_world(tmp_path, 12, 1)
     words = ['--max-photos', '6', '--min-photos', '1']
     assert main(['cells', str(tmp_path / 'train.csv'), '--out-dir', str(tmp_path), *words]) == 0
-    config = 'places_mbv1_0.25-96_demo'
+    config = 'places_mbv1_0.25-64_demo'
     assert main(['train', config, '--data-root', str(tmp_path), '--work-dir', str(tmp_path / 'w')]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(

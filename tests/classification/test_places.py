@@ -161,6 +161,9 @@ def test_the_metric_counts_by_distance(folder):
     shares = [found[f'places/within_{limit}km'] for limit in (1, 25, 200, 750, 2500)]
     assert shares == [25, 50, 75, 75, 75]
     assert found['places/median_km'] == pytest.approx(80, abs=2)
+    plain = PlacesMetric('cells.json', data_root=str(folder), baselines=False)
+    plain.process(None, [sample])
+    assert list(plain.evaluate(1)) == [f'places/within_{limit}km' for limit in (1, 25, 200, 750, 2500)]
 
 
 def test_the_prior_is_the_place_of_the_cell_with_the_most_photographs(tmp_path):

@@ -35,5 +35,5 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='PlacesMetric', data_root=data_root, cells=cells)
-test_evaluator = val_evaluator
+val_evaluator = dict(type='PlacesMetric', data_root=data_root, cells=cells, baselines=False)
+test_evaluator = dict(type='PlacesMetric', data_root=data_root, cells=cells)

@@ -1,17 +1,17 @@
-# The drawn world of mbv1 demo-data --kind places at quarter width and 96 pixels, from scratch: minutes on two CPU cores.
+# The drawn world of mbv1 demo-data --kind places at quarter width and 64 pixels, from scratch: minutes on two CPU cores.
 _base_ = 'places_mbv1_1.0-224.py'
 data_source = 'mbv1 demo-data --kind places --out-dir data/world, then: mbv1 cells data/world/train.csv \
 --out-dir data/world --max-photos 40 --min-photos 8'
 data_root = 'data/world'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomCrop', crop_size=96, padding=6, padding_mode='edge'),
+    dict(type='RandomCrop', crop_size=64, padding=4, padding_mode='edge'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=96, edge='short'),
-    dict(type='CenterCrop', crop_size=96),
+    dict(type='ResizeEdge', scale=64, edge='short'),
+    dict(type='CenterCrop', crop_size=64),
     dict(type='PackInputs', meta_keys=('img_path', 'latitude', 'longitude')),
 ]
 train_dataloader = dict(
