@@ -36,6 +36,8 @@ class NearestPhotographHook(Hook):
         batch_size: Training photographs that go through the network at once.
     """
 
+    priority = 'HIGHEST'  # before the hook that takes the metrics to the log
+
     def __init__(self, batch_size: int = 32) -> None:
         self.batch_size = batch_size
         self._train: tuple[np.ndarray, np.ndarray] | None = None

@@ -1,6 +1,7 @@
 """Places from end to end, by the command line: a drawn world, its cells, a network, and maps."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +99,16 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_training_beats_the_prior_at_every_distance(trained):
-    from mbv1_backbone.training import evaluate, load_config
-
-    cfg = load_config(trained / 'tiny.py', work_dir=str(trained / 'test'))
-    found = evaluate(cfg, str(trained / 'run' / 'epoch_8.pth'))
+def test_training_beats_the_prior_at_every_distance(trained, capfd):
+    words = [
+        str(trained / 'tiny.py'),
+        str(trained / 'run' / 'epoch_8.pth'),
+        '--work-dir',
+        str(trained / 'test'),
+    ]
+    assert main(['test', *words]) == 0
+    said = capfd.readouterr()
+    found = {name: float(value) for name, value in re.findall(r'(places/\w+): ([\d.]+)', said.out + said.err)}
     for limit in DISTANCES:
         assert found[f'places/within_{limit}km'] > found[f'places/prior_{limit}km'] + 2, limit
         assert found[f'places/nearest_{limit}km'] > found[f'places/prior_{limit}km'], limit
