@@ -19,6 +19,7 @@ from mbv1_backbone.common.prefetch import DECODERS, prefetch
 __all__ = ['ClassFolder', 'Photo', 'read_class_folder', 'without_unreadable']
 
 TEST_FOLDERS = ('test', 'val')
+_SHARE = 0.25  # that is held out
 _SHOWN = 3  # names in a message
 
 
@@ -67,7 +68,7 @@ class ClassFolder:
 
 
 def read_class_folder(
-    root: str | os.PathLike[str], share: float = 0.25, seed: int = 0, test: str | None = None
+    root: str | os.PathLike[str], share: float | None = None, seed: int = 0, test: str | None = None
 ) -> ClassFolder:
     """Read ``ROOT/train/CLASS`` with ``ROOT/test/CLASS`` or ``ROOT/val/CLASS``, or else ``ROOT/CLASS``.
 
@@ -75,30 +76,37 @@ def read_class_folder(
 
     Args:
         root: The folder.
-        share: Of each class, held out where there is no folder to test with; between 0 and 1.
+        share: Of each class, held out where there is no folder to test with; between 0 and 1. A quarter
+            where it is None.
         seed: Of that choice.
         test: Name of the folder to test with; by default ``test``, else ``val``.
 
     Raises:
-        InputError: If there are fewer than two classes, a class has too few photographs, or the folder to
-            test with has other classes than the one to train on.
+        InputError: If there are fewer than two classes, a class has too few photographs, the folder to test
+            with has other classes than the one to train on, or a share is given beside it.
     """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f'{shown(root)}: no such folder')
     given = root / 'train'
+    found_test = next((n for n in TEST_FOLDERS if (root / n).is_dir()), None)
+    if found_test is not None and not given.is_dir():
+        raise InputError(f'{shown(root)}: has {found_test}/ and no train/')
     classes, train, passed = _photos(given if given.is_dir() else root)
     if len(classes) < 2:
         raise InputError(
             f'{shown(root)}: {"one class, " + classes[0] if classes else "no classes"}; photographs must lie '
             'in CLASS/ or train/CLASS/, of two classes or more'
         )
-    name = test or next((n for n in TEST_FOLDERS if given.is_dir() and (root / n).is_dir()), None)
+    name = test or found_test
     if name is None:
+        share = _SHARE if share is None else share
         kept, held_out = _divide(classes, train, share, seed, root)
         return ClassFolder(
             root, classes, kept, held_out, f'{share:.0%} of each class, held out by seed {seed}', passed
         )
+    if share is not None:
+        raise InputError(f'{shown(root)}: has {name}/ to test with; no share of train/ is held out')
     others, found, more = _photos(root / name)
     _check_same(classes, others, root, name)
     return ClassFolder(root, classes, train, found, f'train/ and {name}/', passed + more)

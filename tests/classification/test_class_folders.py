@@ -83,6 +83,17 @@ def test_a_class_that_one_part_lacks_is_refused(gone, message, tmp_path):
         read_class_folder(root)
 
 
+def test_a_share_beside_a_folder_to_test_with_is_refused(tmp_path):
+    with pytest.raises(InputError, match='has test/ to test with; no share of train/ is held out'):
+        read_class_folder(draw_folder(tmp_path), share=0.25)
+
+
+def test_a_folder_to_test_with_alone_is_refused(tmp_path):
+    (draw_folder(tmp_path) / 'train').rename(tmp_path / 'val')
+    with pytest.raises(InputError, match='has test/ and no train/'):
+        read_class_folder(tmp_path)
+
+
 def test_an_empty_class_is_refused(tmp_path):
     root = draw_folder(tmp_path)
     (root / 'train' / 'eel').mkdir()

@@ -143,6 +143,8 @@ def test_what_cannot_be_read_is_counted(photographs, start, tmp_path, capsys):
         (1, [], 'one class, ant'),
         (2, ['--lr', '0'], '--lr must be more than 0, got 0'),
         (2, ['--size', '8'], 'must be at least 32'),
+        (2, ['--frozen', '--epochs', '3'], '--frozen trains the last layer alone; --epochs is of'),
+        (2, ['--held-out', '.5'], 'has test/ to test with'),
         (2, ['--pretrained', 'no/such_weights'], 'no/such_weights'),
     ],
 )

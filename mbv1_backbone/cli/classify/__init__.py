@@ -70,15 +70,14 @@ def _add_train(parser: options.Parser) -> None:
     made.add_argument(
         '--held-out',
         type=float,
-        default=0.25,
         metavar='SHARE',
         help='of each class to test with, where no folder is for that (default .25)',
     )
-    made.add_argument('--epochs', type=options.at_least(1), default=8, help='of the network (default 8)')
+    made.add_argument('--epochs', type=options.at_least(1), help='of the whole network (default 8)')
     made.add_argument(
-        '--batch-size', type=options.at_least(2), default=32, metavar='N', help='images (default 32)'
+        '--batch-size', type=options.at_least(2), metavar='N', help='of the whole network (default 32)'
     )
-    made.add_argument('--lr', type=float, default=0.01, help='learning rate, for batches of 32 (default .01)')
+    made.add_argument('--lr', type=float, help='of the whole network, for batches of 32 (default .01)')
     made.add_argument('--seed', type=options.at_least(0), default=0, help='of all choices (default 0)')
 
 

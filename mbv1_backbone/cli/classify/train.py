@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ['run']
 
 CONFIG, WEIGHTS, RESULTS, PICTURE = 'config.py', 'model.safetensors', 'results.json', 'confusion.png'
+_OF_WHOLE = ('epochs', 'batch_size', 'lr')  # options of the training of the whole network
 _SHOWN = 3  # photographs that cannot be read
 
 
@@ -30,15 +31,15 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.classification.folders import read_class_folder
     from mbv1_backbone.common.outputs import check_output_folder
 
-    if not args.lr > 0:
-        raise InputError(f'--lr must be more than 0, got {args.lr:g}')
+    _check_options(args)
     work_dir = Path(args.work_dir or Path('work_dirs') / Path(args.folder).resolve().name)
     check_output_folder(work_dir, empty=True, name='--work-dir')
     folder = _readable(read_class_folder(args.folder, args.held_out, args.seed))
     print(folder.summary(), flush=True)
     from mbv1_backbone.training.transfer import START, Plan, transfer_config
 
-    plan = Plan(args.pretrained, args.size, args.epochs, args.batch_size, args.lr, args.seed)
+    given = {name: value for name in _OF_WHOLE if (value := getattr(args, name)) is not None}
+    plan = Plan(args.pretrained, args.size, seed=args.seed, **given)
     cfg = transfer_config(folder, work_dir, plan)
     cfg.load_from = None if args.frozen else str((work_dir / START).resolve())
     cfg.dump(str(work_dir / CONFIG))
@@ -47,6 +48,14 @@ def run(args: argparse.Namespace) -> None:
     results |= _train(cfg, folder, plan, args.frozen, work_dir)
     found = _test(work_dir, folder)
     _report(found, results, work_dir)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.lr is not None and not args.lr > 0:
+        raise InputError(f'--lr must be more than 0, got {args.lr:g}')
+    if args.frozen and (given := [name for name in _OF_WHOLE if getattr(args, name) is not None]):
+        option = given[0].replace('_', '-')
+        raise InputError(f'--frozen trains the last layer alone; --{option} is of the whole network')
 
 
 def _readable(folder: ClassFolder) -> ClassFolder:
