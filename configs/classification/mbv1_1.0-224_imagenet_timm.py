@@ -1,7 +1,7 @@
 # The same network as mbv1_1.0-224_imagenet.py on today's recipe: dropout .3, RandAugment, label smoothing, averaged
-# weights, 3600 epochs. timm reached 75.4 % with one like it. 4.6 G images, 36 times the paper's schedule, in batches of
-# 4096 (8 processes of 512): tools/dist_train.sh CONFIG 8. Built as timm's, so that its weights are a start, too:
-# --pretrained timm/mobilenetv1_100. Not trained here.
+# weights, 3600 epochs. timm reached 75.4 % with one like it. 4.6 G images are 36 times the cost of the other schedule, in
+# batches of 4096 (8 processes of 512): tools/dist_train.sh CONFIG 8. Built as timm's, so that its weights are a start,
+# too: --pretrained timm/mobilenetv1_100. Not trained here.
 _base_ = [
     '_base_/models/mbv1_224.py',
     '_base_/datasets/imagenet_224.py',
