@@ -39,7 +39,10 @@ def add_arguments(parser: options.Parser) -> None:
     )
     parser.add_argument('--no-pictures', action='store_true', help=f'write {RESULTS} alone')
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='leave out detections below it (default .3)'
+        '--score-thr',
+        type=options.within(0, 1),
+        default=0.3,
+        help='leave out detections below it (default .3)',
     )
     options.add_batch_size(parser)
     options.add_backend(parser)

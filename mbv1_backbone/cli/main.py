@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from mbv1_backbone import __version__
 from mbv1_backbone.cli import (
     benchmark,
     browse,
@@ -86,6 +87,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(parser=parser)
+    parser.add_argument('--version', action='version', version=f'mbv1-backbone {__version__}')
     for name, module in VERBS.items():
         module.add_arguments(parser.add_verb(name, (module.__doc__ or '').splitlines()[0]))
     return parser

@@ -30,6 +30,7 @@ __all__ = [
     'output_file',
     'output_folder',
     'warn_renamed',
+    'within',
 ]
 
 DEFAULT = ''  # of an option that was given without a value
@@ -246,4 +247,17 @@ def at_least(least: int) -> Any:
         return value
 
     number.__name__ = 'whole number'
+    return number
+
+
+def within(low: float, high: float) -> Any:
+    """The type of an option: a number from ``low`` to ``high``."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f'must lie in {low:g}..{high:g}, got {text}')
+        return value
+
+    number.__name__ = 'number'
     return number

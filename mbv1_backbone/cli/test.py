@@ -30,7 +30,9 @@ def add_arguments(parser: options.Parser) -> None:
         "write all detections to this .json file, in COCO's form; of faces, embeddings to .npz",
     )
     options.output_folder(parser, 'write every image with its annotations and detections there')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='lowest score drawn (default .3)')
+    parser.add_argument(
+        '--score-thr', type=options.within(0, 1), default=0.3, help='lowest score drawn (default .3)'
+    )
     options.add_cfg_options(parser)
     options.add_launcher(parser)
 

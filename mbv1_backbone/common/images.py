@@ -131,10 +131,14 @@ def as_image(image: str | os.PathLike[str] | np.ndarray) -> np.ndarray:
 
     Raises:
         InputError: If the file cannot be read.
-        ValueError: If the array is none.
+        ValueError: If it is neither a file nor such an array.
     """
+    if not isinstance(image, str | os.PathLike | np.ndarray):
+        raise ValueError(
+            f'an image must be a file or an array, RGB uint8 (H, W, 3), got {type(image).__name__}'
+        )
     array = image if isinstance(image, np.ndarray) else read_image(image)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise ValueError(f'images must be RGB uint8 (H, W, 3), got {array.dtype} {array.shape}')
     return array
 

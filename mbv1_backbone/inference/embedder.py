@@ -285,9 +285,18 @@ def _as_array(image: FaceLike) -> np.ndarray:
     """RGB uint8 (H, W, 3)."""
     if isinstance(image, str | os.PathLike):
         return read_image(image)
-    if not isinstance(image, np.ndarray):  # a tensor
-        array = image.cpu().numpy()
-        image = array.transpose(1, 2, 0) if array.ndim == 3 else array
+    if not isinstance(image, np.ndarray):
+        image = _of_tensor(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(f'images must be uint8 (H, W, 3), got {image.dtype} {image.shape}')
     return image
+
+
+def _of_tensor(image: Tensor) -> np.ndarray:
+    """RGB (H, W, 3) of a tensor (3, H, W)."""
+    if not hasattr(image, 'cpu'):  # torch need not be there to ask
+        raise InputError(f'an image must be a file, an array or a tensor, got {type(image).__name__}')
+    array: np.ndarray = image.cpu().numpy()
+    if array.ndim != 3 or len(array) != 3:
+        raise InputError(f'tensors must be uint8 (3, H, W), got {array.dtype} {array.shape}')
+    return array.transpose(1, 2, 0)

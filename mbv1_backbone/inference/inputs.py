@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mbv1_backbone.common.errors import InputError
+
 __all__ = ['ImageLike', 'as_images']
 
 ImageLike = str | os.PathLike[str] | np.ndarray
@@ -20,6 +22,9 @@ def as_images(images: Any) -> Iterable[Any]:
         images: A path, or an array or tensor of numbers with fewer than four dimensions, is one image.
             Anything else is gone through: lists and generators of images, arrays (N, H, W, 3) or of paths.
 
+    Raises:
+        InputError: If it cannot be gone through.
+
     Example:
         >>> as_images('a.jpg'), as_images(['a.jpg', 'b.jpg'])
         (['a.jpg'], ['a.jpg', 'b.jpg'])
@@ -28,4 +33,11 @@ def as_images(images: Any) -> Iterable[Any]:
         return [images]
     ndim, dtype = getattr(images, 'ndim', None), getattr(images, 'dtype', None)
     names = isinstance(dtype, np.dtype) and dtype.kind in 'OSU'
-    return [images] if ndim is not None and ndim < 4 and not names else images
+    if ndim is not None and ndim < 4 and not names:
+        return [images]
+    try:
+        iter(images)
+    except TypeError:
+        raise InputError(f'images are files or arrays, one or several, got {type(images).__name__}') from None
+    several: Iterable[Any] = images
+    return several

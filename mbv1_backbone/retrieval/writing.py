@@ -215,9 +215,13 @@ class WritableGallery(SearchableGallery):
         """
         check_text(new, 'identity')
         with self._writing('rename'):
+            entries = self._entries_of([identity])
             if new != identity and self._store.images_of([new]):
-                raise InputError(f'{self.folder}: there is a {new!r:.60} already: merge_identities')
-            return self._name(self._entries_of([identity]), new)
+                raise InputError(
+                    f'{self.folder}: there is a {new!r:.60} already: merge_identities '
+                    '(mbv1 gallery merge-people) makes the two one'
+                )
+            return self._name(entries, new)
 
     def merge_identities(self, identities: Sequence[str], into: str) -> int:
         """Make several names one person's.

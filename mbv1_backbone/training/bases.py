@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from mbv1_backbone.common.errors import InputError, Mbv1Error, one_line
+from mbv1_backbone.common.resources import SCOPE, resource_folder
 
 __all__ = ['read_config']
 
@@ -44,8 +45,19 @@ def _check_bases(path: Path, children: tuple[Path, ...]) -> None:
         raise InputError(f'config {children[0]}: is its own base: {circle}')
     for base in _bases(path):
         following = path.parent / base
-        if '::' not in base and following.is_file():  # what is missing, mmengine says
-            _check_bases(following, (*children, here))
+        if '::' in base or '{{' in base:  # mmengine finds or fills in these
+            continue
+        if not following.is_file():
+            raise InputError(f'config {path}: its base {base} is not there ({following}){_ours(base)}')
+        _check_bases(following, (*children, here))
+
+
+def _ours(base: str) -> str:
+    """What to write for a base that a copy of one of our configs has left behind."""
+    folder = resource_folder('configs')
+    tail = base.replace('../', '')
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f'*/{tail}')) if tail else []
+    return f'; ours is {" or ".join(SCOPE + name for name in found)}' if found else ''
 
 
 def _bases(path: Path) -> list[str]:

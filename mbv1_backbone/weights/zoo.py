@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ def get(name: str) -> Path:
     others = external_models()
     if name in others:
         return import_external(others[name])
-    near = difflib.get_close_matches(name, [*models, *others], n=1)
-    guess = f'; did you mean {near[0]}?' if near else ''
-    raise InputError(f'{name}: no such model in the zoo ({", ".join([*models, *others])}){guess}')
+    raise InputError(f'{name}: no such model in the zoo {_listed(name, [*models, *others])}')
 
 
 def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
@@ -72,8 +71,14 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
     models, others = zoo_models(), external_models()
     if name in models or name in others:
         return get(name)
-    names = ', '.join([*models, *others])
-    raise InputError(f'checkpoint {checkpoint}: no such file, and no such model in the zoo ({names})')
+    listed = _listed(name, [*models, *others])
+    raise InputError(f'checkpoint {checkpoint}: no such file, and no such model in the zoo {listed}')
+
+
+def _listed(name: str, names: Sequence[str]) -> str:
+    """The names in brackets, and the one that is most like ``name``."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f'({", ".join(names)})' + (f'; did you mean {near[0]}?' if near else '')
 
 
 def config_of(name: str | os.PathLike[str]) -> Path | None:

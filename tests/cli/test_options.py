@@ -1,11 +1,13 @@
 """Names of options, old and new, and arguments in every order."""
 
 import argparse
+import re
 from importlib import import_module
 
 import pytest
 from support.verbs import arguments, verbs
 
+from mbv1_backbone import __version__
 from mbv1_backbone.cli import main as command
 from mbv1_backbone.cli.deprecated import RENAMED, with_new_names
 from mbv1_backbone.cli.main import build_parser, main
@@ -139,3 +141,27 @@ def test_overrides_are_read_as_mmengine_reads_them():
     read = cfg_options(argparse.Namespace(cfg_options=given))
     assert read == {'a.b': 1, 'c': [1, 2], 'd': 'x', 'e': True, 'f': (1.5, None)}
     assert cfg_options(argparse.Namespace(cfg_options=None)) == {}
+
+
+@pytest.mark.parametrize(
+    ('words', 'value', 'said'),
+    [
+        (('detect', 'm', 'x.jpg', '--out-dir', 'o', '--score-thr'), '1.5', 'must lie in 0..1, got 1.5'),
+        (('detect', 'm', 'x.jpg', '--out-dir', 'o', '--score-thr'), 'nan', 'must lie in 0..1, got nan'),
+        (('test', 'm', '--score-thr'), 'high', "invalid number value: 'high'"),
+        (('gallery', 'search', 'g', 'x.jpg', '--model', 'm', '--threshold'), '2', 'must lie in -1..1, got 2'),
+    ],
+)
+def test_a_score_out_of_its_range_is_refused(words, value, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=re.escape(said)):
+        parse(*words, value)
+    assert (
+        parse(*words, '0.5').score_thr if '--score-thr' in words else parse(*words, '0.5').threshold
+    ) == 0.5
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse('--version')
+    assert (ended.value.code, capsys.readouterr().out) == (0, f'mbv1-backbone {__version__}\n')

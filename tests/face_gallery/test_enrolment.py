@@ -170,9 +170,17 @@ def test_the_verbs(people, run, tmp_path, capsys):
     assert answer['matches'][0]['identity'] == 'person_b'
     assert len(answer['matches']) == 3
     assert sheet.read_bytes().startswith(b'\x89PNG')
+    assert f'{gallery}: no threshold yet' in done.stderr
 
     assert '3 removed, 9 left' in call(capsys, 'remove', gallery, '--identity', 'person_b')[1]
     assert 'say what to remove' in call(capsys, 'remove', gallery)[2]
+    for wrong, said in (
+        (('--identity', 'person_b'), "no entry of 'person_b'"),
+        (('--identity', 'person_a', '--file', 'x.jpg'), "no entry of 'person_a' and 'x.jpg'"),
+        (('--id', '1', '99'), 'no entry 99'),
+    ):
+        code, _, err = call(capsys, 'remove', gallery, *wrong)
+        assert (code, said in err) == (2, True)
     assert 'are right' in call(capsys, 'verify', gallery)[1]
     (gallery / 'manifest.json').write_text('{}')
     code, _, err = call(capsys, 'verify', gallery)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
@@ -66,10 +67,24 @@ def test_no_images_give_no_results(detector):
 
 
 @pytest.mark.parametrize(
-    'bad', [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)]
+    'bad',
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
 )
 def test_arrays_must_be_rgb_bytes(detector, bad):
     with pytest.raises(ValueError, match=r'images must be RGB uint8 \(H, W, 3\), got'):
+        detector.detect([bad])
+
+
+@pytest.mark.parametrize('bad', [torch.zeros(4, 4, 3, dtype=torch.uint8), None, Image.new('RGB', (4, 4))])
+def test_what_is_neither_file_nor_array_is_named(detector, bad):
+    with pytest.raises(ValueError, match=f'array.*, got {type(bad).__name__}$'):
+        detector.detect(bad)
+    with pytest.raises(ValueError, match=f'array.*, got {type(bad).__name__}$'):
         detector.detect([bad])
 
 

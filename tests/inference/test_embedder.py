@@ -69,6 +69,15 @@ def test_one_bad_image_stops_nothing(embedder, people, tmp_path):
     assert 'No such file' in found.failures[4]
 
 
+def test_tensors_have_their_channels_first(embedder, people):
+    [photo] = [np.array(Image.open(file)) for file in files(people)[:1]]
+    first = embedder.embed(torch.from_numpy(photo).permute(2, 0, 1))
+    assert np.array_equal(first.vectors, embedder.embed(photo).vectors)
+    last = embedder.embed([torch.from_numpy(photo), Image.fromarray(photo)])
+    assert last.failures[0] == f'tensors must be uint8 (3, H, W), got uint8 {photo.shape}'
+    assert last.failures[1] == 'an image must be a file, an array or a tensor, got Image'
+
+
 def test_nothing_gives_nothing(embedder):
     found = embedder.embed([])
     assert found.vectors.shape == (0, 16)

@@ -95,6 +95,8 @@ def test_a_person_gets_another_name_everywhere(gallery):
         gallery.rename('Ada', names[2])
     with pytest.raises(InputError, match="there is no 'nobody'"):
         gallery.rename('nobody', 'x')
+    with pytest.raises(InputError, match="there is no 'nobody'"):  # whoever has the new name
+        gallery.rename('nobody', 'Ada')
 
 
 def test_two_names_of_a_person_become_one(gallery):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
@@ -104,6 +106,23 @@ def test_a_broken_config_is_named(tmp_path):
         (tmp_path / 'broken.py').write_text(content)
         with pytest.raises(InputError, match=r'broken\.py|missing\.py'):
             load_config(tmp_path / 'broken.py')
+
+
+def test_a_copy_of_our_config_is_told_where_its_bases_are(tmp_path):
+    copy = tmp_path / 'mine.py'
+    content = Path(path('ssd_mbv1_custom')).read_text()
+    copy.write_text(content)
+    with pytest.raises(
+        InputError,
+        match=r'its base _base_/models/ssd300_mbv1\.py is not there.*'
+        r'ours is mbv1_backbone::detection/_base_/models/ssd300_mbv1\.py$',
+    ):
+        load_config(copy)
+    copy.write_text(content.replace("'_base_/", "'mbv1_backbone::detection/_base_/"))
+    assert load_config(copy).model.bbox_head.num_classes == 6
+    copy.write_text("_base_ = '{{ fileDirname }}/other.py'")
+    (tmp_path / 'other.py').write_text(f"_base_ = '{Path(path('ssd_mbv1_custom')).resolve()}'")
+    assert load_config(copy).model.bbox_head.num_classes == 6
 
 
 def test_work_dir_defaults_to_the_configs_name():

@@ -172,3 +172,5 @@ def test_a_damaged_import_is_made_anew(mirror):
 def test_an_unknown_name_has_its_nearest_guess():
     with pytest.raises(InputError, match=r'did you mean google/mobilenet_v1_0\.25_128\?'):
         get('google/mobilenet_v1_0.25_12')
+    with pytest.raises(InputError, match=r'no such file.*did you mean google/mobilenet_v1_0\.25_128\?'):
+        find_checkpoint('google/mobilenet_v1_0.25_12')

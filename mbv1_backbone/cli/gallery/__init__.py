@@ -9,6 +9,8 @@ from __future__ import annotations
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.choices import FACE_POLICIES
 
+_NUMBER = 'of an entry, as list shows it'
+
 
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes; the work is in the modules beside this one."""
@@ -68,7 +70,10 @@ def _add_model(parser: options.Parser) -> None:
     parser.add_argument('--checkpoint', help='of the config')
     options.add_detector(parser)
     parser.add_argument(
-        '--policy', choices=FACE_POLICIES, default='largest', help='of several faces in an image'
+        '--policy',
+        choices=FACE_POLICIES,
+        default='largest',
+        help='of several faces in an image (default: largest)',
     )
     options.add_backend(parser)
 
@@ -107,7 +112,9 @@ def _add_search(parser: options.Parser) -> None:
     made.add_argument('images', nargs='+', help='image files, folders or globs')
     made.add_argument('--top', type=options.at_least(1), default=5, help='matches of each face (default 5)')
     made.add_argument('--by', choices=['best', 'mean'], help='match people, by this score of their images')
-    made.add_argument('--threshold', type=float, help='lowest score (default: the calibrated one, if any)')
+    made.add_argument(
+        '--threshold', type=options.within(-1, 1), help='lowest score (default: the calibrated one, if any)'
+    )
     made.add_argument('--all', action='store_true', help='show matches below the threshold too')
     made.add_argument('--recall', type=float, help='search as widely as finds this share of the true nearest')
     made.add_argument('--json', action='store_true', help='print JSON')
@@ -116,15 +123,15 @@ def _add_search(parser: options.Parser) -> None:
 
 def _add_entries(parser: options.Parser) -> None:
     made = _verb(parser, 'remove', 'Remove entries.', 'entries')
-    made.add_argument('--id', type=int, nargs='+')
-    made.add_argument('--identity')
-    made.add_argument('--file')
+    made.add_argument('--id', type=int, nargs='+', help='these entries, as list shows their numbers')
+    made.add_argument('--identity', help='and all of this person')
+    made.add_argument('--file', help='and all of this image; of --identity only, where both are given')
     made = _verb(parser, 'list', 'List entries.', 'entries', 'listing', reads=True)
     _add_filter(made)
-    made.add_argument('--file')
-    _verb(parser, 'get', 'Show an entry.', 'entries', reads=True).add_argument('id', type=int)
+    made.add_argument('--file', help='of this image only')
+    _verb(parser, 'get', 'Show an entry.', 'entries', reads=True).add_argument('id', type=int, help=_NUMBER)
     made = _verb(parser, 'update', "Set an entry's metadata; keys that are not named stay.", 'entries')
-    made.add_argument('id', type=int)
+    made.add_argument('id', type=int, help=_NUMBER)
     made.add_argument(
         '--set',
         nargs='+',
@@ -133,13 +140,13 @@ def _add_entries(parser: options.Parser) -> None:
         help='numbers, true, false and null keep their type',
     )
     made = _verb(parser, 'rename', 'Give a person another name.', 'entries')
-    made.add_argument('identity')
-    made.add_argument('new')
+    made.add_argument('identity', help='name that goes')
+    made.add_argument('new', help='name in its place; nobody may have it')
     made = _verb(parser, 'merge-people', 'Make several names one person.', 'entries', 'merge_people')
     made.add_argument('identities', nargs='+', help='names that go')
     made.add_argument('--into', required=True, help='the name that stays')
     made = _verb(parser, 'correct', 'Say that entries do not show their person; it is remembered.', 'entries')
-    made.add_argument('id', type=int, nargs='+')
+    made.add_argument('id', type=int, nargs='+', help=_NUMBER)
     made.add_argument('--identity', help='whom they show (default: they are removed)')
 
 

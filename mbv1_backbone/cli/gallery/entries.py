@@ -32,6 +32,12 @@ def remove(args: Namespace) -> None:
     if not (args.id or args.identity or args.file):
         raise InputError('say what to remove: --id, --identity or --file')
     with Gallery(args.gallery) as gallery:
+        for number in args.id or ():
+            gallery.get(number)  # refuses what is not there
+        named = args.identity is not None or args.file is not None
+        if named and next(iter(gallery.entries(args.identity, args.file)), None) is None:
+            names = [repr(name) for name in (args.identity, args.file) if name is not None]
+            raise InputError(f'{args.gallery}: no entry of {" and ".join(names)}')
         count = gallery.remove(args.id or (), args.identity, args.file)
         print(f'{count} removed, {len(gallery)} left')
 

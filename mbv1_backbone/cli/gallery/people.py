@@ -65,6 +65,11 @@ def search(args: Namespace) -> None:
         )
         if args.out:
             draw_answers(gallery, found, args.out)
+        if threshold == 'calibrated' and gallery.calibration is None:
+            print(
+                f'{args.gallery}: no threshold yet, so nobody is unknown; mbv1 gallery calibrate makes one',
+                file=sys.stderr,
+            )
     _notes(embedder)
     if args.json:
         answers = [answer.as_dict() for answer in found]
