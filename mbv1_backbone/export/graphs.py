@@ -35,6 +35,7 @@ class Normalise(nn.Module):
         std: Of R, G, B in 0..255, divided by.
         gray: Replace colours by their luma.
         divisor: Height and width are padded, with zeros after normalising, to multiples of this.
+        window: Top, left and side of the part of the images that the network sees; None for all of it.
     """
 
     scale: Tensor
@@ -42,11 +43,16 @@ class Normalise(nn.Module):
     luma: Tensor
 
     def __init__(
-        self, mean: Sequence[float], std: Sequence[float], gray: bool = False, divisor: int = 1
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        gray: bool = False,
+        divisor: int = 1,
+        window: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         means, stds = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
-        self.gray, self.divisor = gray, divisor
+        self.gray, self.divisor, self.window = gray, divisor, window
         self.register_buffer('scale', 1 / stds)
         self.register_buffer('shift', -means / stds)
         self.register_buffer('luma', torch.tensor(LUMA).view(3, 1, 1))
@@ -61,10 +67,14 @@ class Normalise(nn.Module):
             std,
             bool(getattr(preprocessor, 'gray', False)),
             int(getattr(preprocessor, 'pad_size_divisor', 1)),
+            getattr(preprocessor, 'window', None),
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised and padded images (N, 3, H, W) of uint8 ones (N, H, W, 3) in RGB."""
+        if self.window is not None:
+            top, left, side = self.window
+            images = images[:, top : top + side, left : left + side]
         pixels = images.permute(0, 3, 1, 2).float()
         if self.gray:
             pixels = (pixels * self.luma).sum(1, keepdim=True).round().expand(-1, 3, -1, -1)

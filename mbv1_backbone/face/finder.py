@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.face.geometry import align, crop_box, fit_square
+from mbv1_backbone.face.quality import FaceQuality, face_quality
 
 __all__ = [
     'CROP_SHARE',
@@ -68,11 +69,13 @@ class Place:
         box: (x1, y1, x2, y2) in pixels; None where the image is taken for the face.
         landmarks: (x, y) of each in pixels, where the detector gives them.
         score: The detector's, 0..1; None where it found nothing, or there is none.
+        quality: Of the face, where one was found.
     """
 
     box: tuple[float, ...] | None = None
     landmarks: tuple[tuple[float, ...], ...] | None = None
     score: float | None = None
+    quality: FaceQuality | None = None
 
 
 FaceDetector = Callable[[np.ndarray], Faces]  # of an image, RGB uint8 (H, W, 3)
@@ -193,8 +196,8 @@ class FaceFinder:
             if widths[i].max() >= self.min_side and widths[i].min() >= 2
         ]
         if self.crops and self._is_crop(image, faces, order):
-            score = float(faces.scores[order[0]]) if order else None
-            return [(fit_square(image, size), Place(score=score))]
+            found = _place(image, faces, int(order[0])) if order else Place()
+            return [(fit_square(image, size), replace(found, box=None, landmarks=None))]
         if not order:
             small = f', only {len(faces)} smaller than {self.min_side:g} pixels' if len(faces) else ''
             raise InputError(f'no face found{small}')
@@ -205,7 +208,7 @@ class FaceFinder:
         return [
             (
                 crop_box(image, faces.boxes[i], size) if marks is None else align(image, marks[i], size),
-                _place(faces, int(i)),
+                _place(image, faces, int(i)),
             )
             for i in chosen
         ]
@@ -230,6 +233,8 @@ def is_uncropped(image: np.ndarray) -> bool:
     return long > MAX_ASPECT * short or short > MAX_SIDE
 
 
-def _place(faces: Faces, index: int) -> Place:
-    marks = None if faces.landmarks is None else tuple(map(tuple, faces.landmarks[index].tolist()))
-    return Place(tuple(faces.boxes[index].tolist()), marks, float(faces.scores[index]))
+def _place(image: np.ndarray, faces: Faces, index: int) -> Place:
+    points = None if faces.landmarks is None else faces.landmarks[index]
+    marks = None if points is None else tuple(map(tuple, points.tolist()))
+    quality = face_quality(image, faces.boxes[index], points)
+    return Place(tuple(faces.boxes[index].tolist()), marks, float(faces.scores[index]), quality)

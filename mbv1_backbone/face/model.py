@@ -24,13 +24,22 @@ class FacePreprocessor(ImgDataPreprocessor):
     Args:
         input_size: Side of the square images, in pixels; others are refused.
         gray: Replace colours by their luma, in all three channels.
+        window: Top, left and side, in pixels, of the part of the images that the network sees: one that was
+            trained on tighter faces than the others here takes the same images as they do.
         kwargs: mmengine's: ``mean``, ``std`` (of R, G, B in 0..255) and ``bgr_to_rgb``.
     """
 
-    def __init__(self, input_size: int = 160, gray: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        input_size: int = 160,
+        gray: bool = False,
+        window: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.input_size = input_size
         self.gray = gray
+        self.window = window and (int(window[0]), int(window[1]), int(window[2]))
         luma = LUMA[::-1] if kwargs.get('bgr_to_rgb') else LUMA
         self.register_buffer('luma', torch.tensor(luma).view(3, 1, 1), persistent=False)
 
@@ -45,6 +54,9 @@ class FacePreprocessor(ImgDataPreprocessor):
             raise ValueError(
                 f'images must be 3 x {self.input_size} x {self.input_size}, got {tuple(inputs.shape[1:])}'
             )
+        if self.window:
+            top, left, side = self.window
+            inputs = inputs[..., top : top + side, left : left + side]
         inputs = inputs.float()
         if self.gray:
             inputs = (inputs * self.luma).sum(1, keepdim=True).round_().expand(-1, 3, -1, -1)
@@ -57,11 +69,11 @@ class FacePreprocessor(ImgDataPreprocessor):
 
 @MODELS.register_module()
 class EmbeddingHead(BaseModule):
-    """Global average pooling and a linear layer onto the unit sphere (FaceNet, arXiv:1503.03832, 3).
+    """Global average pooling, and a linear layer, onto the unit sphere (FaceNet, arXiv:1503.03832, 3).
 
     Args:
         in_channels: Of the feature map.
-        embedding_dims: Of the embedding.
+        embedding_dims: Of the embedding; None leaves the linear layer out: pooled features are the embedding.
         norm: Batch norm after the linear layer, in place of its bias.
         dropout: Share of pooled features dropped in training, in [0, 1).
         init_cfg: mmengine's initialisation.
@@ -70,18 +82,19 @@ class EmbeddingHead(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        embedding_dims: int = 128,
+        embedding_dims: int | None = 128,
         norm: bool = False,
         dropout: float = 0.0,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if embedding_dims < 2:
+        if embedding_dims is not None and embedding_dims < 2:
             raise ValueError(f'embedding_dims must be at least 2, got {embedding_dims}')
-        self.embedding_dims = embedding_dims
+        self.embedding_dims = embedding_dims or in_channels
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(in_channels, embedding_dims, bias=not norm)
-        self.norm = nn.BatchNorm1d(embedding_dims) if norm else nn.Identity()
+        linear = nn.Linear(in_channels, self.embedding_dims, bias=not norm)
+        self.fc = nn.Identity() if embedding_dims is None else linear
+        self.norm = nn.BatchNorm1d(self.embedding_dims) if norm else nn.Identity()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Map the last of the backbone's maps (N, C, H, W) to float32 embeddings (N, D) of length 1."""

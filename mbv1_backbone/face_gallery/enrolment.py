@@ -64,7 +64,11 @@ class Enrolled:
 
 
 def enrol(
-    gallery: Gallery, embedder: FaceEmbedder, sources: Sequence[Source], progress: bool = False
+    gallery: Gallery,
+    embedder: FaceEmbedder,
+    sources: Sequence[Source],
+    progress: bool = False,
+    min_quality: float = 0.0,
 ) -> Enrolled:
     """Add images to a gallery, some hundred in one change; files that it has are not embedded again.
 
@@ -73,15 +77,19 @@ def enrol(
         embedder: With a finder of policy ``all``, every face of an image becomes an entry with its box.
         sources: Images.
         progress: Show a bar.
+        min_quality: Faces of a lower ``FaceQuality.value`` are left out, with the reason; images that are
+            taken as they are without a detector have none, and stay.
 
     Raises:
-        InputError: If the gallery is of another model.
+        InputError: If the gallery is of another model, or the quality is not in [0, 1].
         LockedError: If another writer is at work.
         NoSpaceError: If the disk is full.
     """
+    if not 0 <= min_quality <= 1:
+        raise InputError(f'min_quality must lie in 0..1, got {min_quality:g}')
     gallery.check_model(embedder.fingerprint, embedder.preprocessing)
     done = Enrolled(failures=dict(sources.left_out) if isinstance(sources, Sources) else {})
-    run = _Enrolment(gallery, embedder, done)
+    run = _Enrolment(gallery, embedder, done, min_quality)
     with tqdm(total=len(sources), unit='image', disable=not progress, leave=False) as bar:
         for batch in _batches(sources):
             run.enrol([(source, sha256) for source in batch if (sha256 := _sha256(source, done))])
@@ -93,10 +101,13 @@ def enrol(
 class _Enrolment:
     """One run of ``enrol``."""
 
-    def __init__(self, gallery: Gallery, embedder: FaceEmbedder, done: Enrolled) -> None:
+    def __init__(
+        self, gallery: Gallery, embedder: FaceEmbedder, done: Enrolled, min_quality: float = 0.0
+    ) -> None:
         self._gallery = gallery
         self._embedder = embedder
         self._done = done
+        self._min_quality = min_quality
         self._every_face = embedder.finder is not None and embedder.finder.policy == 'all'
         self._not_them = {(c.sha256, c.identity) for c in gallery.corrections() if not c.correct}
 
@@ -137,13 +148,29 @@ class _Enrolment:
             places = [found.places[row] for row in mine]
             known = {face_of(entry, places) for entry in there.get(sha256, [])}
             rows += [row for face, row in enumerate(mine) if face not in known]
+        poor = self._poor(found, rows, sources)
+        rows = [row for row in rows if row not in poor]
         ids = self._add(found, rows, hashes, sources) if rows else ()
         fresh = {found.sources[row] for row, one in zip(rows, ids, strict=True) if one is not None}
         for index, (sha256, source) in enumerate(new.items()):
             if index in fresh:
                 self._bring_up_to_date(source, there.get(sha256, []))
-            elif index not in found.failures:
+            elif there.get(sha256) or index not in {*found.failures, *poor.values()}:
                 self._known(source, sha256, there.get(sha256, []))
+
+    def _poor(self, found: Embedded, rows: Sequence[int], sources: Sequence[Source]) -> dict[int, int]:
+        """Of the faces that would be added those of too low a quality, with their images; a failure each."""
+        poor: dict[int, int] = {}
+        for row in rows:
+            place, index = found.places[row], int(found.sources[row])
+            if place.quality is None or place.quality.value >= self._min_quality:
+                continue
+            poor[row] = index
+            file = sources[index].file
+            if place.box is not None and (found.sources == index).sum() > 1:
+                file = f'{file}, face at {place.box[0]:.0f}, {place.box[1]:.0f}'
+            self._done.failures[file] = f'quality {place.quality}, {self._min_quality:g} is asked for'
+        return poor
 
     def _add(
         self, found: Embedded, rows: Sequence[int], hashes: Sequence[str], sources: Sequence[Source]
@@ -159,6 +186,7 @@ class _Enrolment:
             [place.box for place in places],
             [place.landmarks for place in places],
             [place.score for place in places],
+            [None if place.quality is None else place.quality.value for place in places],
         )
         self._done.added += added.new
         if added.message:

@@ -167,7 +167,7 @@ def _read(name: str) -> Checkpoint:
         weights = from_state_dict(found.state, str(path))
     else:
         weights = import_weights(path)
-    return Checkpoint(path, weights.state, dict(recipe=asdict(weights.recipe)))
+    return Checkpoint(path, weights.state, dict(recipe=asdict(weights.recipe), kind=weights.kind))
 
 
 def _is_embedder(found: Checkpoint, name: str) -> bool:
@@ -218,11 +218,13 @@ def _embedder_config(found: Checkpoint) -> dict[str, Any]:
     recipe, state = found.recipe, found.state
     if recipe is None:
         raise InputError(f'{found.path}: does not say how its network is built')
+    dims = len(state['head.fc.weight']) if 'head.fc.weight' in state else None
+    fed = dict(input_size=recipe.input_size, gray=recipe.gray, window=recipe.window)
     return dict(
         type=_EMBEDDER,
         backbone=dict(type='MobileNetV1', **recipe.backbone()),
-        head=dict(embedding_dims=len(state['head.fc.weight']), norm='head.norm.weight' in state),
-        data_preprocessor=dict(**recipe.preprocessor(), input_size=recipe.input_size, gray=recipe.gray),
+        head=dict(embedding_dims=dims, norm='head.norm.weight' in state),
+        data_preprocessor=dict(**recipe.preprocessor(), **fed),
     )
 
 

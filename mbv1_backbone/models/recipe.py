@@ -43,6 +43,7 @@ def _are_three(value: Any, check: Callable[[Any], bool]) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(check, value))
 
 
+_FED = ('input_size', 'gray', 'window')  # a preprocessor's own
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     'source': lambda value: isinstance(value, str),
     'widen_factor': lambda value: _is_positive(value) and value <= 100,
@@ -54,6 +55,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     'input_size': lambda value: _is_count(value, least=1),
     'gray': lambda value: isinstance(value, bool),
     'background': lambda value: value is None or _is_count(value),
+    'window': lambda value: value is None or (_are_three(value, _is_count) and value[2] > 0),
 }
 
 
@@ -72,6 +74,7 @@ class Recipe:
         input_size: Side of the square input, in pixels.
         gray: Whether colours are replaced by their luma.
         background: Index of the classifier's background class, None where there is none.
+        window: Top, left and side, in pixels, of the part of the input that the network sees; None for all.
     """
 
     source: str
@@ -84,6 +87,7 @@ class Recipe:
     input_size: int = 224
     gray: bool = False
     background: int | None = None
+    window: tuple[int, int, int] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -125,7 +129,7 @@ def recipe_of(model: nn.Module, source: str) -> Recipe | None:
         return None
     mean, std = preprocessing_of(model)
     preprocessor = getattr(model, 'data_preprocessor', None)
-    fed = {name: value for name in ('input_size', 'gray') if (value := getattr(preprocessor, name, None))}
+    fed = {name: value for name in _FED if (value := getattr(preprocessor, name, None))}
     return Recipe(source, backbone.widen_factor, **backbone.built_with, mean=mean, std=std, **fed)
 
 

@@ -32,7 +32,7 @@ class External:
     Attributes:
         name: ``PUBLISHER/NAME``.
         entry: What the file says, in the words of ``metafile.yml``, and ``Source``.
-        files: To fetch; several follow each other in one network.
+        files: To fetch; several follow each other in one network, or lie beside the first, which names them.
     """
 
     name: str
@@ -72,12 +72,14 @@ def import_external(model: External) -> Path:
     """
     from mbv1_backbone.weights.sources import import_weights
     from mbv1_backbone.weights.store import write_weights
+    from mbv1_backbone.weights.tfjs import is_tfjs
 
     paths = [fetch(file.url, file.name, file.sha256, file.size) for file in model.files]
     hashes = [recorded_sha256(path) or '' for path in paths]
     key = hashlib.sha256(' '.join([hash_of_code(_ROOMS), *hashes]).encode()).hexdigest()[:12]
     imported = cache_folder() / model.name / f'imported-{key}.safetensors'
     if not imported.is_file() or recorded_sha256(imported) != sha256_of(imported):
-        write_weights(import_weights(*paths), imported)
+        parts = paths[:1] if is_tfjs(paths[0]) else paths  # whose shards lie beside it
+        write_weights(import_weights(*parts), imported)
         record_sha256(imported, sha256_of(imported))
     return imported

@@ -31,7 +31,8 @@ def build_network(weights: Weights) -> nn.Sequential:
     Takes normalised images (N, 3, H, W); gives logits (N, classes), or pooled features without a head.
     """
     net = MobileNetV1(**weights.recipe.backbone())
-    net.load_state_dict({k: v for k, v in weights.state.items() if k.startswith('rows.')}, strict=False)
+    rows = {name.removeprefix('backbone.'): tensor for name, tensor in weights.state.items()}
+    net.load_state_dict({k: v for k, v in rows.items() if k.startswith('rows.')}, strict=False)
     layers: list[nn.Module] = [_Pooled(net)]
     if 'head.fc.weight' in weights.state:
         classes, channels = weights.state['head.fc.weight'].shape

@@ -12,6 +12,7 @@ from support.people import draw_people
 
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.face_gallery.answers import ask, draw_answers
 from mbv1_backbone.face_gallery.enrolment import enrol
 from mbv1_backbone.face_gallery.sources import entry_path, read_sources
@@ -261,3 +262,32 @@ def test_the_quieter_verbs(people, embedder, model, tmp_path, capsys):
     assert 'left out: person_a/person_a_0001.jpg' in err
     assert call(capsys, 'get', folder, 999)[0] == 2
     assert Path(folder, 'gallery.sqlite').is_file()
+
+
+def test_faces_of_a_low_quality_are_left_out_with_the_reason(people, model, tmp_path):
+    """Two faces are found in every image, the second one of 30 pixels."""
+
+    def two(image):
+        boxes = np.array([[2, 2, image.shape[1] - 2, image.shape[0] - 2], [4, 6, 34, 36]], np.float32)
+        return Faces(boxes, np.array([0.9, 0.8], np.float32))
+
+    embedder = FaceEmbedder.of_model(model, recipe_of(model, 'test'), FaceFinder(two, 'all'))
+    sources = read_sources(people)
+    places = embedder.embed([sources[0].path]).places
+    large, small = (place.quality.value for place in places)
+    assert small < large
+    gallery = create(tmp_path / 'g', embedder)
+    with pytest.raises(InputError, match=r'min_quality must lie in 0\.\.1, got 1\.5'):
+        enrol(gallery, embedder, sources, min_quality=1.5)
+    assert enrol(gallery, embedder, sources, min_quality=1.0).added == 0
+    assert len(gallery) == 0
+    done = enrol(gallery, embedder, sources[:1], min_quality=(small + large) / 2)
+    assert (done.added, done.known) == (1, 0)
+    [(face, reason)] = done.failures.items()
+    assert face == f'{sources[0].file}, face at 4, 6'
+    assert reason.startswith(f'quality {small:.2f} (side 30 pixels, sharpness ')
+    assert reason.endswith('is asked for')
+    assert gallery.get(1).quality == pytest.approx(large)
+    again = enrol(gallery, embedder, sources[:1], min_quality=(small + large) / 2)
+    assert (again.added, again.known, list(again.failures)) == (0, 1, [face])
+    assert enrol(gallery, embedder, sources[:1]).added == 1

@@ -21,6 +21,7 @@ MODELS = external_models()
 SMALLEST = 'google/mobilenet_v1_0.25_128'
 PAIR = 'google/mobilenet_v1_1.0_224'
 SSD = 'google/ssd_mobilenet_v1_coco'
+EMBEDDER = 'vladmandic/facenet_mobilenetv1_vggface2'
 # What the files of some models are called among the shared data.
 LOCAL = {
     SMALLEST: ['mobilenet_v1_0.25_128_quant.tflite'],
@@ -31,6 +32,14 @@ LOCAL = {
         'mobilenet_quant_v1_224_head_layers.tflite',
     ],
     SSD: ['ssd_mobilenet_v1_coco_quant.tflite'],
+    'vladmandic/ssd_mobilenetv1_face': [
+        'face_ssd_mobilenetv1_tfjs/ssd_mobilenetv1_model-weights_manifest.json',
+        'face_ssd_mobilenetv1_tfjs/ssd_mobilenetv1_model.bin',
+    ],
+    EMBEDDER: [
+        'face_mobilenetv1_vggface2_tfjs/faceres.json',
+        'face_mobilenetv1_vggface2_tfjs/faceres.bin',
+    ],
 }
 
 
@@ -74,7 +83,7 @@ def test_an_entry_says_where_from_what_and_under_which_licence(name):
 
 def test_names_are_nobody_elses():
     assert not MODELS.keys() & zoo_models().keys()
-    assert len({file.name for model in MODELS.values() for file in model.files}) == 1 + len(MODELS)
+    assert len({file.name for model in MODELS.values() for file in model.files}) == 3 + len(MODELS)
 
 
 @pytest.mark.parametrize('name', LOCAL)

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.inference.loading import load
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.recalibrate import build_network
 from mbv1_backbone.weights.tfjs import read_tensors
@@ -78,6 +79,22 @@ def test_features_are_those_of_the_files_own_graph(shared):
     assert (ours - theirs).abs().max() < 1e-4 * theirs.abs().max()
 
 
+@pytest.mark.parametrize('backend', ['torch', 'openvino'])
+def test_embeddings_are_the_pooled_features_of_the_files_own_graph(backend, shared):
+    pytest.importorskip(backend)
+    path = shared / 'weights' / NETWORK
+    embedder = load(path, backend=backend, precision='fp32', kind='embedder', finder=None)
+    assert (embedder.input_size, embedder.dims) == (258, 1024)
+    image = torch.randint(0, 256, (258, 258, 3), dtype=torch.uint8)
+    found = embedder.embed(image.numpy()).vectors
+    top, left, side = import_weights(path).recipe.window
+    seen = image[top : top + side, left : left + side].permute(2, 0, 1)[None].float()
+    means = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
+    with torch.no_grad():
+        expected = F.normalize(run_graph(path, seen.flip(1) - means))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_shards_are_joined_and_dequantised(tiny):
     expected = np.arange(6, dtype=np.float32).reshape(2, 3) * 0.5 - 1
     assert read_tensors(tiny)['x'] == pytest.approx(expected)
@@ -104,5 +121,5 @@ def test_a_damaged_manifest_is_one_line(tiny, change, message):
 
 
 def test_another_network_is_refused(tiny):
-    with pytest.raises(InputError, match='not the VGGFace2'):
+    with pytest.raises(InputError, match='neither the VGGFace2 MobileNetV1 nor an SSD'):
         import_weights(tiny)

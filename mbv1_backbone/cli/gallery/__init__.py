@@ -98,6 +98,13 @@ def _add_enrolment(parser: options.Parser) -> None:
         made.add_argument('images', help='FOLDER/PERSON/IMAGE, or a CSV file with file, identity, metadata')
         made.add_argument('--root', help="folder that the CSV file's paths start from (default: its own)")
         made.add_argument(
+            '--min-quality',
+            type=float,
+            default=0.0,
+            metavar='Q',
+            help='leave out faces of a lower quality, 0..1, by size, sharpness and pose (default 0: none)',
+        )
+        made.add_argument(
             '--part', metavar='I/N', help='only part I of N (0 first), to build N galleries at once'
         )
         if name == 'build':

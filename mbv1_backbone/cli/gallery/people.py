@@ -40,7 +40,7 @@ def build(args: Namespace) -> None:
         args.bytes_per_vector,
     )
     with made_gallery(args.gallery, make) as gallery:
-        _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder, args.images)
+        _report(gallery, enrol(gallery, embedder, sources, True, args.min_quality), embedder, args.images)
 
 
 def add(args: Namespace) -> None:
@@ -48,7 +48,7 @@ def add(args: Namespace) -> None:
     sources = _sources(args)
     with Gallery(args.gallery) as gallery:
         embedder = _embedder(args, gallery)
-        _report(gallery, enrol(gallery, embedder, sources, progress=True), embedder, args.images)
+        _report(gallery, enrol(gallery, embedder, sources, True, args.min_quality), embedder, args.images)
 
 
 def search(args: Namespace) -> None:

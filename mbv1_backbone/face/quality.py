@@ -1,0 +1,98 @@
+"""How well a face that was found can be recognised: by its size, its sharpness and its pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mbv1_backbone.face.geometry import LANDMARKS, align, crop_box
+
+__all__ = ['FaceQuality', 'face_quality', 'frontality', 'sharpness']
+
+_ENOUGH = 80.0  # pixels of a face's side, from which more does not help the networks here
+_SIDE = 96  # pixels of the square in which sharpness is measured
+_SHARP = 0.1  # of the measure below, at which half is reached
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """Quality of a face.
+
+    Attributes:
+        side: Root of the area of its box, in pixels.
+        sharpness: 0..1; a face that is enlarged from few pixels, or out of focus, is near 0.
+        pose: 0..1, 1 from the front; None of a detector without landmarks.
+    """
+
+    side: float
+    sharpness: float
+    pose: float | None
+
+    @property
+    def value(self) -> float:
+        """All three in one, 0..1: the product of pose, sharpness and the side's share of 80 pixels."""
+        return min(1.0, self.side / _ENOUGH) * self.sharpness * (1.0 if self.pose is None else self.pose)
+
+    def __str__(self) -> str:
+        pose = '' if self.pose is None else f', pose {self.pose:.2f}'
+        return f'{self.value:.2f} (side {self.side:.0f} pixels, sharpness {self.sharpness:.2f}{pose})'
+
+
+def face_quality(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray | None) -> FaceQuality:
+    """Quality of a face of an image.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        box: x1, y1, x2, y2 in pixels.
+        landmarks: (5, 2) in pixels, as ``Faces`` has them; None where there are none.
+    """
+    x1, y1, x2, y2 = map(float, box)
+    side = float(np.sqrt(max(x2 - x1, 0.0) * max(y2 - y1, 0.0)))
+    cut = crop_box(image, box, _SIDE) if landmarks is None else align(image, landmarks, _SIDE)
+    pose = None if landmarks is None else frontality(landmarks)
+    return FaceQuality(side, sharpness(cut), pose)
+
+
+def sharpness(face: np.ndarray) -> float:
+    """Sharpness of a cut-out face, uint8 (S, S, 3), 0..1.
+
+    The variance of the Laplacian (Pech-Pacheco et al. 2000, https://doi.org/10.1109/ICPR.2000.903548) of the
+    middle of the face, over the variance of its brightness, so that contrast does not count.
+    """
+    gray = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    edge = len(gray) // 4
+    inner = gray[edge:-edge, edge:-edge]
+    contrast = float(inner.var())
+    if contrast < 1.0:
+        return 0.0
+    measure = float(cv2.Laplacian(inner, cv2.CV_32F).var()) / contrast
+    return measure / (measure + _SHARP)
+
+
+def frontality(landmarks: np.ndarray) -> float:
+    """How much a face looks into the camera, 0..1, by where its nose is between eyes and mouth.
+
+    Turned to a side, the nose leaves the line through the middles of eyes and mouth; up or down, it leaves
+    its place along that line. Half the distance of the eyes, or a third of that of eyes and mouth, is 0.
+
+    Args:
+        landmarks: (5, 2) in pixels: eyes, nose, corners of the mouth, the image's left ones first.
+    """
+    sideways, along = _nose(np.asarray(landmarks, np.float64))
+    usual = _nose(LANDMARKS)[1]
+    turned, tilted = abs(sideways) / 0.5, abs(along - usual) / (1 / 3)
+    return float(max(0.0, 1 - turned) * max(0.0, 1 - tilted))
+
+
+def _nose(points: np.ndarray) -> tuple[float, float]:
+    """Across, in shares of the eyes' distance, and along the way from the eyes (0) to the mouth (1)."""
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    down, wide = mouth - eyes, float(np.linalg.norm(points[1] - points[0]))
+    length = float(np.linalg.norm(down))
+    if not (wide > 0 and length > 0):
+        return 1.0, 1.0
+    nose = points[2] - eyes
+    across = float(nose[0] * down[1] - nose[1] * down[0]) / length
+    return across / wide, float(nose @ down) / length**2
