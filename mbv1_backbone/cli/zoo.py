@@ -192,6 +192,7 @@ def _input_size(cfg: Any) -> str:
     if size is None:
         steps = cfg.test_dataloader.dataset.pipeline
         crops = [step.crop_size for step in steps if step.type.endswith('CenterCrop')]
+        crops += [step.size for step in steps if step.type.endswith('MiddleSquare')]
         sizes = crops or [step.scale for step in steps if step.type.endswith('Resize')]
         size = sizes[0] if sizes else ''
     return ' x '.join(map(str, size)) if isinstance(size, (tuple, list)) else str(size)
