@@ -105,7 +105,8 @@ def _text(path: str | os.PathLike[str]) -> str:
         text = content.decode('utf-16' if wide else 'utf-8-sig')
     except (OSError, UnicodeDecodeError) as error:
         hint = '; save it as UTF-8' if isinstance(error, UnicodeDecodeError) else ''
-        raise InputError(f'{path}: not a readable CSV file: {error}{hint}') from error
+        reason = getattr(error, 'strerror', None) or error
+        raise InputError(f'{path}: not a readable CSV file: {reason}{hint}') from error
     return io.StringIO(text, newline=None).read()
 
 

@@ -48,7 +48,9 @@ def _check_bases(path: Path, children: tuple[Path, ...]) -> None:
         if '::' in base or '{{' in base:  # mmengine finds or fills in these
             continue
         if not following.is_file():
-            raise InputError(f'config {path}: its base {base} is not there ({following}){_ours(base)}')
+            raise InputError(
+                f'config {path}: its base {base} is not there ({following.resolve()}){_ours(base)}'
+            )
         _check_bases(following, (*children, here))
 
 

@@ -114,7 +114,7 @@ def test_a_copy_of_our_config_is_told_where_its_bases_are(tmp_path):
     copy.write_text(content)
     with pytest.raises(
         InputError,
-        match=r'its base _base_/models/ssd300_mbv1\.py is not there.*'
+        match=r'its base _base_/models/ssd300_mbv1\.py is not there \(/.*'
         r'ours is mbv1_backbone::detection/_base_/models/ssd300_mbv1\.py$',
     ):
         load_config(copy)

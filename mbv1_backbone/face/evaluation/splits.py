@@ -72,7 +72,7 @@ def write_protocol(
     if len(several) < 10 or len(order) < 20:
         raise InputError(
             'ten folds need 20 people held out, 10 of them with two images; '
-            f'there are {len(order)} and {len(several)}'
+            f'there are {len(order)} and {len(several)}: more people, or a larger share of them, are needed'
         )
     enrolled = set(several[::2])
     known = [(by_person[name][0], name) for name in several[::2]]

@@ -49,7 +49,7 @@ def test_lfws_own_format(tmp_path):
         ('p.csv', 'file_a,file_b,same\n', 'names no pairs'),
         ('p.txt', '10\t300\nA\t1\t2\n', 'says 10 folds of 2 x 300 pairs, and has 1'),
         ('p.txt', 'A\tB\n', "not in the format of LFW's pairs.txt"),
-        ('none.csv', None, 'not a readable CSV'),
+        ('none.csv', None, 'none.csv: not a readable CSV file: No such file or directory$'),
     ],
 )
 def test_pairs_that_cannot_be_read(tmp_path, name, text, message):
