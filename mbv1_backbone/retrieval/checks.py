@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, one_line
 
 __all__ = [
     'MAX_TEXT',
@@ -52,7 +52,14 @@ def check_vectors(vectors: Any, dim: int | None, what: str = 'embeddings') -> np
     Raises:
         InputError: If the shape is wrong, or a vector is zero or not finite; the message names the first.
     """
-    array = np.asarray(vectors)
+    try:
+        array = np.asarray(vectors)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # of several lengths; unread tensors
+        raise InputError(f'{what} must be numbers in rows of one length: {one_line(error)}') from error
     if array.dtype.kind not in 'fiu' or array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         wanted = f'(N, {dim})' if dim is not None else '(N, dimension)'
         raise InputError(f'{what} must be numbers of shape {wanted}, got {array.dtype} {array.shape}')

@@ -11,12 +11,16 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 
 __all__ = [
+    'KINDS',
+    'MAX_CONDITIONS',
     'MAX_METADATA',
     'OPERATORS',
     'Condition',
@@ -30,12 +34,17 @@ __all__ = [
 ]
 
 MAX_METADATA = 65536  # characters of an entry's metadata as JSON
+MAX_CONDITIONS = 500  # in one question; SQLite's expressions may be some thousand terms deep
 _ORDER = ('<', '<=', '>', '>=')
 _PRESENCE = ('exists', 'missing')
 OPERATORS = ('=', '!=', *_ORDER, 'in', *_PRESENCE)
 _KINDS = {type(None): 'null', bool: 'bool', int: 'int', float: 'real', str: 'text'}
+KINDS = (*_KINDS.values(), 'json')
 _LIMIT = 2**63
-_WORD = re.compile('-?(0|[1-9][0-9]{0,300})([.][0-9]{1,300})?([eE][+-]?[0-9]{1,9})?|true|false|null')
+_WORD = re.compile('-?(0|[1-9][0-9]{0,300})([.][0-9]{1,300})?([eE][+-]?[0-9]{1,9})?')
+_CONSTANTS = {'null': None} | {  # spreadsheets write TRUE, Python writes True
+    spelt: value for value in (True, False) for spelt in (str(value), str(value).lower(), str(value).upper())
+}
 
 
 @dataclass(frozen=True)
@@ -60,10 +69,14 @@ Where = Mapping[str, Any] | Sequence[Condition]
 def value_of(text: str) -> Any:
     """What a text says as metadata: JSON's numbers, ``true``, ``false`` and ``null``, else the text itself.
 
+    ``TRUE`` and ``True`` are ``true``, as spreadsheets and Python write it.
+
     Example:
         >>> [value_of(text) for text in ('2001', '.5', '007', 'true', 'red')]
         [2001, '.5', '007', True, 'red']
     """
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     if not _WORD.fullmatch(text):
         return text
     value = json.loads(text)
@@ -79,7 +92,9 @@ def metadata_json(metadata: Mapping[str, Any]) -> str:
     try:
         if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
             raise TypeError('it must be a dict whose keys are text')
-        text = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
+        text = json.dumps(
+            dict(metadata), default=_number, ensure_ascii=False, sort_keys=True, allow_nan=False
+        )
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f'metadata must be what JSON can hold, got {metadata!r:.60}: {error}') from error
@@ -115,26 +130,38 @@ def check_conditions(where: Where | None) -> tuple[Condition, ...]:
         raise InputError(f'metadata must be a dict or a list of conditions, got {where!r:.60}')
     else:
         conditions = where
-    for condition in conditions:
-        _check(condition)
-    return tuple(conditions)
+    if len(conditions) > MAX_CONDITIONS:
+        raise InputError(
+            f'at most {MAX_CONDITIONS} conditions can be asked for at once, got {len(conditions)}'
+        )
+    return tuple(map(_checked, conditions))
 
 
-def _check(condition: Any) -> None:
+def _checked(condition: Any) -> Condition:
+    """The condition, its value as JSON has it: an enum's, NumPy's and the like are what they hold."""
     if not isinstance(condition, Condition):
         raise InputError(f'metadata must be asked for by conditions, got {condition!r:.60}')
     if condition.operator not in OPERATORS:
         raise InputError(f'an operator is one of {", ".join(OPERATORS)}, got {condition.operator!r:.30}')
     value = condition.value
-    if condition.operator == 'in' and (isinstance(value, str) or not isinstance(value, (list, tuple, set))):
-        raise InputError(f'{condition.key!r:.40} in: a list of values is needed, got {value!r:.60}')
+    if condition.operator == 'in':
+        if not isinstance(value, (list, tuple, set, frozenset)):
+            raise InputError(f'{condition.key!r:.40} in: a list of values is needed, got {value!r:.60}')
+        value = list(value)
+    [value] = json.loads(metadata_json({condition.key: value})).values()
     if condition.operator in _ORDER and typed(value)[0] not in ('int', 'real', 'text'):
         raise InputError(
             f'{condition.key!r:.40} {condition.operator}: only numbers and text have an order, '
             f'got {value!r:.60}'
         )
-    many = condition.operator == 'in' and isinstance(value, set)
-    metadata_json({condition.key: list(value) if many else value})
+    return replace(condition, value=value)
+
+
+def _number(value: Any) -> Any:
+    """What JSON holds of one of NumPy's numbers."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f'Object of type {type(value).__name__} is not JSON serializable')
 
 
 def sql_of(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
@@ -158,11 +185,11 @@ def _comparison(condition: Condition) -> tuple[str, list[Any]]:
         kinds = "kind = 'text'" if kind == 'text' else "kind IN ('int', 'real')"
         return f' AND {kinds} AND value {operator} ?', [stored]
     if operator == 'in':
-        pairs = [typed(one) for one in value]
-        if not pairs:
-            return ' AND 0', []
-        either = ' OR '.join(['(kind = ? AND value = ?)'] * len(pairs))
-        return f' AND ({either})', [part for pair in pairs for part in pair]
+        kinds: dict[str, list[Any]] = {}
+        for kind, stored in map(typed, value):
+            kinds.setdefault(kind, []).append(stored)
+        either = [f"kind = '{kind}' AND value IN ({', '.join('?' * len(of))})" for kind, of in kinds.items()]
+        return f' AND ({" OR ".join(either) or 0})', [stored for of in kinds.values() for stored in of]
     if operator == '!=':
         return ' AND NOT (kind = ? AND value = ?)', list(typed(value))
     return ' AND kind = ? AND value = ?', list(typed(value))

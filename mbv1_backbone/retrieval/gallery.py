@@ -14,6 +14,7 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import integrity, writes
+from mbv1_backbone.retrieval.checks import check_number
 from mbv1_backbone.retrieval.factories import make_index
 from mbv1_backbone.retrieval.opening import create_files, discard
 from mbv1_backbone.retrieval.recall import RecallProbe
@@ -147,7 +148,13 @@ class Gallery(WritableGallery):
         return self._store.meta('calibration')
 
     def set_calibration(self, found: Mapping[str, Any]) -> None:
-        """Store a calibration: searches use its threshold from now on."""
+        """Store a calibration: searches use its threshold from now on.
+
+        Raises:
+            InputError: If it has no threshold, or one that is no finite number.
+        """
+        if check_number(found.get('threshold'), 'threshold') is None:
+            raise InputError(f'a calibration must have a threshold, got {dict(found)!r:.60}')
         self._set('calibration', dict(found))
 
     def _set(self, key: str, value: Any) -> None:

@@ -80,6 +80,17 @@ class SearchableGallery(OpenGallery):
         """Number of images of each person."""
         return self._store.identities()
 
+    def metadata_kinds(self, key: str) -> set[str]:
+        """Of which kinds the values of a metadata key are; of none where no entry has the key.
+
+        Args:
+            key: Of the metadata.
+
+        Returns:
+            Some of ``text``, ``int``, ``real``, ``bool``, ``null`` and ``json`` (lists, dicts).
+        """
+        return self._store.kinds_of(key)
+
     @contextmanager
     def snapshot(self) -> Iterator[int]:
         """One state of the gallery for this thread, whatever is written meanwhile.
@@ -300,6 +311,6 @@ def _floor(threshold: float | str | None, standing: IndexState) -> float:
         return -np.inf
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
         raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
-    if not np.isfinite(threshold):
-        raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
+    if not -1 <= threshold <= 1:  # nor NaN
+        raise InputError(f'threshold must lie in -1..1, as scores do, got {threshold!r:.60}')
     return float(threshold)

@@ -13,7 +13,7 @@ import numpy as np
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.checks import check_id, check_names, check_text
-from mbv1_backbone.retrieval.conditions import Where, check_conditions, sql_of
+from mbv1_backbone.retrieval.conditions import KINDS, Where, check_conditions, sql_of
 from mbv1_backbone.retrieval.connections import Connections
 from mbv1_backbone.retrieval.records import Entry
 
@@ -130,6 +130,12 @@ class Store:
                     (json.dumps(list(identities)),),
                 )
             )
+
+    def kinds_of(self, key: str) -> set[str]:
+        """Of which kinds the values of a metadata key are."""
+        kind = 'SELECT 1 FROM attributes WHERE key = ? AND kind = ? LIMIT 1'
+        with self.reading() as connection:
+            return {name for name in KINDS if connection.execute(kind, (key, name)).fetchone()}
 
     def faces(self, hashes: Sequence[str]) -> dict[str, list[Entry]]:
         """Entries of image files, by SHA-256; files that are not there are left out."""

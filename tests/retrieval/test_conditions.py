@@ -1,11 +1,14 @@
 """Metadata that is asked for, against loops over dicts."""
 
+import enum
+
 import numpy as np
 import pytest
 from support.crowd import DIM, people
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Condition, Gallery
+from mbv1_backbone.retrieval.conditions import metadata_json
 
 VALUES = [
     None,
@@ -119,3 +122,77 @@ def test_a_wrong_condition_is_one_line(wrong, complaint, gallery):
         gallery.search(np.ones((1, DIM)), metadata=wrong)
     with pytest.raises(InputError, match=complaint):
         list(gallery.entries(metadata=wrong))
+
+
+class Year(enum.IntEnum):
+    FIRST = 1
+
+
+class Team(str, enum.Enum):
+    RED = '1'
+
+
+@pytest.mark.parametrize(
+    ('given', 'plain'),
+    [
+        (np.str_('1'), '1'),
+        (np.float64(1), 1.0),
+        (np.float32(-2.5), -2.5),
+        (np.int64(1), 1),
+        (np.bool_(True), True),
+        (Year.FIRST, 1),
+        (Team.RED, '1'),
+    ],
+    ids=repr,
+)
+def test_a_value_is_what_it_holds(given, plain, gallery):
+    """Of NumPy's and the like: they matched nothing with =, and everything with !=."""
+    for operator in ('=', '!='):
+        found, wanted = (
+            [e.id for e in gallery.entries(metadata=[Condition('k', operator, v)])] for v in (given, plain)
+        )
+        assert found == wanted
+    among, equal = ({'k': [given]}, {'k': [plain]}), (Condition('k', 'in', [given]), {'k': plain})
+    assert [e.id for e in gallery.entries(metadata=[equal[0]])] == [
+        e.id for e in gallery.entries(metadata=equal[1])
+    ]
+    assert metadata_json(among[0]) == metadata_json(among[1])
+
+
+def test_order_with_a_number_of_numpys(gallery):
+    found = [[e.id for e in gallery.entries(metadata=[Condition('k', '<', v)])] for v in (np.float32(1), 1.0)]
+    assert found[0] == found[1] != []
+
+
+def test_one_of_very_many_values(gallery):
+    """SQLite took a thousand for a damaged database."""
+    many = [*range(2, 3000), '1', 1.0]
+    found = {repr(e.metadata['k']) for e in gallery.entries(metadata=[Condition('k', 'in', many)])}
+    assert found == {"'1'", '1.0'}
+    with pytest.raises(InputError, match='at most 500 conditions'):
+        list(gallery.entries(metadata=[Condition('k', 'exists')] * 501))
+
+
+@pytest.mark.parametrize('found', [{}, {'threshold': float('nan')}, {'threshold': 'x'}, {'threshold': None}])
+def test_a_calibration_without_a_threshold_is_refused(found, tmp_path):
+    gallery = made(tmp_path / 'g', [{}])
+    with pytest.raises(InputError, match='threshold'):
+        gallery.set_calibration(found)
+    assert len(gallery.search(np.eye(1, DIM))[0]) == 1
+
+
+@pytest.mark.parametrize('threshold', [5, -1.5, float('nan'), float('inf')])
+def test_a_threshold_that_no_score_can_have_is_refused(threshold, gallery):
+    with pytest.raises(InputError, match=r'threshold must lie in -1\.\.1'):
+        gallery.search(np.eye(1, DIM), threshold=threshold)
+
+
+def test_probes_that_numpy_cannot_read_are_refused(gallery):
+    for probes in ([[1.0] * DIM, [1.0]], _Unreadable()):
+        with pytest.raises(InputError, match='probes must be numbers in rows of one length'):
+            gallery.search(probes)
+
+
+class _Unreadable:
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
