@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import tempfile
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ['atomic_file', 'shown', 'write_atomically', 'write_json']
+__all__ = ['atomic_file', 'decode', 'shown', 'write_atomically', 'write_json']
 
 
 @contextmanager
@@ -54,6 +55,16 @@ def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = No
         indent: Spaces a level; None for one line.
     """
     write_atomically(path, json.dumps(value, indent=indent).encode())
+
+
+def decode(content: bytes) -> str:
+    """The text of a file: UTF-8, or UTF-16 with its byte order mark, as editors and spreadsheets write it.
+
+    Raises:
+        UnicodeDecodeError: If it is neither.
+    """
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode('utf-16' if wide else 'utf-8-sig')
 
 
 def shown(path: str | os.PathLike[str]) -> str:

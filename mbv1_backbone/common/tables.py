@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import decode
 
 __all__ = ['Table', 'read_table']
 
@@ -100,9 +101,7 @@ def _put(
 
 def _text(path: str | os.PathLike[str]) -> str:
     try:
-        content = Path(path).read_bytes()
-        wide = content.startswith((b'\xff\xfe', b'\xfe\xff'))  # "Unicode text" of spreadsheets
-        text = content.decode('utf-16' if wide else 'utf-8-sig')
+        text = decode(Path(path).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         hint = '; save it as UTF-8' if isinstance(error, UnicodeDecodeError) else ''
         reason = getattr(error, 'strerror', None) or error

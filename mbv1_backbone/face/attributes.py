@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import decode
 from mbv1_backbone.compat.datasets import image_folder
 from mbv1_backbone.face.evaluation.metrics import mean_average_precision
 from mbv1_backbone.face.evaluation.protocols import person_of
@@ -277,6 +278,6 @@ def soft_attributes(embeddings: np.ndarray, basis: np.ndarray, count: int = 40) 
 
 def _lines(path: str | Path) -> list[str]:
     try:
-        return [line for line in Path(path).read_text(encoding='utf-8').splitlines() if line.strip()]
+        return [line for line in decode(Path(path).read_bytes()).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'{path}: cannot be read: {error}') from error

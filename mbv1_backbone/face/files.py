@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError, one_line
-from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.files import decode, write_atomically
 from mbv1_backbone.common.folders import walk_images
 from mbv1_backbone.common.tables import read_table
 
@@ -107,7 +107,7 @@ def read_names(path: str | Path) -> list[str]:
         InputError: If the file cannot be read or is empty.
     """
     try:
-        names = [line.strip() for line in Path(path).read_text(encoding='utf-8').splitlines()]
+        names = [line.strip() for line in decode(Path(path).read_bytes()).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'{path}: not a readable list of names: {error}') from error
     names = [name for name in names if name]
@@ -124,18 +124,28 @@ def read_embeddings(path: str | Path) -> tuple[list[str], np.ndarray]:
             embedding is zero or not finite.
     """
     content = read_archive(path, ('files', 'embeddings'))
-    files, embeddings = content['files'].astype(str).tolist(), content['embeddings']
+    files, embeddings = _texts(content['files']), content['embeddings']
+    if embeddings.dtype.kind not in 'fiu':
+        raise InputError(f'{path}: embeddings must be real numbers, got {embeddings.dtype}')
     if embeddings.ndim != 2 or len(embeddings) != len(files):
         raise InputError(
             f'{path}: embeddings must be ({len(files)}, D), as many as files; {embeddings.shape}'
         )
     if len(set(files)) != len(files):
         raise InputError(f'{path}: a file is named twice')
-    embeddings = embeddings.astype(np.float32)
+    with np.errstate(over='ignore'):
+        embeddings = embeddings.astype(np.float32)
     bad = ~np.isfinite(embeddings).all(1) | ~(embeddings**2).sum(1).astype(bool)
     if bad.any():
         raise InputError(f'{path}: the embedding of {files[int(bad.argmax())]} is zero or not finite')
     return files, embeddings
+
+
+def _texts(names: np.ndarray) -> list[str]:
+    """Names as text; bytes are UTF-8, and what of them is none is kept as file names keep it."""
+    if names.dtype.kind == 'S':
+        names = np.char.decode(names, 'utf-8', 'surrogateescape')
+    return names.astype(str).tolist()
 
 
 def read_archive(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:

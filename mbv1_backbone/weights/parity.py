@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError, user_errors
+from mbv1_backbone.common.files import decode
 from mbv1_backbone.weights.recalibrate import build_network, normalise
 from mbv1_backbone.weights.store import Weights
 
@@ -167,7 +168,7 @@ def read_labels(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
         raise InputError(f'labels {path}: no such file')
     files, labels = [], []
     with user_errors(f'labels {path}'):
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
+        lines = decode(Path(path).read_bytes()).splitlines()
     for number, line in enumerate(lines, 1):
         name, _, label = line.strip().rpartition(' ')
         if name and label.isdigit():

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from mbv1_backbone.common.files import write_atomically, write_json
+from mbv1_backbone.common.files import decode, write_atomically, write_json
 
 WRITER = """
 import sys
-from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.files import decode, write_atomically
 number = 0
 while True:
     number += 1
@@ -69,3 +69,13 @@ def test_killed_at_any_moment_the_file_is_whole_and_not_older_than_acknowledged(
         assert len(content) == 3_000_000
         assert content == content[:1] * len(content)
         assert content[0] in (acknowledged % 256, (acknowledged + 1) % 256)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+def test_texts_of_editors_are_read_without_their_marks(encoding):
+    assert decode('Zo\u00eb\nBob'.encode(encoding)) == 'Zo\u00eb\nBob'
+
+
+def test_text_of_another_encoding_is_no_text():
+    with pytest.raises(UnicodeDecodeError):
+        decode('Zo\u00eb'.encode('cp1252'))

@@ -152,11 +152,24 @@ def test_batches_that_cannot_be_made(batch, images, message):
 
 
 def test_names_and_embeddings_are_read_back(tmp_path):
-    (tmp_path / 'n.txt').write_text(' Zoë \n\nB\n', encoding='utf-8')
-    assert read_names(tmp_path / 'n.txt') == ['Zoë', 'B']
+    for encoding in ('utf-8', 'utf-8-sig', 'utf-16'):
+        (tmp_path / 'n.txt').write_text(' Zoë \n\nB\n', encoding=encoding)
+        assert read_names(tmp_path / 'n.txt') == ['Zoë', 'B']
     np.savez(tmp_path / 'e.npz', files=['a', 'b'], embeddings=np.eye(2, dtype=np.float16))
     files, embeddings = read_embeddings(tmp_path / 'e.npz')
     assert (files, embeddings.dtype, embeddings.tolist()) == (['a', 'b'], np.float32, [[1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize('kind', [complex, str, bool])
+def test_embeddings_that_are_no_real_numbers_are_refused(kind, tmp_path):
+    np.savez(tmp_path / 'e.npz', files=['a', 'b'], embeddings=np.eye(2).astype(kind))
+    with pytest.raises(InputError, match='embeddings must be real numbers, got'):
+        read_embeddings(tmp_path / 'e.npz')
+
+
+def test_names_of_files_in_bytes_are_names(tmp_path):
+    np.savez(tmp_path / 'e.npz', files=['é.jpg'.encode(), b'\xff.jpg'], embeddings=np.eye(2))
+    assert read_embeddings(tmp_path / 'e.npz')[0] == ['é.jpg', '\udcff.jpg']
 
 
 def test_nobody_is_on_both_sides_and_nobody_moves_when_others_join():

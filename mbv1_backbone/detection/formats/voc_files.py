@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import decode
 from mbv1_backbone.common.images import SUFFIXES
 from mbv1_backbone.common.names import listed
 
@@ -190,8 +191,7 @@ def _usual_lists(folder: Path) -> list[str] | None:
 def _read_list(path: Path, known: dict[str, Path]) -> list[str]:
     """The names of a list; a line may end in VOC's flag of a class, -1, 0 or 1."""
     try:
-        raw = path.read_bytes()
-        lines = raw.decode('utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig').splitlines()
+        lines = decode(path.read_bytes()).splitlines()
     except OSError as error:
         raise InputError(f'image list {path}: {error.strerror}') from error
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import decode
 
 __all__ = ['WiderImage', 'read_wider']
 
@@ -48,7 +49,7 @@ def read_wider(path: str | os.PathLike[str]) -> list[WiderImage]:
     """
     path = Path(path)
     try:
-        lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
+        lines = [line.strip() for line in decode(path.read_bytes()).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'{path}: not a readable list of faces: {error}') from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import decode
 from mbv1_backbone.face.evaluation.metrics import (
     Roc,
     area_under,
@@ -224,7 +225,7 @@ def read_gallery(path: str | Path) -> dict[str, str]:
 def _read_lfw_pairs(path: Path) -> Pairs:
     """LFW's format: ``folds  pairs``, then each fold's genuine pairs (name, 2 numbers) and impostor pairs."""
     try:
-        lines = [line.split('\t') for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+        lines = [line.split('\t') for line in decode(path.read_bytes()).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'{path}: not a readable list of pairs: {error}') from error
     try:
