@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from numbers import Integral
 from typing import TypeVar
 
 __all__ = ['DECODERS', 'Item', 'Result', 'batched', 'map_concurrently', 'prefetch']
@@ -62,10 +63,10 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of ``size`` items, the last of what is left.
 
     Raises:
-        ValueError: If the size is not positive.
+        ValueError: If the size is no whole number, or not positive.
     """
-    if size < 1:
-        raise ValueError(f'batch_size must be at least 1, got {size}')
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise ValueError(f'batch_size must be at least 1, got {size!r}')
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ def as_images(images: Any) -> Iterable[Any]:
     if ndim is not None and ndim < 4 and not names:
         return [images]
     try:
+        if isinstance(images, bytes | Mapping):  # which would be gone through: numbers, keys
+            raise TypeError
         iter(images)
     except TypeError:
         raise InputError(f'images are files or arrays, one or several, got {type(images).__name__}') from None

@@ -173,7 +173,12 @@ def load(
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     if kind is not None and kind not in KINDS:
         raise InputError(f'kind must be one of {", ".join(KINDS)}, got {kind!r}')
+    for name, path in (('source', source), ('checkpoint', checkpoint or '')):
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f'{name} must be a name or a path, got {path!r:.60}')
     given = finder is not None and not isinstance(finder, str)
+    if given and not callable(getattr(finder, 'find', None)):
+        raise InputError(f'finder must be a name, a file, None or a FaceFinder, got {finder!r:.60}')
     if given and kind not in (None, 'embedder'):
         raise InputError(f'finder is for an embedder, not for {with_article(kind or "")}')
     check_options(threads, mode, precision)

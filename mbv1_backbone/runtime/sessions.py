@@ -170,8 +170,8 @@ def check_options(threads: int | None, mode: str, precision: str) -> None:
         raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
     if precision not in COMPUTED_IN:
         raise InputError(f'precision must be one of {", ".join(COMPUTED_IN)}, got {precision!r}')
-    if threads is not None and threads < 1:
-        raise InputError(f'threads must be at least 1, got {threads}')
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise InputError(f'threads must be at least 1, got {threads!r}')
 
 
 class Int8Error(InputError):

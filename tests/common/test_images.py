@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.images import as_image, read_image
+from mbv1_backbone.inference.inputs import as_images
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -209,3 +210,15 @@ def test_a_name_that_is_no_text_is_one_printable_line(name):
     with pytest.raises(InputError) as raised:
         read_image(name)
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize('image', [RGB[:0], RGB[:, :0], [RGB], encoded(RGB)], ids=['no rows', 'no columns', 'list', 'bytes'])
+def test_what_is_neither_a_file_nor_an_image_is_refused(image):
+    with pytest.raises(ValueError, match=r'RGB uint8 \(H, W, 3\), got'):
+        as_image(image)
+
+
+@pytest.mark.parametrize('images', [encoded(RGB), {'a.jpg': RGB}], ids=['bytes', 'dict'])
+def test_what_would_be_gone_through_by_bytes_or_keys_is_refused(images):
+    with pytest.raises(InputError, match=f'got {type(images).__name__}'):
+        as_images(images)
