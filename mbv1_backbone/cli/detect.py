@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     checkpoint, patterns = (args.images[0] if follows else None), args.images[follows:]
     paths = find_images(patterns)
     names = picture_names(paths)
-    check_output_folder(args.out_dir, () if args.no_pictures else names, name='--out-dir')
+    check_output_folder(args.out_dir, () if args.no_pictures else names, name='--out-dir', read=paths)
     detector = open_network(args, args.model, checkpoint, 'detector')
     print(detector.backend)
     out, results, unread = Path(args.out_dir), [], []

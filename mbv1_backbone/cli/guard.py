@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import select
 import signal
@@ -40,6 +41,7 @@ _AGAIN = 0.05  # seconds after which an interruption that was dropped is made ag
 DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 # What the machine, not the code, is to blame for.
 _OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+_OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # that the user gave, or a file of the user's holds
 
 
 def guarded(work: Callable[[], None], given: Sequence[str] = ()) -> int:
@@ -55,6 +57,7 @@ def guarded(work: Callable[[], None], given: Sequence[str] = ()) -> int:
     Returns:
         The exit code.
     """
+    _mend_streams()
     try:
         with _hearing_interrupts():
             work()
@@ -74,6 +77,26 @@ def guarded(work: Callable[[], None], given: Sequence[str] = ()) -> int:
         _say(f'error: {one_line(refusal)}')
         return REFUSED
     return DONE
+
+
+def _mend_streams() -> None:
+    """Let nothing that is printed be an error, or land elsewhere than it should.
+
+    What was closed (``>&-``) leads nowhere: else the next file that is opened would take its number, and get
+    what libraries print. Text that the stream's encoding cannot hold is escaped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w', encoding='utf-8')
+            setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
 
 
 @contextmanager
@@ -110,7 +133,9 @@ def _refusal(error: Exception, given: Sequence[str]) -> Mbv1Error | None:
         return error
     if is_full(error):
         return NoSpaceError(str(error))
-    if isinstance(error, OSError) and (error.errno in _OF_THE_MACHINE or _is_given(error.filename, given)):
+    if isinstance(error, OSError) and (
+        error.errno in (*_OF_THE_MACHINE, *_OF_A_NAME) or _is_given(error.filename, given)
+    ):
         return InputError(str(error))
     if is_of_config(error):
         return InputError(f'config: {reason_of(error)}')

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     paths = find_images(args.images[follows:])
     pictures = [] if args.no_pictures or not args.out_dir else picture_names(paths)
     if args.out_dir:
-        check_output_folder(args.out_dir, pictures, name='--out-dir')
+        check_output_folder(args.out_dir, pictures, name='--out-dir', read=paths)
     locator = Locator(open_network(args, args.model, args.images[0] if follows else None, 'classifier'))
     print(locator.classifier.backend)
     results, unread = _locate(args, locator, paths, pictures)

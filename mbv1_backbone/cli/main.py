@@ -33,7 +33,7 @@ from mbv1_backbone.cli import (
 )
 from mbv1_backbone.cli.deprecated import with_new_names
 from mbv1_backbone.cli.guard import guarded
-from mbv1_backbone.cli.options import Parser
+from mbv1_backbone.cli.options import Parser, check_outputs_apart
 from mbv1_backbone.common.errors import InputError
 
 __all__ = ['EPILOG', 'VERBS', 'build_parser', 'main']
@@ -123,6 +123,7 @@ def _run(given: Sequence[str]) -> None:
     if 'run' not in args:
         raise InputError(f'say what to do; see {args.parser.prog} --help')
     _place_late(args, extra)
+    check_outputs_apart(args)
     run = args.run
     if isinstance(run, str):
         module, _, function = run.partition(':')

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from mbv1_backbone.common.choices import BACKENDS, COMPUTED_IN, LAUNCHERS, MODES
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.outputs import check_output_file, check_output_folder
+from mbv1_backbone.common.outputs import check_apart, check_output_file, check_output_folder
 
 __all__ = [
     'DEFAULT',
@@ -27,6 +28,8 @@ __all__ = [
     'add_launcher',
     'add_work_dir',
     'at_least',
+    'check_outputs_apart',
+    'json_line',
     'output_file',
     'output_folder',
     'warn_renamed',
@@ -119,6 +122,22 @@ class OutputFolder(argparse.Action):
         name = self.option_strings[0] if self.option_strings else self.dest
         check_output_folder(values, self.files, self.empty, name)
         setattr(namespace, self.dest, values)
+
+
+def check_outputs_apart(args: argparse.Namespace) -> None:
+    """Check that no file to write is one that another argument names, and so is read.
+
+    Raises:
+        InputError: If one is.
+    """
+    outputs = {action.dest: action for action in args.parser.declared if isinstance(action, OutputFile)}
+    inputs: list[str] = []
+    for name, value in vars(args).items():
+        if name not in outputs:
+            inputs += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    for name, action in outputs.items():
+        if isinstance(path := getattr(args, name, None), str):
+            check_apart(path, filter(None, inputs), (*action.option_strings, name)[0])
 
 
 class FormerPlace(argparse.Action):
@@ -261,3 +280,14 @@ def within(low: float, high: float) -> Any:
 
     number.__name__ = 'number'
     return number
+
+
+def json_line(value: Any, indent: int | None = None) -> str:
+    """A value as JSON to print: escaped where standard output cannot hold all text.
+
+    Args:
+        value: What ``json`` can write.
+        indent: Spaces a level; None for one line.
+    """
+    encoding = (getattr(sys.stdout, 'encoding', None) or '').lower().replace('-', '')
+    return json.dumps(value, ensure_ascii=encoding != 'utf8', indent=indent)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from glob import has_magic, iglob
 from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError, NoSpaceError, is_full
+from mbv1_backbone.common.folders import SUFFIXES
 
-__all__ = ['check_output_file', 'check_output_folder']
+__all__ = ['check_apart', 'check_output_file', 'check_output_folder']
 
 
 def check_output_file(
@@ -31,6 +33,7 @@ def check_output_file(
             folder, or the system refuses to write there.
         NoSpaceError: If the disk is full.
     """
+    _check_named(path, name)
     path = Path(path)
     if suffixes and path.suffix not in suffixes:
         raise InputError(f'{name} must end in {" or ".join(suffixes)}, got {path}')
@@ -45,6 +48,7 @@ def check_output_folder(
     files: Sequence[str] = (),
     empty: bool = False,
     name: str = 'output folder',
+    read: Sequence[str | os.PathLike[str]] = (),
 ) -> Path:
     """Check that a folder can be made, or written in; nothing is left behind.
 
@@ -53,15 +57,17 @@ def check_output_folder(
         files: Names, relative to it, that will be written.
         empty: Whether there may be nothing in it.
         name: Of the value, such as the option that it was given by.
+        read: Files that none of ``files`` may be.
 
     Returns:
         The path.
 
     Raises:
         InputError: If something that is no folder is in its place or on the way, there is something in it
-            and must not be, a folder is in a file's place, or the system refuses to write there.
+            and must not be, a folder is in a file's place, a file is read, or the system refuses.
         NoSpaceError: If the disk is full.
     """
+    _check_named(path, name)
     path = Path(path)
     with _system_errors(f'{name} {path}'):
         _check_folder(path, f'{name} {path}')
@@ -69,9 +75,59 @@ def check_output_folder(
             raise InputError(f'{name} {path}: is not an empty folder')
         for file in files:
             _check_place(path / file, f'{name} {path / file}')
+        _check_unread([path / file for file in files], read, name)
         for folder in {(path / file).parent for file in files} - {path}:
             _check_folder(folder, f'{name} {folder}')
     return path
+
+
+def check_apart(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]], name: str) -> None:
+    """Check that a file to write is none of those that are read, under whatever name.
+
+    Args:
+        path: Of the file; it need not exist.
+        inputs: Files, folders of images, or globs; what is not there is passed over.
+        name: Of the value, such as the option that it was given by.
+
+    Raises:
+        InputError: If it is one of them.
+    """
+    path = Path(path)
+    if path.exists():
+        for one in inputs:
+            if _is_read(path, os.fspath(one)):
+                raise InputError(f'{name} {path}: is also read ({one}), and would be overwritten')
+
+
+def _check_unread(files: Iterable[Path], read: Iterable[str | os.PathLike[str]], name: str) -> None:
+    """The same of many files: each is looked at once."""
+    there = {number: file for file in files if (number := _number(file)) is not None}
+    for one in read if there else ():
+        if (number := _number(one)) in there:
+            raise InputError(f'{name} {there[number]}: is also read ({one}), and would be overwritten')
+
+
+def _is_read(path: Path, given: str) -> bool:
+    if os.path.isdir(given):
+        return path.suffix.lower() in SUFFIXES and path.resolve().is_relative_to(Path(given).resolve())
+    if has_magic(given) and not os.path.exists(given):
+        return any(_number(path) == _number(one) for one in iglob(given, recursive=True))
+    return _number(path) == _number(given)
+
+
+def _number(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """What is one of a file under all its names; None where it is not there, or it can be no path."""
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return about.st_dev, about.st_ino
+
+
+def _check_named(path: str | os.PathLike[str], name: str) -> None:
+    """An empty name, as of a variable that is not set, would be the working folder's."""
+    if not os.fspath(path):
+        raise InputError(f'{name} is empty')
 
 
 @contextmanager

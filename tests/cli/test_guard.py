@@ -183,3 +183,44 @@ def test_a_verb_whose_reader_has_gone_ends_quietly():
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, '')
+
+
+ODD = """
+import os, sys
+assert os.fstat(1) and os.fstat(2)
+print('\\u0308 \\U0001f600 \\udc80', len('x'))
+"""
+
+
+@pytest.mark.parametrize(
+    ('redirection', 'out', 'err'),
+    [
+        ('>&-', '', ''),
+        ('2>&-', '\\u0308 \\U0001f600 \\udc80 1\n', ''),
+        ('>&- 2>&- <&-', '', ''),
+    ],
+)
+def test_closed_streams_and_a_plain_terminal_are_no_defect(redirection, out, err):
+    code = CODE.format(work=f'exec({ODD!r})')
+    done = subprocess.run(
+        ['bash', '-c', f'"$0" -c "$1" {redirection}', sys.executable, code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'PYTHONIOENCODING': 'ascii'},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, out, err)
+
+
+def test_a_refusal_without_standard_error_is_not_printed_among_the_results():
+    code = CODE.format(work="raise __import__('mbv1_backbone').common.errors.InputError('no')")
+    done = subprocess.run(
+        ['bash', '-c', '"$0" -c "$1" 2>&-', sys.executable, code], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (2, '')
+
+
+@pytest.mark.parametrize('number', [errno.ENAMETOOLONG, errno.ELOOP])
+def test_a_name_that_can_be_no_file_is_the_users(number, capsys):
+    assert guarded(failing(OSError(number, os.strerror(number), 'x' * 300))) == 2
+    assert os.strerror(number) in capsys.readouterr().err

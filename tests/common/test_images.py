@@ -212,7 +212,9 @@ def test_a_name_that_is_no_text_is_one_printable_line(name):
     assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize('image', [RGB[:0], RGB[:, :0], [RGB], encoded(RGB)], ids=['no rows', 'no columns', 'list', 'bytes'])
+@pytest.mark.parametrize(
+    'image', [RGB[:0], RGB[:, :0], [RGB], encoded(RGB)], ids=['no rows', 'no columns', 'list', 'bytes']
+)
 def test_what_is_neither_a_file_nor_an_image_is_refused(image):
     with pytest.raises(ValueError, match=r'RGB uint8 \(H, W, 3\), got'):
         as_image(image)

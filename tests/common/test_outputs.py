@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from mbv1_backbone.common.errors import InputError, NoSpaceError
-from mbv1_backbone.common.outputs import check_output_file, check_output_folder
+from mbv1_backbone.common.outputs import check_apart, check_output_file, check_output_folder
 
 
 @pytest.fixture
@@ -95,3 +95,41 @@ def test_what_the_system_refuses(place, monkeypatch, number, kind):
     monkeypatch.setattr(tempfile, 'TemporaryFile', refuse)
     with pytest.raises(kind, match=os.strerror(number)):
         check_output_file(place / 'new')
+
+
+def test_an_empty_name_is_not_the_working_folder(tmp_path, monkeypatch):
+    """As of a variable that is not set: ``--out-dir "$OUT"``."""
+    monkeypatch.chdir(tmp_path)
+    for check in (check_output_file, check_output_folder):
+        with pytest.raises(InputError, match=r'^--out is empty$'):
+            check('', name='--out')
+
+
+@pytest.fixture
+def photo(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'photos' / 'a.png').write_bytes(b'a')
+    (tmp_path / 'link.png').symlink_to('photos/a.png')
+    return tmp_path / 'photos' / 'a.png'
+
+
+@pytest.mark.parametrize(
+    'given', ['photos/a.png', './photos/../photos/a.png', 'link.png', 'photos', '.', 'p*/*']
+)
+def test_what_is_read_is_not_written_over(given, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (photo, 'link.png'):
+        with pytest.raises(InputError, match=r'^--out .*a?\.png: is also read .*would be overwritten$'):
+            check_apart(out, ['nothing', 'a\0b', given], '--out')
+
+
+def test_other_files_may_be_written_beside_what_is_read(photo, tmp_path):
+    (tmp_path / 'photos' / 'figures.json').write_text('{}')
+    for name in ('new.png', 'photos/new.png', 'photos/figures.json'):
+        check_apart(tmp_path / name, [str(tmp_path / 'photos'), 'nothing'], '--out')
+
+
+def test_pictures_are_not_written_over_those_that_are_read(photo, tmp_path):
+    with pytest.raises(InputError, match=r'^--out-dir .*a\.png: is also read'):
+        check_output_folder(photo.parent, ['a.png'], name='--out-dir', read=[tmp_path / 'link.png'])
+    check_output_folder(photo.parent, ['b.png'], name='--out-dir', read=[photo])
