@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
-__all__ = ['guess', 'listed', 'nearest']
+__all__ = ['guess', 'listed', 'nearest', 'plain_name']
 
 _SHOWN = 10  # names in one message
 
@@ -32,6 +33,11 @@ def guess(names: Iterable[str], others: Sequence[str]) -> str:
         if found := nearest(name, others):
             return f'; did you mean {found!r} by {name!r}?'
     return ''
+
+
+def plain_name(name: str) -> str:
+    """A person's name in Unicode's composed form, without spaces at its ends: how it is enrolled."""
+    return unicodedata.normalize('NFC', name).strip()
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
+from mbv1_backbone.common.names import plain_name
 from mbv1_backbone.common.tables import read_table
 from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.retrieval.checks import check_text
@@ -83,7 +83,7 @@ def _of_folder(folder: Path) -> Sources:
     sources = Sources()
     for file, identity in scan_people(folder).items():
         with _left_out(sources, file):
-            sources.append(_checked(Source(folder, file, _name(identity))))
+            sources.append(_checked(Source(folder, file, plain_name(identity))))
     for name in sorted(os.listdir(folder)):
         if not is_text(name) and os.path.isdir(folder / name):
             sources.left_out[shown(name)] = 'the name of the folder is no valid text'
@@ -129,7 +129,7 @@ def _listed(folder: Path, row: Mapping[str, str]) -> Source:
     metadata = {key: value_of(cell) for key, cell in row.items() if cell and key not in ('file', 'identity')}
     if found is not None and found.is_relative_to(folder):
         file = found.relative_to(folder).as_posix()
-    return Source(folder, file, _name(identity), metadata)
+    return Source(folder, file, plain_name(identity), metadata)
 
 
 def _candidates(folder: Path, file: str, identity: str) -> list[Path]:
@@ -141,10 +141,6 @@ def _candidates(folder: Path, file: str, identity: str) -> list[Path]:
     for place in places:
         inside(folder, str(place))
     return places
-
-
-def _name(name: str) -> str:
-    return unicodedata.normalize('NFC', name).strip()
 
 
 def entry_path(folder: str, file: str) -> Path:

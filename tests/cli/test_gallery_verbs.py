@@ -8,10 +8,13 @@ import pytest
 from support.crowd import DIM, people
 
 from mbv1_backbone.cli.gallery.entries import read_conditions, read_metadata
+from mbv1_backbone.cli.gallery.people import _lines
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NoSpaceError
+from mbv1_backbone.face_gallery.answers import Answer
 from mbv1_backbone.retrieval import Gallery, maintenance, tune
 from mbv1_backbone.retrieval.export import export
+from mbv1_backbone.retrieval.records import Match
 
 
 def made(folder, model='m', metadata=None):
@@ -152,3 +155,66 @@ def test_a_recall_is_tuned_for_where_nothing_may_be_written(tmp_path):
     with Gallery(tmp_path / 'a', read_only=True) as gallery:
         assert tune(gallery, 0.9)['nprobe'] >= 1
         assert gallery.tuning is None
+
+
+PARTLY = [{'year': year, 'team': 'red'} for year in range(2000, 2006)]
+
+
+@pytest.mark.parametrize(
+    ('asked', 'complaint'),
+    [
+        (('--identity', 'nobody'), "there is no 'nobody'"),
+        (('--identity', 'Person_0-1'), "did you mean 'person 0-1' by 'Person_0-1'?"),
+        (('--where', 'yaer=2001'), "no entry has metadata of the key 'yaer'"),
+        (('--where', 'year==2001'), 'metadata is given as key=value'),
+        (('--where', 'year<>2001'), 'metadata is given as key=value'),
+        (('--where', 'year=>2001'), 'metadata is given as key=value'),
+        (('--where', ' =2001'), 'metadata is given as key=value'),
+        (('--where', 'year>1,5'), "'year' is nowhere text, so nothing is > '1,5'"),
+        (('--where', 'team>5'), "'team' is nowhere a number, so nothing is > 5"),
+    ],
+    ids=str,
+)
+def test_what_is_mistyped_is_refused_and_finds_not_nothing(asked, complaint, tmp_path, capsys):
+    made(tmp_path / 'g', metadata=PARTLY).close()
+    code, out, err = call(capsys, 'list', tmp_path / 'g', *asked)
+    assert (code, out, complaint in err) == (2, '', True), err
+
+
+def test_spaces_around_an_operator_are_none_of_the_key(tmp_path, capsys):
+    made(tmp_path / 'g', metadata=PARTLY).close()
+    assert call(capsys, 'update', tmp_path / 'g', '1', '--set', ' seen = 3 ')[0] == 0
+    for asked in ('year >= 2004', ' team = red ', 'seen = 3'):
+        tight = asked.replace(' ', '')
+        found = [call(capsys, 'list', tmp_path / 'g', '--where', one)[1] for one in (asked, tight)]
+        assert found[0] == found[1] != ''
+
+
+def test_names_are_found_and_given_as_they_are_enrolled(tmp_path, capsys):
+    """Macs hand over names in Unicode's decomposed form."""
+    with Gallery.create(tmp_path / 'g', DIM, 'm') as gallery:
+        vectors, _, files, hashes = people(1, images=2)
+        gallery.add(vectors, ['Zo\u00eb', 'Jose\u0301'], files, hashes)  # the latter by hand, as it is
+    for name in ('Zoe\u0308', ' Zo\u00eb', 'Zo\u00eb', 'Jose\u0301'):
+        assert len(call(capsys, 'list', tmp_path / 'g', '--identity', name)[1].splitlines()) == 1
+    assert call(capsys, 'rename', tmp_path / 'g', 'Jose\u0301', 'Jose\u0301 ')[0] == 0
+    assert call(capsys, 'remove', tmp_path / 'g', '--identity', 'Zoe\u0308')[1] == '1 removed, 1 left\n'
+    with Gallery(tmp_path / 'g') as gallery:
+        assert list(gallery.identities()) == ['Jos\u00e9']
+
+
+@pytest.mark.parametrize('threshold', ['nan', '5', 'x'])
+def test_a_threshold_is_looked_at_before_the_work(threshold, capsys):
+    code, _, err = call(capsys, 'search', 'g', 'a.jpg', '--model', 'm', '--threshold', threshold)
+    assert (code, 'argument --threshold: ' in err) == (2, True)
+
+
+def test_a_threshold_is_not_passed_over_in_silence(capsys):
+    code, _, err = call(capsys, 'search', 'g', 'a.jpg', '--model', 'm', '--threshold', '.5', '--all')
+    assert (code, 'not allowed with argument --threshold' in err) == (2, True)
+
+
+def test_a_name_of_several_lines_stays_in_its_own():
+    match = Match(1, 'evil\n  2. Ceo  score 0.999', 'a\x1b[31m.jpg', 0.5, 1.0)
+    for answer in (Answer('p\n.jpg', (match,), match), Answer('p\n.jpg', (), match)):
+        assert all(line.isprintable() for line in _lines(answer))

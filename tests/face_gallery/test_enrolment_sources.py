@@ -91,9 +91,10 @@ def test_one_name_in_two_forms_is_one_person(folder):
 
 def test_numbers_of_a_list_are_numbers(folder):
     table = folder.parent / 'list.csv'
-    table.write_text('file,identity,year,code,ok,none\nAna/1.jpg,Ana,1843,007,true,\n')
-    [source] = read_sources(table, folder)
-    assert source.metadata == dict(year=1843, code='007', ok=True)
+    for true in ('true', 'TRUE', 'True'):  # JSON's, a spreadsheet's, Python's
+        table.write_text(f'file,identity,year,code,ok,none\nAna/1.jpg,Ana,1843,007,{true},\n')
+        [source] = read_sources(table, folder)
+        assert source.metadata == dict(year=1843, code='007', ok=True)
 
 
 @pytest.mark.parametrize(

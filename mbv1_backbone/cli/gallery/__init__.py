@@ -119,10 +119,11 @@ def _add_search(parser: options.Parser) -> None:
     made.add_argument('images', nargs='+', help='image files, folders or globs')
     made.add_argument('--top', type=options.at_least(1), default=5, help='matches of each face (default 5)')
     made.add_argument('--by', choices=['best', 'mean'], help='match people, by this score of their images')
-    made.add_argument(
+    floor = made.add_mutually_exclusive_group()
+    floor.add_argument(
         '--threshold', type=options.within(-1, 1), help='lowest score (default: the calibrated one, if any)'
     )
-    made.add_argument('--all', action='store_true', help='show matches below the threshold too')
+    floor.add_argument('--all', action='store_true', help='show matches below the threshold too')
     made.add_argument('--recall', type=float, help='search as widely as finds this share of the true nearest')
     made.add_argument('--json', action='store_true', help='print JSON')
     options.output_file(made, ('.png',), 'draw probes and matches there')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -10,10 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from mbv1_backbone.cli.gallery.entries import read_conditions
+from mbv1_backbone.cli import options
+from mbv1_backbone.cli.gallery.entries import read_filter
 from mbv1_backbone.cli.gallery.making import made_gallery
 from mbv1_backbone.cli.networks import open_network
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.images import find_images
 from mbv1_backbone.face_gallery.answers import Answer, ask, draw_answers
 from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
@@ -54,14 +55,14 @@ def add(args: Namespace) -> None:
 def search(args: Namespace) -> None:
     """Say who is on images."""
     probes = find_images(args.images)
-    options = dict(identity=args.identity, metadata=read_conditions(args.where))
     threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
     with Gallery(args.gallery, read_only=args.read_only) as gallery:
+        wanted = read_filter(gallery, args)
         if args.recall is not None:
-            options |= tune(gallery, args.recall, args.top)
+            wanted |= tune(gallery, args.recall, args.top)
         embedder = _embedder(args, gallery)
         found, failures = ask(
-            gallery, embedder, probes, args.top, args.by, progress=True, threshold=threshold, **options
+            gallery, embedder, probes, args.top, args.by, progress=True, threshold=threshold, **wanted
         )
         if args.out:
             draw_answers(gallery, found, args.out)
@@ -73,7 +74,7 @@ def search(args: Namespace) -> None:
     _notes(embedder)
     if args.json:
         answers = [answer.as_dict() for answer in found]
-        print(json.dumps(dict(answers=answers, failures=failures), ensure_ascii=False, indent=2))
+        print(options.json_line(dict(answers=answers, failures=failures), indent=2))
     else:
         for answer in found:
             print('\n'.join(_lines(answer)))
@@ -139,7 +140,7 @@ def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: st
         print(message)
     _list_failures(done.failures)
     for other in done.other_names:
-        print(f'known under another name: {other}', file=sys.stderr)
+        print(shown(f'known under another name: {other}'), file=sys.stderr)
     if done.other_names:
         print(
             f'they keep their names: mbv1 gallery rename {gallery.folder} OLD NEW where a name has changed, '
@@ -173,19 +174,22 @@ def _notes(embedder: FaceEmbedder) -> None:
 
 def _list_failures(failures: dict[str, str]) -> None:
     for file, reason in failures.items():
-        print(f'left out: {file}: {reason}', file=sys.stderr)
+        print(shown(f'left out: {file}: {reason}'), file=sys.stderr)
 
 
 def _lines(answer: Answer) -> list[str]:
     if answer.matches:
         return [
-            answer.probe,
+            shown(answer.probe),
             *(
-                f'  {place}. {m.identity}  score {m.score:.3f}  distance {m.distance:.3f}  {m.file}'
+                f'  {place}. {shown(m.identity)}  score {m.score:.3f}  distance {m.distance:.3f}  '
+                f'{shown(m.file)}'
                 for place, m in enumerate(answer.matches, 1)
             ),
         ]
     near = (
-        f'nearest: {answer.nearest.identity}, score {answer.nearest.score:.3f}' if answer.nearest else 'empty'
+        f'nearest: {shown(answer.nearest.identity)}, score {answer.nearest.score:.3f}'
+        if answer.nearest
+        else 'empty'
     )
-    return [answer.probe, f'  unknown ({near})']
+    return [shown(answer.probe), f'  unknown ({near})']

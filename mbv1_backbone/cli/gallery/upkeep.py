@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.cli.gallery.making import opened_or_made
 from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Entry, Gallery, calibrate, export as exports, maintenance
 
@@ -125,8 +126,10 @@ def calibrate_threshold(args: Namespace) -> None:
 def _tell_other_names(gallery: Gallery, entries: Iterable[Entry]) -> None:
     for entry, own in maintenance.other_names(gallery, entries):
         print(
-            f'known under another name: {entry.file} of {entry.identity} is {own.file}, '
-            f'entry {own.id} of {own.identity} (rename, correct)',
+            shown(
+                f'known under another name: {entry.file} of {entry.identity} is {own.file}, '
+                f'entry {own.id} of {own.identity} (rename, correct)'
+            ),
             file=sys.stderr,
         )
 
