@@ -163,7 +163,7 @@ PARTLY = [{'year': year, 'team': 'red'} for year in range(2000, 2006)]
 @pytest.mark.parametrize(
     ('asked', 'complaint'),
     [
-        (('--identity', 'nobody'), "there is no 'nobody'"),
+        (('--identity', 'nobody'), "no entry of 'nobody'"),
         (('--identity', 'Person_0-1'), "did you mean 'person 0-1' by 'Person_0-1'?"),
         (('--where', 'yaer=2001'), "no entry has metadata of the key 'yaer'"),
         (('--where', 'year==2001'), 'metadata is given as key=value'),

@@ -113,6 +113,6 @@ def test_one_set_of_names():
             if isinstance(action, OutputFile):
                 assert names == ['--out'], words
             elif isinstance(action, OutputFolder):
-                assert names[0] in ('--out-dir', '--work-dir', 'gallery'), words
+                assert names[0] in ('--out-dir', '--work-dir', '--cache', 'gallery'), words
             elif not isinstance(action, FormerPlace):
                 assert not {'--out', '--out-dir', '--work-dir', 'out'} & set(names), words

@@ -127,7 +127,7 @@ def known_name(gallery: Gallery, name: str) -> str:
         if check_text(form, 'identity') in people:
             return form
     like = guess([name], list(people)) if len(people) <= _GUESSED else ''
-    raise InputError(f'{gallery.folder}: there is no {name!r:.60}{like}')
+    raise InputError(f'{gallery.folder}: no entry of {name!r:.60}{like}')
 
 
 def _check_key(gallery: Gallery, condition: Condition) -> None:
