@@ -185,11 +185,13 @@ def _comparison(condition: Condition) -> tuple[str, list[Any]]:
         kinds = "kind = 'text'" if kind == 'text' else "kind IN ('int', 'real')"
         return f' AND {kinds} AND value {operator} ?', [stored]
     if operator == 'in':
-        kinds: dict[str, list[Any]] = {}
+        by_kind: dict[str, list[Any]] = {}
         for kind, stored in map(typed, value):
-            kinds.setdefault(kind, []).append(stored)
-        either = [f"kind = '{kind}' AND value IN ({', '.join('?' * len(of))})" for kind, of in kinds.items()]
-        return f' AND ({" OR ".join(either) or 0})', [stored for of in kinds.values() for stored in of]
+            by_kind.setdefault(kind, []).append(stored)
+        either = [
+            f"kind = '{kind}' AND value IN ({', '.join('?' * len(of))})" for kind, of in by_kind.items()
+        ]
+        return f' AND ({" OR ".join(either) or 0})', [stored for of in by_kind.values() for stored in of]
     if operator == '!=':
         return ' AND NOT (kind = ? AND value = ?)', list(typed(value))
     return ' AND kind = ? AND value = ?', list(typed(value))
