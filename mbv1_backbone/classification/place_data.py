@@ -31,8 +31,8 @@ class PlacesDataset(BaseDataset):
     Photographs to train on that lie in no cell are left out, which the log says; those to test with stay.
 
     Args:
-        ann_file: CSV of ``file``, ``latitude`` and ``longitude`` (see ``read_located``); without it the
-            folder of the images is read.
+        ann_file: CSV of ``file``, ``latitude`` and ``longitude`` (see ``read_located``), or a folder of
+            photographs with GPS values.
         cells: File of ``mbv1 cells``.
         data_root: What the paths are relative to.
         data_prefix: ``img``: what the files of the CSV are relative to.
@@ -45,7 +45,7 @@ class PlacesDataset(BaseDataset):
 
     def __init__(
         self,
-        ann_file: str = '',
+        ann_file: str = 'train.csv',
         cells: str = 'cells.json',
         data_root: str = '',
         data_prefix: dict[str, str] | None = None,
@@ -63,8 +63,8 @@ class PlacesDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict a photograph: ``img_path``, ``gt_label``, ``latitude`` and ``longitude``."""
-        folder = Path(self.data_prefix['img'] or self.data_root or '.')
-        found = read_located(self.ann_file or folder)
+        found = read_located(self.ann_file)
+        folder = found.source if found.source.is_dir() else Path(self.data_prefix['img'] or self.data_root)
         self._metainfo['classes'] = self.partition.names
         _check_files(found, folder)
         check_far_from_cells(found, self.partition)

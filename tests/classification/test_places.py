@@ -55,6 +55,18 @@ def test_photographs_to_train_on_have_the_label_of_their_cell(folder):
         assert cells.places[info['gt_label']] == pytest.approx(TOWNS[index // 3])
 
 
+def test_a_folder_of_photographs_with_gps_values_is_a_data_set(folder):
+    exif = Image.Exif()
+    exif[0x8825] = {1: 'N', 2: (45.8, 0.0, 0.0), 3: 'E', 4: (16.0, 0.0, 0.0)}
+    (folder / 'photos' / 'home').mkdir(parents=True)
+    Image.new('RGB', (4, 4)).save(folder / 'photos' / 'home' / 'a.jpg', exif=exif)
+    data = PlacesDataset('photos', data_root=str(folder))
+    assert [data.get_data_info(k)['img_path'] for k in range(len(data))] == [
+        str(folder / 'photos/home/a.jpg')
+    ]
+    assert data.get_data_info(0)['gt_label'] == data.partition.assign(TOWNS[:1])[0]
+
+
 def test_photographs_in_no_cell_stay_in_a_test(folder):
     data = PlacesDataset('test.csv', data_root=str(folder), test_mode=True)
     assert [data.get_data_info(k)['gt_label'] >= 0 for k in range(2)] == [True, False]
