@@ -24,8 +24,8 @@ model = dict(
     backbone=dict(widen_factor=0.25),
     head=dict(in_channels=256, data_root=data_root, num_classes=96))
 
-max_epochs = 24
-train_cfg = dict(max_epochs=max_epochs, val_interval=6)
+max_epochs = 16
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

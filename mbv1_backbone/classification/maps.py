@@ -24,6 +24,7 @@ _DRAWN = 2  # drawn at this multiple of its size, then reduced: smooth lines
 _MARGIN = 0.25  # of a view, to each side
 _LEAST = 2.0  # degrees that a view spans, at least
 _SMALL = 5.0  # pixels
+_LINE = 17  # pixels: height of a caption
 _POLE = 89.9999  # degrees: where longitudes mean nothing
 
 
@@ -111,8 +112,7 @@ def draw_map(
     _draw_cells(draw, view, cells, shades)
     small = picture.resize((width, height), Image.Resampling.LANCZOS)
     if inset is not None:
-        corner = Image.fromarray(inset)
-        corner.thumbnail((width // 5, height // 3))
+        corner = ImageOps.contain(Image.fromarray(inset), (width // 5, height // 3))
         framed = ImageOps.expand(corner, 2, 'white')
         small.paste(framed, (8, height - framed.height - 8))
     _draw_marks(small, view, marks)
@@ -178,11 +178,20 @@ def _unwrapped(ring: np.ndarray) -> np.ndarray:
 
 
 def _draw_marks(picture: Image.Image, view: View, marks: Sequence[Mark]) -> None:
+    """Dots, the first on top, and captions beside them, each moved down until it covers no earlier one."""
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
-    for mark in reversed(marks):
+    dots = []
+    for mark in marks:
         place = np.array([mark.place], np.float64)
         place[0, 1] = (place[0, 1] - view.west) % 360 + view.west
-        x, y = view.pixels(place)[0].tolist()
+        dots.append(view.pixels(place)[0].tolist())
+    for (x, y), mark in reversed(list(zip(dots, marks, strict=True))):
         draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=mark.colour, outline='white', width=1)
-        left = x + 8 if x < picture.width * 0.8 else x - 8 - draw.textlength(mark.caption, font)
-        draw.text((left, y - 9), mark.caption, mark.colour, font, stroke_width=2, stroke_fill='white')
+    taken: list[tuple[float, float, float]] = []  # left, right and top
+    for (x, y), mark in zip(dots, marks, strict=True):
+        wide = draw.textlength(mark.caption, font)
+        left, top = (x + 8 if x < picture.width * 0.8 else x - 8 - wide), y - 9
+        while any(left < b and left + wide > a and abs(top - t) < _LINE for a, b, t in taken):
+            top += 1
+        taken.append((left, left + wide, top))
+        draw.text((left, top), mark.caption, mark.colour, font, stroke_width=2, stroke_fill='white')

@@ -82,7 +82,18 @@ def test_marks_title_and_inset_are_drawn():
     assert (titled[-plain.shape[0] :] == plain).all()
     photo = np.full((30, 40, 3), (9, 99, 199), np.uint8)
     inset = draw_map(view, inset=photo)
-    assert (inset == (9, 99, 199)).all(2).sum() == 30 * 40
+    assert (inset == (9, 99, 199)).all(2).sum() == 192 * 144  # a fifth of the width
+
+
+def test_captions_of_one_place_stand_below_one_another():
+    view = View(40, 50, 10, 20)
+    plain = draw_map(view)
+
+    def rows(count):
+        drawn = draw_map(view, marks=[Mark((45, 15), f'{k}: 9 %') for k in range(count)])
+        return int((drawn != plain).any((1, 2)).sum())
+
+    assert rows(3) > 2 * rows(1)
 
 
 def test_shades_grow_with_photographs():
