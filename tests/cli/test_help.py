@@ -66,6 +66,7 @@ def test_completion_knows_verbs_options_and_the_zoo(capsys, tmp_path):
     assert completed('train', '--work') == ['--work-dir']
     assert completed('export', '--to', 'o') == ['onnx', 'openvino']
     assert 'ssd_mbv1_0.75_tf_bccd' in completed('detect', 'ssd')
+    assert completed('train', 'ssdlite') == ['ssdlite_mbv1_coco']  # a config, that is no model of the zoo
 
 
 @pytest.mark.parametrize('shell', ['zsh', 'tcsh'])
