@@ -25,9 +25,6 @@ DETECTORS = {  # Table 13
 }
 
 
-_CROPS = ('CenterCrop', 'MiddleSquare')  # steps that end a classifier's test pipeline
-
-
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""
     parser.set_defaults(run=run)
@@ -74,10 +71,10 @@ def _count(cfg: Config, shape: tuple[int, int] | None) -> list[complexity.LayerC
     from mmengine.registry import MODELS, init_default_scope
 
     from mbv1_backbone.common.errors import InputError, one_line, user_errors
-    from mbv1_backbone.training.config import kind_of
+    from mbv1_backbone.training.config import classifier_size, kind_of
 
     kind = kind_of(cfg)
-    shape = _classified_shape(cfg) if kind == 'classifier' and shape is None else shape
+    shape = classifier_size(cfg) if kind == 'classifier' and shape is None else shape
     init_default_scope(cfg.get('default_scope', 'mmpretrain' if kind == 'classifier' else 'mmdet'))
     with user_errors(f'config {cfg.filename}'):
         model = MODELS.build(cfg.model)
@@ -104,14 +101,6 @@ def _counted(
     if not any(hasattr(model, head) for head in ('bbox_head', 'rpn_head')):
         raise InputError(f'{config}: not a detector, classifier or face network')
     return complexity.count_detector(model, *(shape or (300, 300)))
-
-
-def _classified_shape(cfg: Config) -> tuple[int, int]:
-    """Height and width that the test pipeline of a classifier ends in."""
-    steps = (cfg.get('test_dataloader') or {}).get('dataset', {}).get('pipeline', [])
-    sizes = [step.get('crop_size') or step.get('size') for step in steps if step.type in _CROPS]
-    size = sizes[-1] if sizes else 224
-    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _paper_cells() -> list[complexity.Cell]:

@@ -28,6 +28,7 @@ from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training.checkpoint import weights_fingerprint
+from mbv1_backbone.training.config import classifier_size, tested_by
 
 __all__ = ['Exportable', 'NotExportable', 'embedder_spec', 'exportable', 'exportable_backbone', 'input_of']
 
@@ -161,9 +162,7 @@ def _size(found: Trained) -> tuple[int, int]:
     side = found.recipe.input_size
     if found.kind != 'classifier' or found.config is None:
         return side, side
-    crop = _step(found, 'MiddleSquare').get('size') or _step(found, 'CenterCrop').get('crop_size', side)
-    height, width = (crop, crop) if isinstance(crop, int) else crop
-    return height, width
+    return classifier_size(found.config, side)
 
 
 def _cells(found: Trained) -> dict[str, Any]:
@@ -177,17 +176,12 @@ def _cells(found: Trained) -> dict[str, Any]:
 
 def _crop(found: Trained) -> float:
     """Share of the shorter side that a classifier's test pipeline leaves; 1 where it does not say."""
-    if square := _step(found, 'MiddleSquare'):
-        return square.get('crop', 1.0)
-    edge = _step(found, 'ResizeEdge').get('scale')
+    if found.config is None:
+        return 1.0
+    if square := tested_by(found.config, 'MiddleSquare'):
+        return float(square.get('crop', 1.0))
+    edge = tested_by(found.config, 'ResizeEdge').get('scale')
     return min(1.0, _size(found)[0] / edge) if isinstance(edge, int) else 1.0
-
-
-def _step(found: Trained, name: str) -> Any:
-    """A step of a classifier's test pipeline; empty where it has none of this name."""
-    loader = (found.config or {}).get('test_dataloader') or {}
-    steps = loader.get('dataset', {}).get('pipeline', [])
-    return next((step for step in steps if str(step.type).endswith(name)), {})
 
 
 def _resize(found: Trained) -> Any:

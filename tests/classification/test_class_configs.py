@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
+from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.resources import config_names
 from mbv1_backbone.models.complexity import count_image_classifier, total
 from mbv1_backbone.training import load_config
@@ -64,3 +65,8 @@ def test_a_config_is_what_its_name_says(name):
         mult_adds, params = total(count_image_classifier(model, size, size))
         assert mult_adds / 1e6 == pytest.approx(PAPER[network][0], abs=1.5)
         assert params / 1e6 == pytest.approx(PAPER[network][1], abs=0.06)
+
+
+def test_a_classifier_is_counted_at_the_size_that_it_is_tested_at(capsys):
+    assert main(['complexity', 'mbv1_0.25-128_imagenet']) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ['13.570', 'M']

@@ -261,3 +261,19 @@ def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_pa
     assert 'tells 3 classes apart, the labels go up to 3' in refused(
         capsys, 'classify', 'compare', f'one={model}', *words
     )
+
+
+def test_a_released_classifier_is_used_and_exported_by_its_name(shared, tmp_path, monkeypatch, capsys):
+    name = 'google/mobilenet_v1_0.75_192'
+    place = tmp_path / 'mirror' / name / 'mobilenet_v1_0.75_192_quant.tflite'
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(shared / 'weights' / place.name, place)
+    monkeypatch.setenv('MBV1_MIRROR', str(tmp_path / 'mirror'))
+    monkeypatch.setenv('MBV1_CACHE', str(tmp_path / 'cache'))
+    photo = shared / 'imagenet' / 'images' / 'n01440764_tench.jpg'
+    assert run('classify', 'predict', name, photo, '--backend', 'torch') == 0
+    assert f'{photo}: tench ' in capsys.readouterr().out
+    for to, file in (('onnx', 'c.onnx'), ('openvino', 'c.xml')):
+        assert run('export', name, '--to', to, '--out', tmp_path / file, '--images', photo) == 0
+        assert run('classify', 'predict', tmp_path / file, photo) == 0
+        assert f'{photo}: tench ' in capsys.readouterr().out

@@ -78,9 +78,8 @@ def test_a_detector_gives_the_boxes_and_scores_of_its_graph(logits, tmp_path):
     weights = import_weights(path)
     assert (weights.recipe.input_size, weights.recipe.background) == (96, None)
     assert weights.recipe.mean == weights.recipe.std == (127.5,) * 3
-    cfg = load_config('ssd_mbv1_0.75_tf_coco').model
+    cfg = load_config('ssd_mbv1_tf_coco').model
     channels = (128, 256, 128, 64, 64, 32)
-    cfg.data_preprocessor.update(mean=[127.5] * 3, std=[127.5] * 3)
     cfg.backbone.update(widen_factor=0.25)
     cfg.neck.update(in_channels=channels[:2], out_channels=channels)
     cfg.bbox_head.update(in_channels=channels, num_classes={91: 80, 4: 3}[logits])
