@@ -116,10 +116,10 @@ def test_answers_name_people_or_say_unknown(people, embedder, tmp_path):
     assert answer.matches[0].score == pytest.approx(1, abs=1e-5)
     assert len(answer.matches) == 2
     with Image.open(probe) as picture:
-        picture.rotate(3).save(tmp_path / 'turned.png')
-    [unknown], _ = ask(gallery, embedder, [tmp_path / 'turned.png'], k=2, threshold=1)
+        picture.resize((63, 63)).save(tmp_path / 'smaller.png')
+    [unknown], _ = ask(gallery, embedder, [tmp_path / 'smaller.png'], k=2, threshold=1)
     assert unknown.matches == ()
-    assert unknown.nearest.identity == 'person_c'
+    assert unknown.nearest.score < 1
 
     sheet = draw_answers(gallery, [answer, unknown], tmp_path / 'sheets' / 's.png')
     with Image.open(sheet) as picture:
