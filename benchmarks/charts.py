@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 from mbv1_backbone.common.files import atomic_file
 
@@ -116,6 +116,12 @@ def recall_curves(panels: Mapping[str, Mapping[str, Any]], title: str, path: str
         axes.axhline(0.99, color='grey', linestyle=':')
         axes.set(xscale='log', ylim=(0.9, 1.002), title=name, xlabel='CPU time, microseconds a query')
         axes.set_ylabel('recall@10')
+        shown = [x for found in engines.values() for x, y in found['curve'] if y >= 0.9]
+        if shown:
+            axes.set_xlim(min(shown) / 1.3, max(shown) * 1.3)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter('{x:g}')
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(True, which='both', alpha=0.25)
     for axes in list(figure.axes)[len(panels) :]:
         axes.set_visible(False)
