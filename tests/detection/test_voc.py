@@ -91,8 +91,20 @@ BREAKAGES = {
         r'one\.xml: no element found',
     ),
     'no box': (
-        lambda root: (root / 'Annotations/one.xml').write_text('<a><object><name>x</name></object></a>'),
+        lambda root: (root / 'Annotations/one.xml').write_text(
+            '<annotation><object><name>x</name></object></annotation>'
+        ),
         r'one\.xml: an object has no <xmin>',
+    ),
+    'another root': (
+        lambda root: (root / 'Annotations/one.xml').write_text('<html><body/></html>'),
+        r'one\.xml: its root must be <annotation>, got <html>',
+    ),
+    'fractions': (
+        lambda root: write_voc(
+            root, {name: [('dog', (0.1, 0.2, 0.5, 1), 0)] for name in ('one', 'two', 'three')}, {}
+        ),
+        'all 3 boxes end within the first pixel',
     ),
     'missing image': (lambda root: (root / 'JPEGImages/one.jpg').unlink(), r'image .*one\.jpg: no such file'),
     'broken image': (lambda root: (root / 'JPEGImages/one.jpg').write_bytes(b'x'), r'image .*one\.jpg: '),
@@ -285,3 +297,25 @@ def test_annotations_are_written_when_their_pictures_are_there(voc, tmp_path, mo
     with pytest.raises(OSError, match='disk gone'):
         convert_voc(voc, tmp_path / 'coco', ['train'])
     assert not [path for path in (tmp_path / 'coco').rglob('*') if path.is_file()]
+
+
+def test_a_namespace_hides_no_boxes(voc, tmp_path):
+    path = voc / 'Annotations/one.xml'
+    path.write_text(path.read_text().replace('<annotation>', '<annotation xmlns="http://labels.example/1">'))
+    assert convert_voc(voc, tmp_path / 'coco', ['train'])['train']['boxes'] == 3
+
+
+def test_a_class_has_one_name_in_both_forms_of_unicode(voc, tmp_path):
+    write_voc(
+        voc,
+        {'one': [('Z\u00e9bu', (1, 1, 9, 9), 0)], 'three': [('Ze\u0301bu', (1, 1, 9, 9), 0)]},
+        {},
+    )
+    for classes in (None, ['Ze\u0301bu']):
+        report = convert_voc(voc, tmp_path / 'coco', ['train'], classes)
+        assert (report['classes'], report['train']['boxes']) == (['Z\u00e9bu'], 2)
+
+
+def test_shares_that_are_no_numbers_are_refused(voc, tmp_path):
+    with pytest.raises(InputError, match='needs two or three shares that add up to 1, got nan'):
+        convert_voc(voc, tmp_path / 'coco', shares=(float('nan'), 0.5))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import atomic_file, write_json
-from mbv1_backbone.common.names import guess, listed
+from mbv1_backbone.common.names import guess, listed, plain_name
 from mbv1_backbone.detection.formats.pictures import Size, drawn_on, fits, picture_size, same_shape
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
 
@@ -105,6 +105,7 @@ def convert_voc(
     files = find_voc(Path(root), splits, shares, seed)
     used = sorted(set().union(*files.splits.values()))
     read = {key: _read_xml(files.annotations[key]) for key in tqdm(used, 'reading', unit='file')}
+    _check_pixels(read, root)
     pictures = {key: _picture(files, key, annotation) for key, annotation in read.items()}
     names = _classes(classes, read, root)
     targets = _targets(pictures)
@@ -133,6 +134,16 @@ def summary(report: dict[str, Any]) -> str:
         changed = [f'{counts[name]} images {why}' for name, why in _CHANGED.items() if counts[name]]
         lines.append(told + (f'; {", ".join(changed)}' if changed else ''))
     return '\n'.join(lines + [f'  {note}' for note in report['notes']])
+
+
+def _check_pixels(read: dict[str, VocAnnotation], root: str | Path) -> None:
+    """Refuse boxes that are fractions of their images throughout."""
+    ends = [found.box[2:] for annotation in read.values() for found in annotation.objects]
+    if ends and all(max(end) <= 1 for end in ends):
+        raise InputError(
+            f'{root}: all {len(ends)} boxes end within the first pixel, at {ends[0]}; VOC counts pixels from '
+            '1, these are fractions of the image'
+        )
 
 
 def _to_coco(
@@ -178,8 +189,9 @@ def _to_coco(
 
 
 def _classes(requested: Sequence[str] | None, read: dict[str, VocAnnotation], root: str | Path) -> list[str]:
+    requested = [plain_name(name) for name in requested or ()]
     there = sorted({found.name for annotation in read.values() for found in annotation.objects})
-    if unknown := [name for name in requested or () if name not in there]:
+    if unknown := [name for name in requested if name not in there]:
         raise InputError(
             f'--classes: no object in {root} is called {listed(unknown)}, but {listed(there)}'
             f'{guess(unknown, there)}'
@@ -225,13 +237,23 @@ def _overlaps(splits: dict[str, list[str]]) -> list[str]:
 
 def _read_xml(path: Path) -> VocAnnotation:
     try:
-        tree = ElementTree.parse(path).getroot()
+        tree = _root(path)
         filename = (tree.findtext('filename') or '').strip() or None
         return VocAnnotation(filename, _read_size(tree), [_read_object(node) for node in tree.iter('object')])
     except OSError as error:
         raise InputError(f'annotation {path}: {error.strerror}') from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f'annotation {path}: {error}') from error
+
+
+def _root(path: Path) -> ElementTree.Element:
+    """The root of an annotation, its tags without a namespace."""
+    tree = ElementTree.parse(path).getroot()
+    for node in tree.iter():
+        node.tag = str(node.tag).rpartition('}')[2]
+    if tree.tag != 'annotation':
+        raise ValueError(f'its root must be <annotation>, got <{tree.tag}>')
+    return tree
 
 
 def _read_size(tree: ElementTree.Element) -> Size | None:
@@ -252,7 +274,7 @@ def _read_object(node: ElementTree.Element) -> VocObject:
 
     xmin, ymin, xmax, ymax = (float(text(f'bndbox/{tag}')) for tag in ('xmin', 'ymin', 'xmax', 'ymax'))
     difficult = int((node.findtext('difficult') or '0').strip().lower() in ('1', 'true'))
-    return VocObject(text('name'), (xmin - 1, ymin - 1, xmax, ymax), difficult)
+    return VocObject(plain_name(text('name')), (xmin - 1, ymin - 1, xmax, ymax), difficult)
 
 
 def _place(source: Path, target: Path, link: bool) -> None:

@@ -89,7 +89,7 @@ def divide(names: Sequence[str], shares: Sequence[float], seed: int) -> dict[str
     Raises:
         InputError: If there are not two or three positive shares that add up to 1, or one would be empty.
     """
-    if len(shares) not in _PARTS or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) not in _PARTS or not min(shares) > 0 or not abs(sum(shares) - 1) <= 1e-6:  # nor NaN
         raise InputError(
             f'--split needs two or three shares that add up to 1, got {" ".join(map(str, shares))}'
         )
