@@ -30,7 +30,8 @@ def _add_import(parser: options.Parser) -> None:
     parser.add_argument(
         'source',
         nargs='+',
-        help='TFLite, Keras .h5, TensorFlow checkpoint, .pth or .safetensors, timm://NAME, keras://NAME; '
+        help='TFLite, Keras .h5, frozen TensorFlow graph .pb or .tgz, TensorFlow checkpoint, .pth or '
+        '.safetensors, timm://NAME, keras://NAME; '
         'of a network in several TFLite files, all of them in order',
     )
     options.output_file(parser, ('.safetensors',), 'file to write')

@@ -135,7 +135,8 @@ def read_tf_graph(path: str | os.PathLike[str]) -> TfGraph:
         graph.ParseFromString(content)
     except DecodeError as error:
         raise DamagedFileError(f'{path}: not a TensorFlow graph, or a damaged one: {error}') from error
-    if not graph.node or not all(node.name and node.op for node in graph.node):
+    names = [name for node in graph.node for name in (node.name, node.op, *node.input)]
+    if not names or not all(name and name.isprintable() for name in names):
         raise DamagedFileError(f'{path}: not a TensorFlow graph: it has no nodes with names and operations')
     return TfGraph({node.name: _node(node, path) for node in graph.node})
 

@@ -257,6 +257,8 @@ def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_pa
     assert Image.open(out / 'accuracy.png').width > 800
     line = refused(capsys, 'classify', 'compare', model, model, *words)
     assert 'names of their own' in line
+    wrong = refused(capsys, 'classify', 'compare', f'one={model}', '--images', tmp_path, '--labels', listed)
+    assert 'which is not there; --images is their folder' in wrong
     listed.write_text(f'{files[0]} 3')
     assert 'tells 3 classes apart, the labels go up to 3' in refused(
         capsys, 'classify', 'compare', f'one={model}', *words

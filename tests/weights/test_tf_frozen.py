@@ -194,3 +194,22 @@ def test_without_protobuf_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'google.protobuf', None)
     with pytest.raises(NotInstalledError, match=r"pip install 'mbv1-backbone\[weights\]'"):
         import_weights(path)
+
+
+def test_changed_bytes_are_read_or_refused_in_one_line(tmp_path):
+    """Most of a graph is weights, whose bits may be any: the first bytes are names and shapes."""
+    path = tmp_path / 'x.pb'
+    whole = tf_graphs.classifier(path).read_bytes()
+    random, refused = np.random.default_rng(0), []
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in random.integers(0, 3000, 4):
+            content[place] ^= 1 << random.integers(8)
+        kept = random.integers(2000, len(content)) if random.random() < 0.2 else len(content)
+        path.write_bytes(bytes(content[:kept]))
+        try:
+            import_weights(path)
+        except InputError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert not [line for line in refused if '\n' in line]

@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> None:
     if len(set(names)) < len(names):
         raise InputError(f'models must have names of their own, got {", ".join(names)}; give NAME=MODEL')
     files, labels = read_labels(args.labels, args.images)
+    if missing := next((file for file in files if not file.is_file()), None):
+        raise InputError(f'{args.labels}: names {missing}, which is not there; --images is their folder')
     found = []
     print(f'{"model":32} {"mult-adds":>10} {"params":>9}  top-1  top-5  of {len(files)} images')
     for name, model in zip(names, args.models, strict=True):
