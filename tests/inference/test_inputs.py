@@ -1,6 +1,7 @@
 """One image is one image, however it is given."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_classifiers_and_backbones_take_one_image_or_none(photo):
 
 def test_options_that_do_not_belong_together():
     with pytest.raises(InputError, match='finder is for an embedder, not for a detector'):
-        load('x', kind='detector', finder=lambda image: [])
+        load('x', kind='detector', finder=SimpleNamespace(find=lambda image: []))
     with pytest.raises(InputError, match=r"kind must be one of .*, got 'face'"):
         load('x', kind='face')
 
