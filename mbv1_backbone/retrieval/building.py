@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from itertools import islice
 
 import numpy as np
@@ -18,7 +18,7 @@ from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
 from mbv1_backbone.retrieval.vectors import MatrixVectors, Vectors
-from mbv1_backbone.retrieval.width import GATHERED
+from mbv1_backbone.retrieval.width import GATHERED, Width
 
 __all__ = ['RECALL', 'build_index', 'measure', 'stored_vectors', 'wanted_factory']
 
@@ -73,7 +73,8 @@ def wanted_factory(store: Store, count: int, old: IndexState | None) -> str:
         return usable_factory(fixed, store.dim, count)
     lists = None if old is None else old.index.limits().nprobe
     clustered = lists is None or old is None or lists > math.sqrt(old.index.trained_for)
-    return choose_factory(count, store.dim, store.meta('bytes_per_vector'), clustered)
+    people = store.people()
+    return choose_factory(count, store.dim, store.meta('bytes_per_vector'), clustered, people)
 
 
 def measure(standing: IndexState, store: Store) -> None:
@@ -95,26 +96,26 @@ def measure(standing: IndexState, store: Store) -> None:
         nprobe=nprobe and min(max(nprobe, _LEAST_PROBED), index.limits().nprobe or 1),
         ef_search=ef_search and max(ef_search, _LEAST_BREADTH),
     )
-    index.filtered = _filtered_widths(index, read)
+    index.parameters.filtered = _filtered_widths(index, read)
     standing.measured = dict(
         all=tuned.recall,
         newest=tuned.newest,
         entries=index.count,
         lists_at_training=standing.measured.get('lists_at_training', index.width.nprobe),
-        filtered={str(share): nprobe for share, nprobe in index.filtered.items()},
+        filtered={str(share): asdict(width) for share, width in index.parameters.filtered.items()},
     )
 
 
-def _filtered_widths(index: SearchIndex, read: Vectors) -> dict[float, int]:
-    """Lists to look through where a share of the rows matches, too many to be compared one by one."""
-    found: dict[float, int] = {}
+def _filtered_widths(index: SearchIndex, read: Vectors) -> dict[float, Width]:
+    """Widths of searches where a share of the rows matches, too many to be compared one by one."""
+    found: dict[float, Width] = {}
     present = np.flatnonzero(~index.removed)
     for share in _SHARES:
         if share * len(present) <= GATHERED or index.matrix is None or index.limits().nprobe is None:
             break
         drawn = np.random.default_rng(_SEED).choice(len(present), round(share * len(present)), replace=False)
         probe = RecallProbe(index, _K, _PROBES, read, present[np.sort(drawn)])
-        found[share] = probe.narrowest(RECALL).width.nprobe or 1
+        found[share] = probe.narrowest(RECALL).width
     return found
 
 
@@ -135,6 +136,7 @@ class _StoredRows:
         self._ids = ids
         self._rows = rows
         self.dim = store.dim
+        self.people: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -156,13 +158,15 @@ class _Entries:
     Attributes:
         catalog: Of the entries.
         dim: Values in a vector.
+        people: int64 (N,), a number for each entry's person.
     """
 
     def __init__(self, store: Store, count: int) -> None:
         self.catalog = Catalog()
         self.dim = store.dim
+        self.people: np.ndarray | None
         self._store = store
-        self._ids = store.select_ids()
+        self._ids, self.people = _ids_and_people(store)
         self._check(len(self._ids), count)
 
     def _check(self, seen: int, count: int) -> None:
@@ -192,3 +196,19 @@ class _Entries:
             yield np.arange(seen, seen + len(names)), block[: len(names)]
             seen += len(names)
         self._check(seen, len(self._ids))
+
+
+def _ids_and_people(store: Store) -> tuple[np.ndarray, np.ndarray]:
+    """All ids (N,), ascending, and a number for the person of each (N,), from 0."""
+
+    def numbered(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, int]]:
+        number, before = -1, None
+        for entry_id, identity in rows:
+            number, before = number + (identity != before), identity
+            yield entry_id, number
+
+    sql = 'SELECT id, identity FROM entries INDEXED BY by_identity ORDER BY identity, id'
+    with store.reading() as connection:
+        found = np.fromiter(numbered(connection.execute(sql)), np.dtype([('id', 'i8'), ('person', 'i8')]))
+    found.sort(order='id')
+    return np.ascontiguousarray(found['id']), np.ascontiguousarray(found['person'])

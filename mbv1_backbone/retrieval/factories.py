@@ -19,6 +19,7 @@ from mbv1_backbone.common.errors import InputError
 __all__ = [
     'FLAT_LIMIT',
     'LEAST_TRAINING',
+    'SEVERAL',
     'candidates_of',
     'centres',
     'choose_factory',
@@ -31,14 +32,24 @@ __all__ = [
 
 FLAT_LIMIT = 3000  # vectors up to which comparing with all is best
 LEAST_TRAINING = 39  # vectors a centre that FAISS asks for
-_HALF_CODES = 500_000  # vectors from which codes of half the length do
+_HALF_CODES = 500_000  # vectors from which codes of half the length do, where they fall into clusters
+_PEOPLE_PER_LIST = 3  # more of them hide each other: 12 of 20 images each take 30 times the lists
+SEVERAL = 5  # images of a person on average, from which people are clusters
+_CODED_LISTS = 8192  # from which the lists' centres have short codes, too
+_MOST_LISTS = 16.0  # times the square root of the number of vectors
 _MANY_LISTS = 4.0  # times the square root of the number of vectors, for vectors that fall into clusters
 _FEW_LISTS = 0.5  # the same, for vectors that do not: nearly all lists are looked through anyway
 _LARGEST = 2**20  # number in a factory string
 _LEAST_SCALAR = 1000  # vectors that a scalar quantiser is trained on: it must see the range of every value
 
 
-def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None, clustered: bool = True) -> str:
+def choose_factory(
+    count: int,
+    dim: int,
+    bytes_per_vector: int | None = None,
+    clustered: bool = True,
+    people: int | None = None,
+) -> str:
     """FAISS's factory string for a number of vectors.
 
     Args:
@@ -46,6 +57,7 @@ def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None, cl
         dim: Values in a vector.
         bytes_per_vector: Memory that may be spent on a vector; None for what is best.
         clustered: Whether near vectors are found in few lists: then there are many lists.
+        people: Whose the vectors are, if known: where each has several, few people share a list.
 
     Raises:
         InputError: If not even the smallest code fits.
@@ -55,28 +67,32 @@ def choose_factory(count: int, dim: int, bytes_per_vector: int | None = None, cl
         ('Flat', 'IVF1024,PQ64x4fs,Refine(SQfp16)')
         >>> choose_factory(1_000_000, 128, bytes_per_vector=200)
         'IVF4096,PQ32x4fs,Refine(SQ8)'
+        >>> choose_factory(1_000_000, 128, people=50_000)
+        'IVF16384(PQ64x4fs,RFlat),PQ32x4fs,Refine(SQfp16)'
     """
-    code = _code(count, dim, bytes_per_vector)
+    code = _code(count, dim, bytes_per_vector, clustered)
     if count <= FLAT_LIMIT:
         return 'Flat'
-    lists = 2 ** round(math.log2((_MANY_LISTS if clustered else _FEW_LISTS) * math.sqrt(count)))
+    wanted = (_MANY_LISTS if clustered else _FEW_LISTS) * math.sqrt(count)
+    if clustered and people and count >= SEVERAL * people:
+        wanted = max(wanted, min(people / _PEOPLE_PER_LIST, _MOST_LISTS * math.sqrt(count)))
+    lists = 2 ** round(math.log2(wanted))
     while LEAST_TRAINING * lists > count:
         lists //= 2
-    graph = '_HNSW32' if lists >= 16384 else ''  # of the lists' centres
-    return f'IVF{lists}{graph},{code}'
+    short = f'(PQ{dim // 2}x4fs,RFlat)' if lists >= _CODED_LISTS and dim % 2 == 0 else ''
+    return f'IVF{lists}{short},{code}'
 
 
-def _code(count: int, dim: int, bytes_per_vector: int | None) -> str:
-    pairs = 4 if count >= _HALF_CODES and dim % 4 == 0 else 2
-    if dim % pairs:
-        short, room = 'SQ8', dim
-    else:
-        short, room = f'PQ{dim // pairs}x4fs', dim // pairs // 2
-    for refined, more in (('Refine(SQfp16)', 2 * dim), ('Refine(SQ8)', dim)):
-        if bytes_per_vector is None or bytes_per_vector >= room + more:
-            return f'{short},{refined}'
-    if bytes_per_vector is not None and bytes_per_vector >= room:
-        return short
+def _code(count: int, dim: int, bytes_per_vector: int | None, clustered: bool) -> str:
+    large = count >= _HALF_CODES and dim % 4 == 0
+    room = dim
+    for pairs in [4] if large and clustered else [2, 4] if large else [2]:  # values in four bits
+        short, room = ('SQ8', dim) if dim % pairs else (f'PQ{dim // pairs}x4fs', dim // pairs // 2)
+        for refined, more in (('Refine(SQfp16)', 2 * dim), ('Refine(SQ8)', dim)):
+            if bytes_per_vector is None or bytes_per_vector >= room + more:
+                return f'{short},{refined}'
+        if bytes_per_vector is not None and bytes_per_vector >= room:
+            return short
     raise InputError(f'{bytes_per_vector} bytes a vector are too few for {dim} values: at least {room}')
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
 from mbv1_backbone.retrieval.matrix import gathered, matrix_of
+from mbv1_backbone.retrieval.parameters import Parameters
 from mbv1_backbone.retrieval.training import train
 from mbv1_backbone.retrieval.vectors import ArrayVectors, Vectors
 from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
@@ -25,8 +26,6 @@ _REMOVED = {'graph': 0.3, 'other': 0.1}  # share of removed rows after which an 
 _REMOVED_LEAST = 100
 _GROWN = 0.1  # share of new vectors after which an index is trained anew
 _GROWN_LEAST = 1000
-_CANDIDATES = 150  # that are compared exactly, by default
-_QUANTIZER_BREADTH = 64  # least breadth of the search among centres that are a graph
 _MISSING = object()
 
 
@@ -39,9 +38,8 @@ class SearchIndex:
         faiss: FAISS's index.
         factory: Its string.
         trained_for: Vectors that it was trained for.
-        width: How widely it is searched where nobody says.
+        parameters: How widely it is searched.
         removed: bool (rows,), True for each that was removed.
-        filtered: Lists to look through where only a share of the rows matches, by that share.
         matrix: FAISS's matrix of all rows in single or half precision; None where codes only are kept.
     """
 
@@ -51,7 +49,6 @@ class SearchIndex:
         self.trained_for = trained_for
         self.removed: np.ndarray = np.zeros(int(index.ntotal), bool)
         self._gone = 0  # how many of them
-        self.filtered: dict[float, int] = {}
         self._candidates = candidates_of(index)
         self._refine = (
             faiss.downcast_index(index.refine_index) if isinstance(index, faiss.IndexRefine) else None
@@ -60,9 +57,9 @@ class SearchIndex:
         self._lists = inner if isinstance(inner, faiss.IndexIVF) else None
         self._graph = isinstance(inner, faiss.IndexHNSW)
         self.matrix = matrix_of(self._refine, inner)
-        self._parameters: dict[tuple[Width, int], Any] = {}
+        self.parameters = Parameters(index, width or Width())
+        self._made: dict[tuple[Width, int], Any] = {}  # parameters
         self._alive: tuple[np.ndarray, Any] | None = None
-        self._width = width or Width()
 
     @classmethod
     def build(cls, factory: str, vectors: Vectors | np.ndarray) -> SearchIndex:
@@ -84,20 +81,21 @@ class SearchIndex:
         """The same rows behind other lists. This one cannot be used afterwards.
 
         Args:
-            factory: Of the other index, refined as this one is.
+            factory: Of the other index; where it is refined as this one is, the matrix is taken over.
             vectors: Of the rows, of which none was removed.
         """
-        if self._refine is None:
+        refined = [string.partition(',Refine')[2] for string in (factory, self.factory)]
+        if self._refine is None or refined[0] != refined[1]:
             return SearchIndex.build(factory, vectors)
         index = _trained(factory, vectors)
         candidates = candidates_of(index)
         for rows, block in vectors.blocks():
             candidates.add_with_ids(block, rows)
-        refined = faiss.IndexRefine(candidates, self._refine)
+        whole = faiss.IndexRefine(candidates, self._refine)
         index.own_fields = self.faiss.own_refine_index = False
-        refined.own_fields = refined.own_refine_index = True
-        refined.ntotal = self._refine.ntotal
-        return SearchIndex(refined, factory, len(vectors))
+        whole.own_fields = whole.own_refine_index = True
+        whole.ntotal = self._refine.ntotal
+        return SearchIndex(whole, factory, len(vectors))
 
     # --- what it holds
 
@@ -165,7 +163,7 @@ class SearchIndex:
     def _forget(self) -> None:
         """Drop what was made for the rows as they were."""
         self._alive = None
-        self._parameters.clear()
+        self._made.clear()
 
     # --- how widely it is searched
 
@@ -178,49 +176,20 @@ class SearchIndex:
     @property
     def width(self) -> Width:
         """How widely it is searched where nobody says."""
-        return self._width
+        return self.parameters.own
 
     @width.setter
     def width(self, width: Width) -> None:
-        self._width = width
-        self._parameters.clear()
+        self.parameters.own = width
+        self._made.clear()
 
     def limits(self) -> Width:
         """The widest search that there is: None for what this kind of index does not have."""
-        return Width(
-            nprobe=None if self._lists is None else int(self._lists.nlist),
-            ef_search=max(1, self.rows) if self._graph else None,
-            candidates=None if self._refine is None else max(1, self.rows),
-        )
+        return self.parameters.limits(self.rows)
 
-    def filled(self, width: Width, k: int, share: float = 1.0) -> Width:
-        """A width with every value: what it says, or what is stored, or a guess.
-
-        Args:
-            width: Values that are wanted; None for the others.
-            k: Matches that are wanted.
-            share: Of the rows that may be found: the fewer, the more lists it takes.
-        """
-        own = self._width
-        lists = None if self._lists is None else int(self._lists.nlist)
-        nprobe = width.nprobe or own.nprobe or (None if lists is None else max(8, lists // 8))
-        if lists is not None and nprobe is not None:
-            nprobe = min(width.nprobe or self._wider(nprobe, share), lists)
-        ef_search = None
-        if self._graph:
-            breadth = max(own.ef_search or 64, k)
-            ef_search = width.ef_search or min(int(np.ceil(breadth / share)), max(1, self.rows))
-        candidates = None
-        if self._refine is not None:
-            candidates = max(width.candidates or own.candidates or _CANDIDATES, 2 * k)
-        return Width(nprobe, ef_search, candidates)
-
-    def _wider(self, nprobe: int, share: float) -> int:
-        """Lists to look through where a share of the rows matches: as measured, or in proportion."""
-        if share >= 1:
-            return nprobe
-        measured = [value for least, value in self.filtered.items() if least <= share]
-        return max(nprobe, min(measured, default=int(np.ceil(nprobe / share))))
+    def filled(self, width: Width, k: int) -> Width:
+        """A width with every value: what it says, or what is stored, or a guess, for ``k`` matches."""
+        return self.parameters.filled(width, k, self.rows)
 
     # --- searching
 
@@ -239,13 +208,13 @@ class SearchIndex:
         if k == 0 or not len(vectors):
             return _nothing(len(vectors))
         key = (width, k)
-        parameters = self._parameters.get(key, _MISSING)
+        parameters = self._made.get(key, _MISSING)
         if parameters is _MISSING:
             selector = None if self._lists is not None else self._selector()  # lists hold no removed rows
-            parameters = self._made(self.filled(width, k), k, selector)
-            if len(self._parameters) > 64:
-                self._parameters.clear()
-            self._parameters[key] = parameters
+            parameters = self.parameters.of(self.filled(width, k), k, selector)
+            if len(self._made) > 64:
+                self._made.clear()
+            self._made[key] = parameters
         scores, rows = self.faiss.search(vectors, k, params=parameters)
         if (rows[0, -1] if len(rows) == 1 else rows[:, -1].min()) < 0:
             few = np.flatnonzero(rows[:, -1] < 0)
@@ -253,21 +222,20 @@ class SearchIndex:
         return scores, rows
 
     def search_some(
-        self, vectors: np.ndarray, k: int, bitmap: np.ndarray, matching: int, width: Width = OWN_WIDTH
+        self, vectors: np.ndarray, k: int, bitmap: np.ndarray, share: float, width: Width = OWN_WIDTH
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same among some rows only, too many to be compared one by one.
 
         Args:
             vectors: As for ``search``.
-            k: As for ``search``.
+            k: As for ``search``, but no more than are set.
             bitmap: uint8, a bit for each row, the lowest first.
-            matching: How many are set.
+            share: Of the rows that can be found: so many are set.
             width: As for ``search``.
         """
-        k = min(k, matching)
         selector = faiss.IDSelectorBitmap(bitmap)
-        share = matching / max(1, self.count)
-        parameters = self._made(self.filled(width, k, share), k, selector)
+        filled = self.parameters.filled(width, k, self.rows, share)
+        parameters = self.parameters.of(filled, k, selector)
         scores, rows = self.faiss.search(vectors, k, params=parameters)
         if k and rows[:, -1].min() < 0:
             few = np.flatnonzero(rows[:, -1] < 0)
@@ -290,7 +258,7 @@ class SearchIndex:
             return self.matrix.search(vectors, k, params=faiss.SearchParameters(sel=selector))
         if self._lists is not None:
             widest = Width(nprobe=int(self._lists.nlist), candidates=max(self.rows, 1))
-            return self.faiss.search(vectors, k, params=self._made(widest, k, selector))
+            return self.faiss.search(vectors, k, params=self.parameters.of(widest, k, selector))
         inner = inner_of(self._candidates)
         storage = faiss.downcast_index(inner.storage) if self._graph else inner
         return storage.search(vectors, k, params=faiss.SearchParameters(sel=selector))
@@ -307,25 +275,6 @@ class SearchIndex:
             bits = np.packbits(~self.removed, bitorder='little')
             self._alive = bits, faiss.IDSelectorBitmap(bits)
         return self._alive[1]
-
-    def _made(self, width: Width, k: int, selector: Any) -> Any:
-        """FAISS's parameters of a search."""
-        options: dict[str, Any] = {} if selector is None else dict(sel=selector)
-        if self._lists is not None:
-            if isinstance(faiss.downcast_index(self._lists.quantizer), faiss.IndexHNSW):
-                breadth = max(_QUANTIZER_BREADTH, 2 * (width.nprobe or 1))
-                options['quantizer_params'] = faiss.SearchParametersHNSW(efSearch=breadth)
-            found = faiss.SearchParametersIVF(nprobe=width.nprobe, **options)
-        elif self._graph:
-            found = faiss.SearchParametersHNSW(efSearch=width.ef_search, **options)
-        else:
-            found = faiss.SearchParameters(**options) if options else None
-        if isinstance(self._candidates, faiss.IndexPreTransform):
-            found = faiss.SearchParametersPreTransform(index_params=found)
-        if self._refine is None:
-            return found
-        factor = max(1.0, (width.candidates or k) / k)
-        return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=found)
 
 
 def _trained(factory: str, vectors: Vectors) -> Any:

@@ -44,7 +44,7 @@ class RecallProbe:
         k: Nearest rows that count.
         probes: How many rows: half of them of the newest tenth, half of all.
         vectors: Of the index's rows.
-        among: Rows that a filtered search is to find, ascending; None for all. For indexes with a matrix.
+        some: Rows that a filtered search is to find, ascending; None for all. For indexes with a matrix.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class RecallProbe:
         k: int,
         probes: int,
         vectors: Vectors,
-        among: np.ndarray | None = None,
+        some: np.ndarray | None = None,
     ) -> None:
         self.index = index
-        present = np.flatnonzero(~index.removed) if among is None else among
-        self._bitmap = None if among is None else index.bitmap_of(among)
-        self._matching = len(present)
+        present = np.flatnonzero(~index.removed) if some is None else some
+        self._bitmap = None if some is None else index.bitmap_of(some)
+        self._share = len(present) / max(1, index.count)
         self.k = min(k, len(present) - 1)
         newest = present[-max(1, round(_NEWEST * len(present))) :]
         rng = np.random.default_rng(_SEED)
@@ -80,7 +80,7 @@ class RecallProbe:
     def _search(self, k: int, width: Width) -> np.ndarray:
         if self._bitmap is None:
             return self.index.search(self.vectors, k, width)[1]
-        return self.index.search_some(self.vectors, k, self._bitmap, self._matching, width)[1]
+        return self.index.search_some(self.vectors, k, self._bitmap, self._share, width)[1]
 
     def measure(self, width: Width) -> tuple[float, float]:
         """Recall of all probes, and of the newest."""

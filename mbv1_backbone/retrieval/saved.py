@@ -117,8 +117,11 @@ class SavedIndex:
         index = read_index(content, manifest.factory, manifest.trained_for, manifest.dim, removed)
         index.width = Width(**manifest.search_width)
         measured = dict(manifest.recall)
-        filtered = measured.get('filtered', {})
-        index.filtered = {float(share): int(nprobe) for share, nprobe in filtered.items()}
+        index.parameters.filtered = {
+            float(share): Width(**width)
+            for share, width in measured.get('filtered', {}).items()
+            if isinstance(width, dict)  # it used to be a number of lists
+        }
         return IndexState(index, catalog, manifest.change, manifest.state, measured)
 
     def manifest(self) -> Manifest | None:

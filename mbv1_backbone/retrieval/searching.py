@@ -6,18 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import faiss
 import numpy as np
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_count, check_names, check_sha256, check_vectors
-from mbv1_backbone.retrieval.conditions import Where, check_conditions
-from mbv1_backbone.retrieval.live import LiveIndex
+from mbv1_backbone.retrieval.conditions import Where
+from mbv1_backbone.retrieval.filtering import MatchingEntries
 from mbv1_backbone.retrieval.opening import OpenGallery
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
 from mbv1_backbone.retrieval.saved import IndexState
-from mbv1_backbone.retrieval.store import Store
-from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
+from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
 
 __all__ = ['CALIBRATED', 'SearchableGallery']
 
@@ -159,7 +157,7 @@ class SearchableGallery(OpenGallery):
             names = None if identity is None else tuple(sorted(set(check_names(identity))))
             with self._live.snapshot() as standing:
                 floor = _floor(threshold, standing)
-                among = _Among(self._store, self._live, standing, names, metadata)
+                among = MatchingEntries(self._store, self._live, standing, names, metadata)
                 scores, rows = among.search(array, k, width)
         return SearchResults(standing.catalog.__getitem__, *_found(standing.catalog.ids, rows, scores, floor))
 
@@ -224,54 +222,6 @@ class SearchableGallery(OpenGallery):
     def dim(self) -> int:
         """Values in an embedding."""
         return int(self._tied['dim'])
-
-
-class _Among:
-    """A search among the entries that match; what is made for it is kept until the gallery changes."""
-
-    def __init__(
-        self,
-        store: Store,
-        live: LiveIndex,
-        standing: IndexState,
-        names: tuple[str, ...] | None,
-        metadata: Where | None,
-    ) -> None:
-        self._store = store
-        self._live = live
-        self._standing = standing
-        self._names = names
-        self._conditions = check_conditions(metadata)
-        self._key = (names, repr(self._conditions))
-        self._rows: np.ndarray = live.cached(('rows', *self._key), self._matching)
-
-    def _matching(self) -> np.ndarray:
-        store = self._store
-        names = None if self._names is None else list(self._names)
-        rows = self._standing.catalog.rows_of(store.select_ids(names, None, self._conditions))
-        if len(rows) and rows.min() < 0:
-            raise DamagedFileError(f'{store.path}: damaged: an entry that matches is not in the index')
-        return rows
-
-    def search(self, vectors: np.ndarray, k: int, width: Width) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and rows, as of ``SearchIndex.search``."""
-        rows, live = self._rows, self._live
-        k = min(k, len(rows))
-        if k == 0 or not len(vectors):
-            return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
-        if len(rows) <= GATHERED:
-            some = live.cached(('gathered', *self._key), self._gathered)
-            scores, places = some.search(vectors, k)
-            return scores, rows[places]
-        bitmap = live.cached(('bitmap', *self._key), lambda: self._standing.index.bitmap_of(rows))
-        return self._standing.index.search_some(vectors, k, bitmap, len(rows), width)
-
-    def _gathered(self) -> Any:
-        index = self._standing.index
-        if (some := index.gathered(self._rows)) is None:
-            some = faiss.IndexFlatIP(self._store.dim)
-            some.add(self._store.vectors(self._standing.catalog.ids[self._rows]))
-        return some
 
 
 def _width(nprobe: int | None, ef_search: int | None, candidates: int | None) -> Width:

@@ -121,6 +121,11 @@ class Store:
         with self.reading() as connection:
             return dict(connection.execute('SELECT identity, entries FROM people ORDER BY identity'))
 
+    def people(self) -> int:
+        """Number of identities."""
+        with self.reading() as connection:
+            return int(connection.execute('SELECT count(*) FROM people').fetchone()[0])
+
     def images_of(self, identities: Iterable[str]) -> dict[str, int]:
         """Number of entries of those identities that are there."""
         with self.reading() as connection:

@@ -14,7 +14,13 @@ BLOCK = 4096  # vectors that are held at once
 
 
 class Vectors(Protocol):
-    """Rows of vectors, which may be more than memory holds."""
+    """Rows of vectors, which may be more than memory holds.
+
+    Attributes:
+        people: int64 (rows,), whose each is, numbered from 0; None where that is not known.
+    """
+
+    people: np.ndarray | None
 
     @property
     def dim(self) -> int:
@@ -35,6 +41,7 @@ class ArrayVectors:
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
         self.dim = array.shape[1]
+        self.people: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._array)
@@ -62,6 +69,7 @@ class MatrixVectors:
         self._matrix = matrix
         self._rows: np.ndarray = np.arange(int(matrix.ntotal)) if rows is None else rows
         self.dim = int(matrix.d)
+        self.people: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._rows)

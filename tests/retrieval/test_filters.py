@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.crowd import normalised
 
-from mbv1_backbone.retrieval import Condition, Gallery, searching
+from mbv1_backbone.retrieval import Condition, Gallery, filtering
 
 DIM = 32
 COUNT = 6000
@@ -53,7 +53,7 @@ def test_few_are_compared_one_by_one(crowd, factory):
 @pytest.mark.parametrize('factory', [None, 'HNSW16,Flat', 'IVF64,Flat'])
 @pytest.mark.parametrize('share', [0.5, 0.1])
 def test_many_are_searched_widely_enough(crowd, factory, share, monkeypatch):
-    monkeypatch.setattr(searching, 'GATHERED', 100)
+    monkeypatch.setattr(filtering, 'GATHERED', 100)
     galleries, vectors, probes = crowd
     gallery, teams = galleries[factory], np.arange(COUNT) // 4 % 100
     rows = np.flatnonzero(teams < 100 * share)

@@ -1,5 +1,7 @@
 """The choice of an index, its training, and its rows."""
 
+import re
+
 import numpy as np
 import pytest
 from support.crowd import DIM, normalised, people
@@ -9,6 +11,8 @@ from mbv1_backbone.retrieval import Gallery, choose_factory
 from mbv1_backbone.retrieval.factories import usable_factory
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.index_file import read_index, write_index
+from mbv1_backbone.retrieval.training import _means
+from mbv1_backbone.retrieval.vectors import ArrayVectors
 from mbv1_backbone.retrieval.width import Width
 
 
@@ -16,12 +20,25 @@ from mbv1_backbone.retrieval.width import Width
 @pytest.mark.parametrize('count', [3001, 50_000, 79_000, 100_000, 10**6, 10**6 + 1, 3 * 10**6, 10**8])
 def test_what_is_chosen_can_be_trained_on_as_many(count, clustered):
     factory = choose_factory(count, 128, clustered=clustered)
-    short = 'PQ64x4fs' if count < 500_000 else 'PQ32x4fs'
+    short = 'PQ32x4fs' if count >= 500_000 and clustered else 'PQ64x4fs'
     assert factory.startswith('IVF')
     assert factory.endswith(f'{short},Refine(SQfp16)')
     assert usable_factory(factory, 128, count) == factory
-    assert usable_factory(choose_factory(count, 128, 200), 128, count).endswith(f'{short},Refine(SQ8)')
-    assert usable_factory(choose_factory(count, 128, 32), 128, count).endswith(short)
+    assert usable_factory(choose_factory(count, 128, 200, clustered), 128, count).endswith(
+        f'{short},Refine(SQ8)'
+    )
+    assert usable_factory(choose_factory(count, 128, 32, clustered), 128, count).endswith(short)
+
+
+def test_few_people_share_a_list_where_each_has_several_images():
+    def lists(count, people):
+        return int(re.match(r'IVF(\d+)', choose_factory(count, 128, people=people))[1])
+
+    assert lists(10**6, 50_000) == 16384  # not 4096, of which 268 were looked through for a recall of .99
+    assert lists(10**6, 400_000) == lists(10**6, None) == 4096  # two images each: people are no clusters
+    assert lists(10**5, 5000) == 2048
+    assert lists(10**6, 1000) == 4096
+    assert choose_factory(10**6, 128, 16, clustered=False).endswith('PQ32x4fs')  # where no more is allowed
 
 
 def test_few_are_all_compared_and_codes_fit_their_room():
@@ -131,6 +148,38 @@ def test_additions_in_bulk_train_once_at_the_end(tmp_path, monkeypatch):
         assert stats['trained_for'] == 4000
         assert stats['recall']['lists_at_training'] == stats['search_width']['nprobe']
         assert gallery.search(people(1, 3)[0][:1])[0][0].identity == 'person 3-0'
+
+
+def test_images_of_a_person_lie_in_one_list():
+    """One list holds more of a person where centres are those of people's means than of single images."""
+    vectors, names, *_ = people(1500, images=8, dim=128, spread=0.9)
+    vectors = normalised(vectors).astype(np.float32)
+    exact = np.argsort(-vectors[::60] @ vectors.T, axis=1)[:, :8]
+    recalls = []
+    for whose in (np.unique(names, return_inverse=True)[1], None):
+        source = ArrayVectors(vectors)
+        source.people = whose
+        found = SearchIndex.build('IVF256,Flat', source).search(vectors[::60], 8, Width(nprobe=1))[1]
+        recalls.append(np.mean([len(set(a) & set(b)) / 8 for a, b in zip(exact, found, strict=True)]))
+    assert recalls[0] > recalls[1] + 0.1
+
+
+@pytest.mark.parametrize('largest', [50, 4000])
+def test_people_of_whom_one_has_most_images_make_no_lists(largest):
+    sizes = np.array([largest] + [5] * 999)
+    source = ArrayVectors(np.eye(16, dtype=np.float32)[np.zeros(sizes.sum(), int)])
+    source.people = np.repeat(np.arange(1000), sizes)
+    assert (_means(source, 100) is None) == (largest == 4000)
+
+
+def test_centres_with_codes_find_the_lists_that_all_centres_find():
+    vectors = normalised(people(800, images=10, dim=128, spread=0.6)[0]).astype(np.float32)
+    exact = np.argsort(-vectors[::80] @ vectors.T, axis=1)[:, :10]
+    index = SearchIndex.build('IVF128(PQ64x4fs,RFlat),Flat', vectors)
+    found = index.search(vectors[::80], 10, Width(nprobe=8))[1]
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]) > 0.97
+    every = index.search(vectors[:5], 8000)[1]  # all lists are looked through
+    assert all(len(set(row)) == 8000 for row in every.tolist())
 
 
 def test_scores_of_later_entries_are_right_in_short_codes(tmp_path):

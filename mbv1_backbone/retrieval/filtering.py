@@ -1,0 +1,75 @@
+"""Searching among the entries that match a filter: exactly where they are few, else by the index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+
+from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.retrieval.conditions import Where, check_conditions
+from mbv1_backbone.retrieval.live import LiveIndex
+from mbv1_backbone.retrieval.saved import IndexState
+from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.width import GATHERED, Width
+
+__all__ = ['MatchingEntries']
+
+
+class MatchingEntries:
+    """A search among the entries that match; what is made for it is kept until the gallery changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: LiveIndex,
+        standing: IndexState,
+        names: tuple[str, ...] | None,
+        metadata: Where | None,
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._standing = standing
+        self._names = names
+        self._conditions = check_conditions(metadata)
+        self._key = (names, repr(self._conditions))
+        self._rows: np.ndarray = live.cached(('rows', *self._key), self._matching)
+
+    def _matching(self) -> np.ndarray:
+        store = self._store
+        names = None if self._names is None else list(self._names)
+        rows = self._standing.catalog.rows_of(store.select_ids(names, None, self._conditions))
+        if len(rows) and rows.min() < 0:
+            raise DamagedFileError(f'{store.path}: damaged: an entry that matches is not in the index')
+        return rows
+
+    def search(self, vectors: np.ndarray, k: int, width: Width) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` most alike rows of each vector, or as many as match.
+
+        Args:
+            vectors: float32 (N, dimension), of length 1.
+            k: How many.
+            width: How widely, where more match than are compared one by one.
+
+        Returns:
+            Scores and rows, as of ``SearchIndex.search``.
+        """
+        rows, live = self._rows, self._live
+        k = min(k, len(rows))
+        if k == 0 or not len(vectors):
+            return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
+        if len(rows) <= GATHERED:
+            some = live.cached(('gathered', *self._key), self._gathered)
+            scores, places = some.search(vectors, k)
+            return scores, rows[places]
+        index = self._standing.index
+        bitmap = live.cached(('bitmap', *self._key), lambda: index.bitmap_of(rows))
+        return index.search_some(vectors, k, bitmap, len(rows) / index.count, width)
+
+    def _gathered(self) -> Any:
+        index = self._standing.index
+        if (some := index.gathered(self._rows)) is None:
+            some = faiss.IndexFlatIP(self._store.dim)
+            some.add(self._store.vectors(self._standing.catalog.ids[self._rows]))
+        return some
