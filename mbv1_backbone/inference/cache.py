@@ -30,8 +30,8 @@ __all__ = ['PathLike', 'export_key', 'find', 'keep', 'key_of']
 _LIBRARIES = ('mbv1-backbone', 'torch', 'torchvision', 'onnx', 'mmengine', 'mmdet', 'mmpretrain')
 # What an export depends on.
 _ROOMS = (
-    *('common', 'compat', 'models', 'weights', 'detection', 'face', 'runtime', 'export', 'training'),
-    'inference',
+    *('common', 'compat', 'models', 'weights', 'classification', 'detection', 'face'),
+    *('runtime', 'export', 'training', 'inference'),
 )
 _MAX_FILES = 32
 _DAY = 24 * 3600  # seconds
