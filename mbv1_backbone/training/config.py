@@ -16,6 +16,7 @@ from mbv1_backbone.common.resources import find_config
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.training.annotations import use_checked_annotations
 from mbv1_backbone.training.bases import read_config
+from mbv1_backbone.training.overrides import check_overrides
 from mbv1_backbone.weights import import_weights
 
 __all__ = [
@@ -61,13 +62,15 @@ def load_config(
     """
     path = find_config(path)
     cfg = read_config(path)
+    check_overrides(cfg, options or {})
     with user_errors(f'config {path}'):
         cfg.merge_from_dict(options or {})
-        if data_root is not None:
-            set_data_root(cfg, data_root)
     require_keys(cfg, 'model')
     if not isinstance(cfg.model, dict):
         raise InputError(f'config {path}: model must be a dict, got {cfg.model!r}')
+    if data_root is not None:
+        with user_errors(f'config {path}'):
+            set_data_root(cfg, data_root)
     if isinstance(cfg.get('data_preprocessor'), dict):  # mmpretrain's configs have it beside the model
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with user_errors(f'config {path}'):

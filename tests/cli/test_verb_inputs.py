@@ -29,6 +29,18 @@ MISTAKES = {
         ('train', DEMO, '--cfg-options', 'model.backbone.frozen_stages'),
         '--cfg-options are given as key=value, got model.backbone.frozen_stages',
     ),
+    'option that nothing reads': (
+        ('train', DEMO, '--data-root', '{data}', '--cfg-options', 'optim_wraper.optimizer.lr=1'),
+        "did you mean 'optim_wrapper' by 'optim_wraper'?",
+    ),
+    'option without a key': (
+        ('train', DEMO, '--data-root', '{data}', '--cfg-options', '.model=1'),
+        "--cfg-options: '.model' is no key of a config",
+    ),
+    'model that is none': (
+        ('train', DEMO, '--data-root', '{data}', '--cfg-options', 'model=5'),
+        'model must be a dict, got 5',
+    ),
     'no checkpoint': (('test', DEMO, '--data-root', '{data}'), 'needs a checkpoint after it'),
     'no such checkpoint': (
         ('publish', DEMO, 'none.pth', '--out', '{out}.safetensors'),
