@@ -12,7 +12,7 @@ from benchmarks import charts, gallery
 from benchmarks.timing import best_precision, machine
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_json
-from mbv1_backbone.common.images import find_images
+from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.loading import load
 from mbv1_backbone.weights.zoo import find_any_config
@@ -96,6 +96,25 @@ def faces(args: Namespace) -> None:
     _write(args, 'faces', dict(machine=spec, model=args.model, images_per_second=rates))
     path = Path(args.out_dir) / 'faces.png'
     print(charts.bars({f'{len(files)} files': rates}, 'images a second', args.model, path, log=True))
+
+
+def face_detectors(args: Namespace) -> None:
+    """Detectors of faces."""
+    from benchmarks.face_detectors import measure
+    from mbv1_backbone.inference.face_detectors import named_finder
+
+    photos = [read_image(path) for path in find_images([args.photos])]
+    finders = {name: named_finder(name) for name in args.detectors}
+    detectors = {name: finder.detector for name, finder in finders.items() if finder is not None}
+    spec = _machine('openvino', 'onnxruntime', 'opencv-python')
+    found = measure(detectors, photos, args.rounds)
+    print(f'\n{len(photos)} photographs of {args.photos}')
+    for name, value in found.items():
+        print(
+            f'{name:46} middle face {value["recall"]:.4f}, {value["faces"]:.0f} faces, '
+            f'{value["milliseconds"]:.1f} ms a megapixel, {value["processor_ms"]:.1f} ms of the processor'
+        )
+    _write(args, 'face_detectors', dict(machine=spec, photos=len(photos), result=found))
 
 
 def galleries(args: Namespace) -> None:

@@ -28,6 +28,12 @@ def add_arguments(parser: options.Parser) -> None:
         ('grid', 'grid', 'Milliseconds over width and resolution.', ()),
         ('detectors', 'detectors', 'Detectors, from file to boxes.', (_add_images, _add_photos)),
         ('faces', 'faces', 'Embeddings, from file to vector.', (_add_images, _add_faces)),
+        (
+            'face-detectors',
+            'face_detectors',
+            'Detectors of faces: recall, and a megapixel.',
+            (_add_detectors,),
+        ),
         ('gallery', 'galleries', 'Galleries beside other engines: search, changes, room.', (_add_gallery,)),
         ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_small_gallery)),
         ('shards', 'shards', 'One gallery against several that answer as one.', (_add_shards,)),
@@ -87,6 +93,19 @@ def _add_faces(parser: options.Parser) -> None:
     parser.add_argument('--faces', default='data/demo/images', help='folder of face images, or of any')
     parser.add_argument('--model', default='facenet_mbv1_1.0-160_distill', help='name in the zoo, or weights')
     parser.add_argument('--batch-sizes', type=options.at_least(1), nargs='+', default=[1, 8])
+
+
+def _add_detectors(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--photos', default='data/lfw_color/whole', help='photographs with a face in the middle of each'
+    )
+    parser.add_argument(
+        '--detectors',
+        nargs='+',
+        default=['biubug6/retinaface_mobilenet0.25', 'vladmandic/ssd_mobilenetv1_face'],
+        metavar='NAME',
+        help="names in the zoo, files of mbv1 export, YuNet's .onnx (default: the zoo's)",
+    )
 
 
 def _add_gallery(parser: options.Parser) -> None:

@@ -73,12 +73,19 @@ class AutoDetector(NamedDetector):
     def _load(self) -> BoxDetector:
         try:
             return super()._load()
-        except (Mbv1Error, ImportError) as error:
-            kind = NotInstalledError if isinstance(error, ImportError) else InputError
-            raise kind(
-                f'the face detector {AUTO} cannot be had: {one_line(error)}; --detector none (in Python '
-                'finder=None) takes images as they are'
-            ) from error
+        except Mbv1Error as error:
+            kind = NotInstalledError if isinstance(error, NotInstalledError) else InputError
+            raise kind(_cannot_be_had(one_line(error))) from error
+        except ImportError as error:
+            install = f"it needs {error.name}: pip install 'mbv1-backbone[detection]'"
+            raise NotInstalledError(_cannot_be_had(install), name=error.name) from error
+
+
+def _cannot_be_had(reason: str) -> str:
+    return (
+        f'the face detector {AUTO} cannot be had: {reason}; --detector none (in Python finder=None) takes '
+        'images as they are'
+    )
 
 
 def named_finder(detector: str | os.PathLike[str] | None, policy: str = 'largest') -> FaceFinder | None:

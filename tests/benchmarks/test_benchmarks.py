@@ -10,8 +10,11 @@ from PIL import Image
 from benchmarks import backbones, charts
 from benchmarks.backbones import THEIRS, candidate, candidates, grid, mult_adds, precisions
 from benchmarks.detectors import CONFIGS, GOOGLES, OURS, _ours
+from benchmarks.face_detectors import measure as measure_faces, megapixel
 from benchmarks.timing import machine
 from benchmarks.training import Stopwatch
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.face.finder import Faces
 
 
 def test_mult_adds_are_the_papers():
@@ -98,3 +101,21 @@ def test_the_tool_times_a_training_step(tiny_config, demo_data, tmp_path, run):
     assert 'data, LoadImage' in done.stdout
     failed = run('tools/benchmark.py', 'detectors', '--photos', tmp_path / 'none', expect=2)
     assert 'no image at' in failed.stderr
+
+
+def test_the_face_in_the_middle_is_found_or_not():
+    photos = [np.full((100, 120, 3), value, np.uint8) for value in (10, 20, 30)]
+
+    def detector(image):
+        value = int(image[0, 0, 0])
+        boxes = {10: [[40, 30, 80, 70]], 20: [[0, 0, 30, 30]], 30: [[0, 0, 119, 99]]}[value]  # 30: all of it
+        return Faces(np.array(boxes, np.float32), np.ones(1, np.float32))
+
+    found = measure_faces({'one': detector}, photos, rounds=1)['one']
+    assert (found['recall'], found['faces']) == (pytest.approx(1 / 3), 3)
+    assert found['milliseconds'] > 0
+    whole = megapixel(photos)
+    assert whole.shape == (1000, 1000, 3)
+    assert set(np.unique(whole).tolist()) == {10, 20, 30}
+    with pytest.raises(InputError, match='no photographs'):
+        measure_faces({}, [], 1)

@@ -20,7 +20,7 @@ _BLOCK = re.compile(
     r'```(?P<language>bash|python)\n(?P<code>.*?)^(?P=indent)```$',
     re.DOTALL | re.MULTILINE,
 )
-_MARKS = {None, 'long', 'install', 'config'}
+_MARKS = {None, 'long', 'install', 'config', 'network'}
 # What a page installs, tests or makes anew is what runs this test.
 _INSTALLS = re.compile(r'^(pip install|make (demo|test|install|bench|docs|lint))\b', re.MULTILINE)
 
@@ -43,8 +43,8 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def runnable(block: Block) -> bool:
-    """Whether a block runs here: not configs, not installations, long ones when they are asked for."""
-    if block.mark == 'config' or block.code.lstrip().startswith(('_base_', 'backbone = ')):
+    """Whether a block runs here: not configs and installations, nor what is fetched; long ones when asked for."""
+    if block.mark in ('config', 'network') or block.code.lstrip().startswith(('_base_', 'backbone = ')):
         return False
     if _INSTALLS.search(block.code):
         return False

@@ -7,11 +7,11 @@ import pytest
 from support.face_detector import provide_retinaface
 
 from mbv1_backbone.cli.main import main
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.inference import cache as exports
-from mbv1_backbone.inference.face_detectors import AUTO, named_finder
+from mbv1_backbone.inference.face_detectors import AUTO, NamedDetector, named_finder
 from mbv1_backbone.inference.loading import load
 
 FACES = 'facenet_mbv1_0.25-112_distill'
@@ -103,6 +103,16 @@ def test_a_detector_that_cannot_be_had_is_one_line(offline, people, tmp_path, ca
     assert (code, said.err.count('\n')) == (2, 1)
     assert '--detector none' in said.err
     assert not (tmp_path / 'g').exists()
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    def without_mmdet(self):
+        raise ModuleNotFoundError("No module named 'mmdet'", name='mmdet')
+
+    monkeypatch.setattr(NamedDetector, '_load', without_mmdet)
+    reason = r"needs mmdet: pip install 'mbv1-backbone\[detection\]'; --detector none"
+    with pytest.raises(NotInstalledError, match=reason):
+        named_finder('auto').open()
 
 
 def test_a_search_asks_as_its_gallery_was_made(offline, tmp_path, shared, capsys):
