@@ -43,7 +43,7 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def runnable(block: Block) -> bool:
-    """Whether a block runs here: not configs and installations, nor what is fetched; long ones when asked for."""
+    """Whether a block runs here: not configs, installations and downloads; long ones when asked for."""
     if block.mark in ('config', 'network') or block.code.lstrip().startswith(('_base_', 'backbone = ')):
         return False
     if _INSTALLS.search(block.code):
