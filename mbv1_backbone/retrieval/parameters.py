@@ -68,15 +68,13 @@ class Parameters:
 
     def _wider(self, share: float) -> Width:
         """The own width where a share of the rows matches: as measured, or in proportion."""
-        own = self.own
         if share >= 1:
-            return own
-        enough = [least for least in self.filtered if least <= share]
-        if enough:
-            found = self.filtered[max(enough)]
-            return Width(max(found.nprobe or 1, own.nprobe or 1), own.ef_search, found.candidates)
-        nprobe, ef_search = (value and math.ceil(value / share) for value in (own.nprobe, own.ef_search))
-        return Width(nprobe, ef_search, own.candidates)
+            return self.own
+        measured = {**self.filtered, 1.0: self.own}
+        nearest = max((least for least in measured if least <= share), default=min(measured))
+        found, scale = measured[nearest], max(1.0, nearest / share)
+        nprobe, ef_search = (value and math.ceil(value * scale) for value in (found.nprobe, found.ef_search))
+        return Width(nprobe and max(nprobe, self.own.nprobe or 1), ef_search, found.candidates)
 
     def of(self, width: Width, k: int, selector: Any = None) -> Any:
         """FAISS's parameters of a search.

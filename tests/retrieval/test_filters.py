@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from support.crowd import normalised
 
-from mbv1_backbone.retrieval import Condition, Gallery, filtering
+from mbv1_backbone.retrieval import Condition, Gallery, building, filtering
+from mbv1_backbone.retrieval.maintenance import backup
+from mbv1_backbone.retrieval.width import Width
 
 DIM = 32
 COUNT = 6000
@@ -71,6 +73,27 @@ def test_many_are_searched_widely_enough(crowd, factory, share, monkeypatch):
     assert all(match.id in set((rows + 1).tolist()) for match in found[0])
     [every] = gallery.search(probes[:1], k=10_000, metadata=some)
     assert len(every) == len(rows)
+
+
+def test_widths_of_filtered_searches_are_kept_with_the_index(crowd, monkeypatch, tmp_path):
+    """Half of the images of people leave strangers among the nearest, who take more lists and candidates."""
+    monkeypatch.setattr(building, 'GATHERED', 1000)
+    gallery = crowd[0][None]
+    backup(gallery, tmp_path / 'copy')
+    with Gallery(tmp_path / 'copy') as copied:
+        copied.search(np.ones((1, DIM)))
+        parameters = copied._live._standing.index.parameters
+        assert sorted(parameters.filtered) == [0.2, 0.5]
+        half = parameters.filled(Width(), 10, COUNT, 0.5)
+        assert (half.nprobe, half.candidates) >= (parameters.own.nprobe, parameters.own.candidates)
+        assert parameters.filled(Width(), 10, COUNT, 0.3) == parameters.filled(Width(), 10, COUNT, 0.2)
+        assert parameters.filled(Width(candidates=77), 10, COUNT, 0.3).candidates == 77
+        less = [parameters.filled(Width(), 10, COUNT, share).nprobe for share in (0.2, 0.199, 0.1)]
+        assert less[0] <= less[1] <= less[2]  # in proportion to the least that was measured
+        kept = dict(parameters.filtered)
+    with Gallery(tmp_path / 'copy') as opened:
+        opened.search(np.ones((1, DIM)))
+        assert opened._live._standing.index.parameters.filtered == kept
 
 
 def test_a_filter_sees_what_has_changed(tmp_path):
