@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from mbv1_backbone.common.errors import LockedError
+from mbv1_backbone.common.errors import InputError, LockedError, NoSpaceError, is_full
 
 __all__ = ['writer_lock']
 
@@ -30,9 +31,11 @@ def writer_lock(folder: Path, operation: str, timeout: float) -> Iterator[None]:
 
     Raises:
         LockedError: If another writer holds it for longer; the message says who, and since when.
+        InputError: If the folder is no longer there, or the file cannot be written.
+        NoSpaceError: If the disk is full.
     """
     deadline = time.monotonic() + timeout
-    with open(folder / 'writer.lock', 'r+' if (folder / 'writer.lock').exists() else 'w+') as file:
+    with _opened(folder) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,6 +48,15 @@ def writer_lock(folder: Path, operation: str, timeout: float) -> Iterator[None]:
         who = dict(pid=os.getpid(), host=socket.gethostname(), operation=operation, since=since)
         os.pwrite(file.fileno(), json.dumps(who).encode().ljust(_ROOM), 0)
         yield
+
+
+def _opened(folder: Path) -> IO[str]:
+    path = folder / 'writer.lock'
+    try:
+        return open(path, 'r+' if path.exists() else 'w+')
+    except OSError as error:
+        kind = NoSpaceError if is_full(error) else InputError
+        raise kind(f'gallery {folder}: {path.name} cannot be written: {error.strerror or error}') from error
 
 
 def _holder(file) -> str:  # type: ignore[no-untyped-def]

@@ -121,6 +121,10 @@ class OpenGallery:
             change, state = (get_meta(connection, key) for key in ('change', 'state'))
         try:
             write_acknowledged(self.folder, change, state, self._store.path)
+        except FileNotFoundError as error:
+            raise DamagedFileError(
+                f'{self.folder}: has been removed or replaced while it was open: the change is lost: {error}'
+            ) from error
         except OSError as error:
             raise NoSpaceError(
                 f'{self.folder}: the change is stored, but not acknowledged: {error}'
@@ -148,7 +152,7 @@ class OpenGallery:
     def close(self) -> None:
         """Close the files for all threads; the gallery cannot be used afterwards."""
         if not self.read_only:
-            with suppress(LockedError, NoSpaceError, OSError), writer_lock(self.folder, 'close', _GLANCE):
+            with suppress(Mbv1Error, OSError), writer_lock(self.folder, 'close', _GLANCE):
                 if self._store.connections.checkpoint():  # what SQLite would do now, unseen
                     self._acknowledge()
         self._store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import zipfile
@@ -196,6 +197,7 @@ LAYOUTS: tuple[Layout, ...] = (
         recipe={},
     ),
 )
+_LOG = logging.getLogger('mbv1_backbone')
 _LEGACY = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 _WRAPPERS = re.compile(r'^(?:module\.|backbone\.|state_dict\.|base_net\.(?=model\.))+')
 
@@ -277,6 +279,12 @@ def from_state_dict(state: Mapping[str, Tensor], subject: str) -> Weights:
         widen_factor=widen_factor_of(tensors[layout.first].shape[0]),
         **layout.recipe,
     )
+    if layout.name == 'ours':  # and without the description that we write beside
+        _LOG.warning(
+            '%s: says nothing of how its network is built; the defaults are taken: padding %s, %s, batch '
+            'norm epsilon %g, images less %g',
+            *(subject, recipe.padding, recipe.act_cfg['type'], recipe.norm_eps, recipe.mean[0]),
+        )
     if layout.name == 'RetinaFace' and is_retinaface(tensors):
         weights = fill_retinaface(layout.rules, tensors, recipe, subject)
     else:

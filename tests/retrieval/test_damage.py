@@ -265,3 +265,21 @@ def test_a_defect_while_an_export_is_read_is_no_damaged_file(tmp_path, monkeypat
     monkeypatch.setattr(export, '_get', defect)
     with pytest.raises(AttributeError, match='ours'):
         export.read_about(path)
+
+
+@pytest.mark.parametrize('remove', ['folder', 'database', 'lock'])
+def test_a_gallery_that_is_removed_while_it_is_open_takes_no_change(remove, tmp_path):
+    vectors, *columns = people(3)
+    gallery = Gallery.create(tmp_path / 'g', DIM, 'm')
+    gallery.add(vectors, *columns)
+    if remove == 'folder':
+        shutil.rmtree(tmp_path / 'g')
+    elif remove == 'database':
+        (tmp_path / 'g' / 'gallery.sqlite').unlink()
+    else:
+        (tmp_path / 'g' / 'writer.lock').unlink()
+        (tmp_path / 'g' / 'writer.lock').mkdir()
+    with pytest.raises(InputError, match=str(tmp_path / 'g')):
+        gallery.remove([1])
+    assert len(gallery.search(vectors, k=1)) == len(vectors)
+    gallery.close()

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from support.networks import Source, keras_like, pytorchcv, retinaface, sequence
 from torch import nn
 
+from mbv1_backbone import MobileNetV1
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.parity import compare, our_runtime, read_labels
@@ -125,3 +126,14 @@ def test_files_of_torch_before_1_6_are_read(tmp_path):
     torch.save(state, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     weights = import_weights(tmp_path / 'old.pth')
     assert torch.equal(weights.state['rows.0.conv.weight'], state['conv_stem.weight'])
+
+
+def test_our_own_tensors_without_their_description_are_not_guessed_in_silence(caplog):
+    """As another tool writes them that keeps the tensors alone."""
+    state = MobileNetV1(widen_factor=0.25).state_dict()
+    weights = from_state_dict(state, 'bare.pth')
+    assert weights.recipe.padding == 'symmetric'
+    assert (
+        'bare.pth: says nothing of how its network is built; the defaults are taken: padding symmetric'
+        in (caplog.text)
+    )
