@@ -15,13 +15,15 @@ _MARGIN = 6
 _INK, _BAR = (30, 30, 30), (170, 205, 240)
 
 
-def draw_answers(image: np.ndarray, names: Sequence[str], scores: Sequence[float]) -> np.ndarray:
+def draw_answers(
+    image: np.ndarray, names: Sequence[str], scores: Sequence[float] | None = None
+) -> np.ndarray:
     """The image with a line a class under it: a bar as long as its probability, its name, the number.
 
     Args:
         image: RGB uint8 (H, W, 3); a small one is enlarged.
         names: Of the classes, the likeliest first; long ones are cut.
-        scores: Their probabilities in 0..1, as many.
+        scores: Their probabilities in 0..1, as many; without them there are names alone.
 
     Returns:
         A new RGB uint8 image.
@@ -38,12 +40,14 @@ def draw_answers(image: np.ndarray, names: Sequence[str], scores: Sequence[float
     sheet.paste(picture)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     room = sheet.width - 2 * _MARGIN
-    for index, (name, score) in enumerate(zip(names, scores, strict=True)):
-        top = picture.height + _MARGIN + index * _LINE
-        draw.rectangle((_MARGIN, top + 1, _MARGIN + max(score, 0) * room, top + _LINE - 3), fill=_BAR)
-        number = f'{score:.3f}'
-        left = _MARGIN + room - draw.textlength(number, font) - 3
-        draw.text((left, top + 1), number, _INK, font)
+    numbers: Sequence[float | None] = [None] * len(names) if scores is None else scores
+    for index, (name, score) in enumerate(zip(names, numbers, strict=True)):
+        top, left = picture.height + _MARGIN + index * _LINE, float(_MARGIN + room)
+        if score is not None:
+            draw.rectangle((_MARGIN, top + 1, _MARGIN + max(score, 0) * room, top + _LINE - 3), fill=_BAR)
+            number = f'{score:.3f}'
+            left -= draw.textlength(number, font) + 3
+            draw.text((left, top + 1), number, _INK, font)
         draw.text((_MARGIN + 3, top + 1), _cut(name, draw, font, left - 3 * _MARGIN), _INK, font)
     return np.asarray(sheet)
 

@@ -6,6 +6,7 @@ from .checkpoint import (
 )
 from .config import (
     default_start as default_start,
+    kind_of as kind_of,
     load_config as load_config,
     require_data as require_data,
     require_keys as require_keys,

@@ -279,3 +279,12 @@ def test_a_released_classifier_is_used_and_exported_by_its_name(shared, tmp_path
         assert run('export', name, '--to', to, '--out', tmp_path / file, '--images', photo) == 0
         assert run('classify', 'predict', tmp_path / file, photo) == 0
         assert f'{photo}: tench ' in capsys.readouterr().out
+
+
+def test_training_samples_are_drawn_with_their_classes(trained, tmp_path, capsys):
+    out = tmp_path / 'samples'
+    assert run('browse', trained[0], '--out-dir', out, '--num', '6') == 0
+    assert f'{out}: 6 images of 3 classes' in capsys.readouterr().out
+    drawn = [np.asarray(Image.open(path)) for path in sorted(out.glob('*.png'))]
+    means = [picture[:300].mean((0, 1)).argmax() for picture in drawn]
+    assert means == [2, 2, 1, 1, 0, 0]  # blue, green, red: in RGB, as they are
