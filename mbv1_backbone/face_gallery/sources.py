@@ -72,6 +72,8 @@ def read_sources(location: str | Path, root: str | Path | None = None) -> Source
         InputError: If there is none that can be used.
     """
     location = Path(location)
+    if not location.exists():
+        raise InputError(f'{location}: no such folder or CSV file')
     sources = _of_folder(location.resolve()) if location.is_dir() else _of_table(location, root)
     if not sources:
         reason = next((f': {where}: {why}' for where, why in sources.left_out.items()), '')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from mbv1_backbone.common.errors import InputError, LockedError
 from mbv1_backbone.training.checkpoint import latest_checkpoint
 from mbv1_backbone.training.resume import first_not_finite
 
-__all__ = ['FiniteHook', 'only_run']
+__all__ = ['FiniteHook', 'only_run', 'refused_without_trace']
 
 _LOCK = '.training.lock'
 _LOG = logging.getLogger('mbv1_backbone')
@@ -38,7 +39,7 @@ def only_run(work_dir: str | os.PathLike[str]) -> Iterator[None]:
     Raises:
         LockedError: If another run holds it; the message says which.
     """
-    if any(os.environ.get(name, '0') != '0' for name in _RANKS):
+    if _is_helper():
         yield
         return
     path = Path(work_dir) / _LOCK
@@ -65,6 +66,40 @@ def only_run(work_dir: str | os.PathLike[str]) -> Iterator[None]:
         )
         file.flush()
         yield
+
+
+@contextmanager
+def refused_without_trace(work_dir: str | os.PathLike[str], new: Path | None) -> Iterator[None]:
+    """Give a work folder back as it was where a run is refused inside.
+
+    mmengine opens its logs and copies the config before the data is read.
+
+    Args:
+        work_dir: Held by ``only_run``.
+        new: The topmost folder that was made for it, which goes with it; None where the folder was there.
+    """
+    if _is_helper():
+        yield
+        return
+    folder = Path(work_dir)
+    there = {path.name for path in folder.iterdir()}
+    configs = {path: path.read_bytes() for path in folder.glob('*.py')}
+    try:
+        yield
+    except InputError:
+        for path in [new] if new else [path for path in folder.iterdir() if path.name not in there]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for path, content in () if new else configs.items():
+            path.write_bytes(content)
+        raise
+
+
+def _is_helper() -> bool:
+    """Whether this process is another than the first of its run."""
+    return any(os.environ.get(name, '0') != '0' for name in _RANKS)
 
 
 class FiniteHook(Hook):

@@ -23,7 +23,7 @@ from mbv1_backbone.training.annotations import check_annotations, check_same_cla
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, read_checkpoint
 from mbv1_backbone.training.checks import check_data_classes, check_training, schedule_note
 from mbv1_backbone.training.exported import ExportedModel
-from mbv1_backbone.training.guards import FiniteHook, only_run
+from mbv1_backbone.training.guards import FiniteHook, only_run, refused_without_trace
 from mbv1_backbone.training.labels import check_labels
 from mbv1_backbone.training.precision import precision_of, slow_precision
 from mbv1_backbone.training.progress import ProgressHook
@@ -65,27 +65,31 @@ def train(cfg: Config, launcher: str = 'none') -> None:
         resume_from(cfg, 'auto')
     if not cfg.get('resume') and Path(cfg.get('load_from') or '').is_file():
         read_checkpoint(cfg.load_from)  # mmengine's loader reads over damage
-    with only_run(cfg.work_dir):
-        _train(cfg, launcher)
+    work_dir = Path(cfg.work_dir)
+    new = next((place for place in (*reversed(work_dir.parents), work_dir) if not place.exists()), None)
+    with only_run(work_dir), pycocotools_logged(summary=True):
+        with refused_without_trace(work_dir, new):
+            runner = _prepared(cfg, launcher)
+        runner.train()
 
 
-def _train(cfg: Config, launcher: str) -> None:
+def _prepared(cfg: Config, launcher: str) -> QuietRunner:
+    """The runner, with its data read and checked, and what is trained said."""
     runner = build_runner(cfg, launcher)
     for warning in (slow_precision(cfg), schedule_note(cfg)):
         if warning:
             runner.logger.warning(warning)
-    with pycocotools_logged(summary=True):
-        with user_errors('data set'):
-            found = check_annotations(runner, runner.train_loop, runner.val_loop)
-            check_labels(_plain(runner.model), runner.train_loop, runner.val_loop)
-        _check_batches(runner)
-        if runner.rank == 0:
-            print(found, end='')
-            print(_summary(runner), flush=True)
-        if cfg.get('resume'):
-            runner.register_hook(ResumeHook(cfg.load_from))
-        _register(runner, RecalibrateHook(), FiniteHook(), ProgressHook())
-        runner.train()
+    with user_errors('data set'):
+        found = check_annotations(runner, runner.train_loop, runner.val_loop)
+        check_labels(_plain(runner.model), runner.train_loop, runner.val_loop)
+    _check_batches(runner)
+    if runner.rank == 0:
+        print(found, end='')
+        print(_summary(runner), flush=True)
+    if cfg.get('resume'):
+        runner.register_hook(ResumeHook(cfg.load_from))
+    _register(runner, RecalibrateHook(), FiniteHook(), ProgressHook())
+    return runner
 
 
 def _register(runner: Runner, *hooks: Hook) -> None:

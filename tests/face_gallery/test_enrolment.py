@@ -100,7 +100,7 @@ def test_no_path_leads_out_of_its_folder(file, people, tmp_path):
 def test_nothing_to_enrol(tmp_path):
     with pytest.raises(InputError, match='no images of people'):
         read_sources(tmp_path)
-    with pytest.raises(InputError, match='not a readable CSV'):
+    with pytest.raises(InputError, match='none: no such folder or CSV file'):
         read_sources(tmp_path / 'none')
 
 
