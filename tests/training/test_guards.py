@@ -211,14 +211,14 @@ def test_a_checkpoint_hook_that_is_switched_off_or_writes_elsewhere_stays(hook, 
 def test_a_run_that_is_refused_leaves_its_work_folder_as_it_was(there, tmp_path):
     work_dir = tmp_path / 'runs' / 'one'
     if there:
-        train(small_config(work_dir, epochs=1))
-        next(work_dir.glob('20*')).rename(work_dir / 'log')  # runs of one second would share a folder
+        (work_dir / 'log').mkdir(parents=True)
+        (work_dir / 'log' / 'scalars.json').write_text('{}')
         (work_dir / 'small.py').write_text('mine')
     before = {
         path: path.is_file() and path.read_bytes() for path in tmp_path.rglob('*') if path.name[0] != '.'
     }
     cfg = small_config(work_dir)
-    cfg.filename = str(tmp_path / 'small.py')
+    cfg.filename, cfg.experiment_name = str(tmp_path / 'small.py'), f'refused_{there}'
     cfg.train_dataloader.update(batch_size=16, drop_last=True)
     with pytest.raises(InputError, match='8 training images do not fill one batch'):
         train(cfg)
@@ -227,5 +227,6 @@ def test_a_run_that_is_refused_leaves_its_work_folder_as_it_was(there, tmp_path)
     }
     assert after == before
     cfg.train_dataloader.update(batch_size=4)
+    cfg.experiment_name = 'next'  # mmengine keeps one visualizer a name and second
     train(cfg)  # and nothing is in the way of the next run
     assert (work_dir / 'epoch_2.pth').is_file()
