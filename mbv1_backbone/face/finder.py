@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     'Faces',
     'Place',
     'YuNet',
+    'face_finder',
     'is_uncropped',
 ]
 
@@ -231,6 +233,16 @@ def is_uncropped(image: np.ndarray) -> bool:
     """
     short, long = sorted(image.shape[:2])
     return long > MAX_ASPECT * short or short > MAX_SIDE
+
+
+def face_finder(detector: str | None, policy: str = 'largest') -> FaceFinder | None:
+    """With YuNet's file; ``inference.face_detectors.named_finder`` takes more, and this is gone in 0.2."""
+    warnings.warn(
+        'face_finder is gone in 0.2: mbv1_backbone.inference.face_detectors.named_finder has taken over',
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return FaceFinder(YuNet(detector), policy) if detector else None
 
 
 def _place(image: np.ndarray, faces: Faces, index: int) -> Place:

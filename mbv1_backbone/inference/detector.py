@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import cv2
 import numpy as np
 
 from mbv1_backbone.common.coco import category_ids
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import as_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
-from mbv1_backbone.inference.inputs import ImageLike, as_images
-from mbv1_backbone.runtime.sessions import Network, top_left
-from mbv1_backbone.runtime.spec import ModelSpec
+from mbv1_backbone.inference.inputs import ImageLike, as_images, by_size, fit
+from mbv1_backbone.runtime.sessions import Network
 
 if TYPE_CHECKING:  # an exported detector needs neither mmengine nor mmdet
     from mmengine.config import Config
@@ -28,7 +26,6 @@ __all__ = [
     'Detector',
     'ExportedDetection',
     'ImageResult',
-    'fit',
     'image_ids',
 ]
 
@@ -284,20 +281,12 @@ class ExportedDetection:
     def detect(self, batch: Sequence[tuple[np.ndarray, Any]], /) -> list[Detections]:
         """Detections in pixels of the images as given."""
         results: dict[int, Detections] = {}
-        for same in _by_size([image for _, (image, _) in batch]):
+        for same in by_size([image for _, (image, _) in batch]):
             outputs = self.network.run(np.stack([batch[index][1][0] for index in same]))
             for row, index in enumerate(same):
                 array, (_, scale) = batch[index]
                 results[index] = _in_image([output[row] for output in outputs], array.shape, scale)
         return [results[index] for index in range(len(batch))]
-
-
-def _by_size(images: Sequence[np.ndarray]) -> list[list[int]]:
-    """Numbers of images, those of one size together."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(index)
-    return list(groups.values())
 
 
 def _in_image(
@@ -311,25 +300,6 @@ def _in_image(
     inside = np.clip(boxes[kept] / np.tile(factors, 2), 0, limits)
     marks = more[0][kept].reshape(-1, 5, 2) / factors if more else None
     return Detections(inside, scores[kept], labels[kept], marks)
-
-
-def fit(image: np.ndarray, spec: ModelSpec) -> tuple[np.ndarray, tuple[float, float]]:
-    """An image in the size of an exported detector's input, and by how much its width and height were scaled.
-
-    An image that keeps its shape lies at the top left, the rest is of the mean colour. Of a detector that
-    takes any size, it is only shrunk where it is larger.
-    """
-    (height, width), (new_h, new_w) = image.shape[:2], spec.size
-    if spec.any_size:
-        factor = min(new_h / height, new_w / width, 1.0)
-        size = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
-        smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
-        return np.ascontiguousarray(smaller), (size[0] / width, size[1] / height)
-    if not spec.keep_ratio:
-        return cv2.resize(image, (new_w, new_h)), (new_w / width, new_h / height)
-    factor = min(new_h / height, new_w / width)
-    size = (max(1, int(width * factor + 0.5)), max(1, int(height * factor + 0.5)))
-    return top_left(cv2.resize(image, size), spec), (size[0] / width, size[1] / height)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

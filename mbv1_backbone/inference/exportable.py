@@ -22,7 +22,7 @@ from mbv1_backbone.export.graphs import (
 )
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.model import FaceEmbeddingModel
-from mbv1_backbone.inference.detector import fit
+from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe

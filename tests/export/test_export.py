@@ -18,10 +18,11 @@ from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference import parity
-from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetection, fit
+from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetection
 from mbv1_backbone.inference.detector_parity import share_of_same
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import NotExportable, embedder_spec, exportable
+from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.inference.loading import load
 from mbv1_backbone.inference.pytorch import MMDetDetection
 from mbv1_backbone.inference.resolve import Trained, resolve

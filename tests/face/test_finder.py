@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.finder import FaceFinder, Faces, YuNet
+from mbv1_backbone.face.finder import FaceFinder, Faces, YuNet, face_finder
 
 LEFT, RIGHT = np.array([60, 50, 100, 100]), np.array([150, 40, 230, 140])
 
@@ -107,6 +107,14 @@ def test_yunets_rows_are_boxes_scores_and_landmarks(tmp_path):
     with pytest.raises(InputError, match='no face found'):
         FaceFinder(detector)(np.zeros((96, 160, 3), np.uint8), 64)
     assert FaceFinder(detector)(image, 64)[0].shape == (64, 64, 3)
+
+
+def test_the_former_name_warns_and_works(tmp_path):
+    with pytest.warns(DeprecationWarning, match=r'gone in 0\.2: .*named_finder has taken over'):
+        finder = face_finder(str(yunet_file(tmp_path / 'yunet.onnx')), 'all')
+    assert (type(finder.detector), finder.policy) == (YuNet, 'all')
+    with pytest.warns(DeprecationWarning, match='named_finder'):
+        assert face_finder(None) is None
 
 
 def test_other_files_are_no_yunet(tmp_path):

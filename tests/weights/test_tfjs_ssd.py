@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
-from mbv1_backbone.inference.detector import Detector, fit
+from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.inference.loading import load
 from mbv1_backbone.weights import import_weights, write_weights
 from mbv1_backbone.weights.tfjs import read_tensors
