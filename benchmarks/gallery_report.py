@@ -57,7 +57,8 @@ def table(found: Mapping[str, Any]) -> str:
     """All figures of one set of people."""
     about, engines = found['gallery'], found['engines']
     lines = [
-        f'  index {about["index"]}, trained for {about["trained_for"]}; built in {about["build_s"]:.1f} s, '
+        f'  index {about["index"]}, trained for {about["trained_for"]}; built in {about["build_s"]:.1f} s '
+        f'({about["build_cpu_s"]:.1f} of CPU), '
         f'{about["memory"]:.0f} bytes of memory an entry ({about["resident"]:.0f} with pages of files), '
         f'{about["disk"]:.0f} of the disk; opened in {about["open_s"]:.2f} s',
         f'  {"us a query":28}{"recall":>8}{"newest":>8}{"CPU":>9}{"/ours":>7}{"alone":>9}'
