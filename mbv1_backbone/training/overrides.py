@@ -21,8 +21,8 @@ _BESIDE = ('auto_scale_lr', 'custom_imports', 'data_preprocessor')  # keys that 
 def check_overrides(cfg: Config, keys: Iterable[str]) -> None:
     """Refuse overrides that nothing would read: mmengine adds them to a config in silence.
 
-    Variables of the config's file that only its own lines use (``train_pipeline``, ``max_epochs``) are warned of:
-    the file has been read by then.
+    Variables that only the file's own lines use (``train_pipeline``, ``max_epochs``) are warned of: the file
+    has been read by then.
 
     Args:
         cfg: As its file has it.
@@ -43,7 +43,7 @@ def check_overrides(cfg: Config, keys: Iterable[str]) -> None:
             raise InputError(f'--cfg-options: nothing reads {names[0]!r}, which {cfg.filename} has not{like}')
         if names[0] not in read or names[0] == 'custom_imports':
             _LOG.warning(
-                '--cfg-options %s: the file of the config has been read, and what it made of %s stays as it is: '
+                '--cfg-options %s: the file of the config has been read, and what it made of %s stays: '
                 'override what is made of it (as train_cfg.max_epochs, train_dataloader.dataset.pipeline)',
                 key,
                 names[0],
