@@ -110,7 +110,7 @@ def _of_embedder(source: str, scale: float, down: float) -> Teacher:
     from mbv1_backbone.face.geometry import similarity
     from mbv1_backbone.inference.loading import load
 
-    embedder = load(source, kind='embedder')
+    embedder = load(source, kind='embedder', finder=None)  # of crops
     side = embedder.input_size
 
     def ask(faces: np.ndarray) -> np.ndarray:
