@@ -58,6 +58,8 @@ def distribution(package):
         ('common', []),
         ('compat', ['detection']),
         ('models', ['detection']),
+        ('classification', ['classification']),
+        ('geolocation', ['classification']),
         ('weights', ['detection', 'weights', 'slim']),
         ('runtime', ['deploy']),
         ('retrieval', ['faces']),
