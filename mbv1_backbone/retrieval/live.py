@@ -137,12 +137,22 @@ class LiveIndex:
 
     def optimize(self) -> None:
         """Save the index; train it anew before, where much has changed since it was trained."""
+        if self._doubled():
+            self.rebuild()
+            return
         with self.current() as standing:
             retrain = self._measure_again(standing, 0, 0)
         if retrain:
             self.rebuild()
         else:
             self.save()
+
+    def _doubled(self) -> bool:
+        """Whether more entries are new than the index holds: then it costs less to read all."""
+        if self._standing is None:
+            return False
+        there = self._standing.index.count
+        return self._store.count() - there > max(_UNSAVED_LEAST, there)
 
     def _measure_again(self, standing: IndexState, unmeasured: float, widened: float) -> bool:
         """Set the width of the search anew where entries have come; whether the index is to be trained anew.

@@ -7,10 +7,11 @@ import pytest
 from support.crowd import DIM, normalised, people
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import Gallery, choose_factory
+from mbv1_backbone.retrieval import Gallery, choose_factory, live
 from mbv1_backbone.retrieval.factories import usable_factory
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.index_file import read_index, write_index
+from mbv1_backbone.retrieval.store import Store
 from mbv1_backbone.retrieval.training import _means
 from mbv1_backbone.retrieval.vectors import ArrayVectors
 from mbv1_backbone.retrieval.width import Width
@@ -148,6 +149,20 @@ def test_additions_in_bulk_train_once_at_the_end(tmp_path, monkeypatch):
         assert stats['trained_for'] == 4000
         assert stats['recall']['lists_at_training'] == stats['search_width']['nprobe']
         assert gallery.search(people(1, 3)[0][:1])[0][0].identity == 'person 3-0'
+
+
+def test_a_gallery_that_is_filled_in_bulk_is_read_block_by_block(tmp_path, monkeypatch):
+    """Not as one change, of all entries at once, since the index was empty."""
+    caught_up = []
+    since = Store.since
+    monkeypatch.setattr(live, '_UNSAVED_LEAST', 500)
+    monkeypatch.setattr(Store, 'since', lambda *args: caught_up.append(since(*args)) or caught_up[-1])
+    with Gallery.create(tmp_path / 'g', DIM, 'm') as gallery, gallery.bulk():
+        gallery.add(*people(400))
+    assert not [delta for delta in caught_up if delta is not None and len(delta.entries)]
+    with Gallery(tmp_path / 'g') as gallery:
+        assert gallery.search(people(400)[0][:1])[0][0].identity == 'person 0-0'
+        assert gallery.indexed() == 800
 
 
 def test_images_of_a_person_lie_in_one_list():
