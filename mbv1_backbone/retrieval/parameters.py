@@ -86,9 +86,13 @@ class Parameters:
         """
         options: dict[str, Any] = {} if selector is None else dict(sel=selector)
         if self._lists is not None:
-            if isinstance(faiss.downcast_index(self._lists.quantizer), faiss.IndexHNSW):
-                breadth = max(_QUANTIZER_BREADTH, 2 * (width.nprobe or 1))
+            quantizer, lists = faiss.downcast_index(self._lists.quantizer), width.nprobe or 1
+            if isinstance(quantizer, faiss.IndexHNSW):
+                breadth = max(_QUANTIZER_BREADTH, 2 * lists)
                 options['quantizer_params'] = faiss.SearchParametersHNSW(efSearch=breadth)
+            elif isinstance(quantizer, faiss.IndexRefine):  # no more centres than there are
+                factor = max(1.0, min(float(quantizer.k_factor), self._lists.nlist / lists))
+                options['quantizer_params'] = faiss.IndexRefineSearchParameters(k_factor=factor)
             found = faiss.SearchParametersIVF(nprobe=width.nprobe, **options)
         elif self._graph:
             found = faiss.SearchParametersHNSW(efSearch=width.ef_search, **options)
