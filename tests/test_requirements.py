@@ -64,7 +64,7 @@ def distribution(package):
         ('runtime', ['deploy']),
         ('retrieval', ['faces']),
         ('detection', ['detection']),
-        ('face', ['faces', 'teachers', 'deploy']),
+        ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's
         ('export', ['detection', 'deploy']),
         ('training', ['detection', 'deploy']),
         ('inference', ['detection', 'faces', 'deploy', 'weights']),

@@ -108,6 +108,8 @@ def test_a_run_is_evaluated_published_and_embeds(trained, people, run, tmp_path)
         people / 'images',
         '--out',
         tmp_path / 'e.npz',
+        '--detector',
+        'none',
         '--precision',
         'fp32',
     )
@@ -159,7 +161,8 @@ def test_embedding_leaves_out_what_cannot_be_read(people, run, tmp_path):
     folder = draw_people(tmp_path / 'f', people=2, images=2)
     (folder / 'images' / 'person_a' / 'broken.jpg').write_bytes(b'\xff\xd8 nothing')
     done = run(
-        *('tools/embed_faces.py', tmp_path / 'w.safetensors', folder / 'images', '--out', tmp_path / 'e.npz')
+        *('tools/embed_faces.py', tmp_path / 'w.safetensors', folder / 'images', '--out', tmp_path / 'e.npz'),
+        *('--detector', 'none'),
     )
     assert 'left out: person_a/broken.jpg: ' in done.stderr
     assert '4 embeddings of 16 dimensions, 1 left out' in done.stdout
