@@ -16,6 +16,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
 from mbv1_backbone.retrieval.matrix import gathered, matrix_of
 from mbv1_backbone.retrieval.parameters import Parameters
+from mbv1_backbone.retrieval.threads import ONE_THREAD, SEVERAL_THREADS
 from mbv1_backbone.retrieval.training import train
 from mbv1_backbone.retrieval.vectors import ArrayVectors, Vectors
 from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
@@ -215,7 +216,8 @@ class SearchIndex:
             if len(self._made) > 64:
                 self._made.clear()
             self._made[key] = parameters
-        scores, rows = self.faiss.search(vectors, k, params=parameters)
+        with ONE_THREAD if len(vectors) == 1 else SEVERAL_THREADS:
+            scores, rows = self.faiss.search(vectors, k, params=parameters)
         if (rows[0, -1] if len(rows) == 1 else rows[:, -1].min()) < 0:
             few = np.flatnonzero(rows[:, -1] < 0)
             scores[few], rows[few] = self.compare_all(vectors[few], k)

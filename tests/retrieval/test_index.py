@@ -2,6 +2,7 @@
 
 import re
 
+import faiss
 import numpy as np
 import pytest
 from support.crowd import DIM, normalised, people
@@ -163,6 +164,22 @@ def test_a_gallery_that_is_filled_in_bulk_is_read_block_by_block(tmp_path, monke
     with Gallery(tmp_path / 'g') as gallery:
         assert gallery.search(people(400)[0][:1])[0][0].identity == 'person 0-0'
         assert gallery.indexed() == 800
+
+
+def test_a_single_search_takes_no_other_thread_and_leaves_their_number_as_it_was(monkeypatch):
+    index, seen = SearchIndex.build('Flat', np.eye(16, dtype=np.float32)), []
+    before = faiss.omp_get_max_threads()
+    real = index.faiss.search
+    monkeypatch.setattr(
+        index.faiss, 'search', lambda *a, **b: seen.append(faiss.omp_get_max_threads()) or real(*a, **b)
+    )
+    faiss.omp_set_num_threads(2)
+    try:
+        for count in (1, 2):
+            index.search(np.eye(16, dtype=np.float32)[:count], 3)
+        assert (seen, faiss.omp_get_max_threads()) == ([1, 2], 2)
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def test_images_of_a_person_lie_in_one_list():
