@@ -135,6 +135,11 @@ def test_what_is_wrong_in_a_config_and_seen_late_is_one_line(capsys):
         guarded(lambda: torch.optim.SGD([torch.zeros(1)], lr='x'))
 
 
+def _hear_ctrl_c():
+    """Before a program starts: what runs in the background of a script inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interruption_in_a_finaliser_is_not_dropped():
     """Python ignores what is raised in one."""
     work = 'Dying(); time.sleep(20)'
@@ -145,7 +150,7 @@ class Dying:
         signal.raise_signal(signal.SIGINT)
 """
     command = [sys.executable, '-c', dying + CODE.format(work=work)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=_hear_ctrl_c)
     assert (done.returncode, done.stderr) == (130, 'interrupted\n')
 
 
@@ -161,7 +166,8 @@ def test_an_interrupted_verb_ends_in_one_line_and_leaves_no_half_file(tmp_path):
         '--train',
         '9999',
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = dict(stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=_hear_ctrl_c, **pipes)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob('images/*.jpg')):
         assert process.poll() is None
