@@ -68,14 +68,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _count(cfg: Config, shape: tuple[int, int] | None) -> list[complexity.LayerCost]:
     """Count a config's network on an image of a shape, (H, W); a face network has its own."""
-    from mmengine.registry import MODELS, init_default_scope
+    from mmengine.registry import MODELS
 
     from mbv1_backbone.common.errors import InputError, one_line, user_errors
+    from mbv1_backbone.compat.registry import use_scope
     from mbv1_backbone.training.config import classifier_size, kind_of
 
     kind = kind_of(cfg)
     shape = classifier_size(cfg) if kind == 'classifier' and shape is None else shape
-    init_default_scope(cfg.get('default_scope', 'mmpretrain' if kind == 'classifier' else 'mmdet'))
+    use_scope(cfg.get('default_scope', 'mmpretrain' if kind == 'classifier' else 'mmdet'))
     with user_errors(f'config {cfg.filename}'):
         model = MODELS.build(cfg.model)
     try:

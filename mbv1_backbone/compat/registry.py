@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import time
 from importlib import import_module
 from typing import Any
 
-__all__ = ['NAMES', 'extend']
+__all__ = ['NAMES', 'extend', 'use_scope']
 
 # What each module registers. A test compares it with the decorators in the code.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -71,3 +72,16 @@ def _loading(get: Any) -> Any:
         return get(self, key)
 
     return get_or_load
+
+
+def use_scope(scope: str) -> None:
+    """Make a scope mmengine's default one, whichever it was: its own function warns on standard output.
+
+    Args:
+        scope: Of a registry: ``mmdet``, ``mmpretrain``, ...
+    """
+    from mmengine.registry import DefaultScope
+
+    current = DefaultScope.get_current_instance()
+    if current is None or current.scope_name != scope:
+        DefaultScope.get_instance(f'{scope}-{time.time_ns()}', scope_name=scope)

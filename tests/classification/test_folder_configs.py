@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mmengine.registry import init_default_scope
 from support.classes import draw_folder
 
 from mbv1_backbone import training
@@ -10,6 +11,12 @@ from mbv1_backbone.cli.main import main
 
 # The paper's Table 10: million mult-adds and params.
 TABLE_10 = {'1.0-224': (569, 3.3), '0.75-224': (325, 1.9), '1.0-192': (418, 3.3), '0.75-192': (239, 1.9)}
+
+
+def test_nothing_but_json_is_printed_after_work_in_another_scope(capsys):
+    init_default_scope('mmengine')
+    assert main(['complexity', 'mbv1_1.0-224_folder', '--json']) == 0
+    assert json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize('step', ['web', 'stanford'])

@@ -115,7 +115,8 @@ def test_training_beats_the_prior_at_every_distance(trained, capfd):
 
 
 @pytest.mark.slow
-def test_photographs_are_located_whatever_runs_the_network(trained, tmp_path, capsys):
+def test_photographs_are_located_whatever_runs_the_network(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('MBV1_CPU_BF16', '0')  # after a few epochs many cells are nearly as likely
     photos = [str(trained / 'images' / f'test_0000{k}.jpg') for k in range(5)]
     checkpoint = [str(trained / 'tiny.py'), str(trained / 'run' / 'epoch_8.pth')]
     moved = trained / 'cells.json'

@@ -148,9 +148,11 @@ def test_a_kill_on_the_way_loses_nothing(tmp_path):
         connection.close()
         before += 'box' not in columns
         after += 'box' in columns
+        if kill:  # as fast as the machine is just now: kills come on both sides
+            longest *= 0.8 if 'box' in columns else 1.25
         with Gallery(folder) as gallery:
             gallery.save()
             check(gallery, *content)
         shutil.rmtree(folder)
-    assert before >= 3
+    assert min(before, after) >= 3
     assert before + after == 25
