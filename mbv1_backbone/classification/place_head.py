@@ -62,7 +62,7 @@ class PlacesHead(BaseModule):
         table = torch.zeros(num_classes, 5, dtype=torch.float64)
         self.cells: Tensor
         self.register_buffer('cells', table if partition is None else cells_of(partition))
-        self._own = None if partition is None else self.cells.clone()
+        self._own = None if partition is None else self.cells.clone()  # on the CPU
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Map the last of the pooled features (N, C) to logits (N, cells)."""
@@ -99,7 +99,11 @@ class PlacesHead(BaseModule):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         given = state_dict.get(f'{prefix}cells')
-        if self._own is not None and given is not None and not torch.equal(given[:, :2], self._own[:, :2]):
+        if (
+            self._own is not None
+            and given is not None
+            and not torch.equal(given[:, :2].cpu(), self._own[:, :2])
+        ):
             raise InputError(
                 f'{self.cells_file}: not the cells that the checkpoint was trained with; the file that was '
                 'used then belongs there'

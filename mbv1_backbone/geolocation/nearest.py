@@ -47,13 +47,14 @@ class NearestPhotographHook(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Embed the training photographs."""
+        self._rows, self._features, self._train = [], [], None
         model = getattr(runner.model, 'module', runner.model)
         neck = getattr(model, 'neck', None)
-        if neck is None:
-            raise InputError(
-                'NearestPhotographHook compares what the neck of a model gives, and this one has none'
-            )
-        self._rows, self._features = [], []
+        if neck is None:  # of an exported network there is nothing to take features from
+            runner.logger.warning('the nearest training photographs are left out: the model has no neck')
+            self._handle = None
+            return
+        model.eval()  # mmengine's loop does so only after this
         self._handle = neck.register_forward_hook(lambda _, __, output: self._features.append(output[-1]))
         self._train = self._embed(runner, _training_set(runner))
 
@@ -68,6 +69,8 @@ class NearestPhotographHook(Hook):
             data_batch: Unused.
             outputs: Samples, with ``img_path``, ``latitude`` and ``longitude``.
         """
+        if self._handle is None:
+            return
         for sample, vector in zip(outputs or (), self._taken(), strict=True):
             self._rows.append((sample.img_path, vector, sample.latitude, sample.longitude))
 
@@ -78,6 +81,8 @@ class NearestPhotographHook(Hook):
             runner: Of the test.
             metrics: Of the test; added to.
         """
+        if self._handle is None:
+            return
         self._handle.remove()
         loader = runner.test_dataloader
         rows = collect_results(self._rows, len(loader.dataset))

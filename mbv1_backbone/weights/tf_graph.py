@@ -29,7 +29,8 @@ _MESSAGES = {
     'AttrEntry': 'key:1:string value:2:AttrValue',
     'AttrValue': 'list:1:ListValue s:2:bytes i:3:int64 f:4:float b:5:bool shape:7:Shape tensor:8:Tensor',
     'ListValue': 'i:3:*int64',
-    'Tensor': 'dtype:1:int32 tensor_shape:2:Shape tensor_content:4:bytes float_val:5:*float int_val:7:*int32',
+    'Tensor': 'dtype:1:int32 tensor_shape:2:Shape tensor_content:4:bytes float_val:5:*float int_val:7:*int32 '
+    'int64_val:10:*int64 bool_val:11:*bool half_val:13:*int32',
     'Shape': 'dim:2:*Dim unknown_rank:3:bool',
     'Dim': 'size:1:int64',
 }
@@ -147,6 +148,8 @@ def _content(path: Path) -> bytes:
     Raises:
         InputError: If there is no graph, more than one, or too large a one.
     """
+    if not path.is_file():
+        raise InputError(f'{path}: no such file')
     if path.suffix == '.pb':
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f'{path}: {path.stat().st_size} bytes, at most {_MAX_BYTES} are read')
@@ -184,6 +187,13 @@ def _plain(attribute: Any) -> Any:
     return attribute.s.decode('utf-8', 'replace') or attribute.i or attribute.f or attribute.b
 
 
+def _listed(tensor: Any, stored: np.dtype[Any]) -> np.ndarray:
+    """The values of a constant that are listed one by one; half precision comes as 16-bit whole numbers."""
+    if stored.kind == 'f' and stored.itemsize == 2:
+        return np.array(tensor.half_val, np.uint16).view(stored)
+    return np.array(tensor.float_val or tensor.int_val or tensor.int64_val or tensor.bool_val, stored)
+
+
 def _array(tensor: Any, subject: str) -> np.ndarray | None:
     """A constant's values; None of a type that no layer has."""
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
@@ -196,7 +206,7 @@ def _array(tensor: Any, subject: str) -> np.ndarray | None:
         if len(tensor.tensor_content) != count * stored.itemsize:
             raise DamagedFileError(f'{subject}: {len(tensor.tensor_content)} bytes for {shape} of {stored}')
         return np.frombuffer(tensor.tensor_content, stored).reshape(shape).copy()  # may be written to
-    values = np.array(tensor.float_val or tensor.int_val, stored)
+    values = _listed(tensor, stored)
     if not count or not len(values):
         return np.zeros(shape, stored)
     if len(values) > count:

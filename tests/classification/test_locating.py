@@ -164,6 +164,14 @@ def test_photographs_are_located_whatever_runs_the_network(trained, tmp_path, ca
         )
         == 0
     )
+    words = [
+        'test',
+        str(trained / 'tiny.py'),
+        str(tmp_path / 'places.onnx'),
+        '--work-dir',
+        str(tmp_path / 'run'),
+    ]
+    assert main(words) == 0  # without the nearest photographs, which need features
     halved = json.loads((tmp_path / 'half' / 'locations.json').read_text())
     assert [r['locations'][0]['cell'] for r in halved] == [r['locations'][0]['cell'] for r in found]
     exported = json.loads((tmp_path / 'other' / 'locations.json').read_text())

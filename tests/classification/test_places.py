@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from mbv1_backbone.classification.place_head import (
 )
 from mbv1_backbone.classification.place_metric import PlacesMetric, shares_within
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.geolocation.nearest import nearest_places
+from mbv1_backbone.geolocation.nearest import NearestPhotographHook, nearest_places
 
 TOWNS = np.array([[45.8, 16.0], [-33.4, -70.6], [35.7, 139.7], [1.3, 103.8]])
 
@@ -203,6 +204,28 @@ def test_the_most_alike_photograph_is_found():
         cosines = [probe @ vector / np.linalg.norm(vector) for vector in vectors]
         expected.append(places[int(np.argmax(cosines))].tolist())
     assert nearest_places(vectors, places, probes).tolist() == expected
+
+
+def test_training_photographs_are_embedded_as_in_a_test(monkeypatch):
+    """mmengine's loop puts the model into evaluation mode only after the hook."""
+    seen = []
+    hook = NearestPhotographHook()
+    monkeypatch.setattr('mbv1_backbone.geolocation.nearest._training_set', lambda runner: None)
+    monkeypatch.setattr(hook, '_embed', lambda runner, dataset: seen.append(runner.model.training))
+    model = torch.nn.Module()
+    model.neck = torch.nn.Identity()
+    hook.before_test_epoch(SimpleNamespace(model=model.train(), logger=logging.getLogger()))
+    assert seen == [False]
+
+
+def test_an_exported_network_is_tested_without_the_nearest_photographs(caplog):
+    hook, metrics = NearestPhotographHook(), {'places/within_1km': 5.0}
+    runner = SimpleNamespace(model=object(), logger=logging.getLogger())
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, outputs=[object()])
+    hook.after_test_epoch(runner, metrics)
+    assert metrics == {'places/within_1km': 5.0}
+    assert 'the model has no neck' in caplog.text
 
 
 def test_a_file_of_cells_says_how_it_was_made(folder):

@@ -16,7 +16,7 @@ from mbv1_backbone.training.config import load_config
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.parity import read_labels
 from mbv1_backbone.weights.recalibrate import build_network, normalise
-from mbv1_backbone.weights.tf_graph import message_class
+from mbv1_backbone.weights.tf_graph import message_class, read_tf_graph
 
 LOGITS = 'MobilenetV1/Logits/SpatialSqueeze'
 
@@ -134,6 +134,34 @@ def changed(path, change):
         change(node)
     path.write_bytes(graph.SerializeToString())
     return path
+
+
+@pytest.mark.parametrize(
+    ('kind', 'field', 'listed', 'values'),
+    [
+        (1, 'float_val', [1.5, 2.5], [1.5, 2.5]),
+        (3, 'int_val', [7], [7, 7]),  # one fills
+        (9, 'int64_val', [-(2**40), 5], [-(2**40), 5]),
+        (10, 'bool_val', [True, False], [True, False]),
+        (19, 'half_val', [0x3C00, 0x1419], [1.0, np.float16(0.001)]),
+    ],
+)
+def test_constants_that_list_their_values_keep_them(kind, field, listed, values, tmp_path):
+    """They were zeros where they are whole numbers of 64 bits, truths or of half precision."""
+    graph = message_class()()
+    node = graph.node.add(name='constant', op='Const')
+    entry = node.attr.add(key='value')
+    entry.value.tensor.dtype = kind
+    entry.value.tensor.tensor_shape.dim.add(size=2)
+    getattr(entry.value.tensor, field).extend(listed)
+    path = tmp_path / 'x.pb'
+    path.write_bytes(graph.SerializeToString())
+    assert read_tf_graph(path).nodes['constant'].value.tolist() == pytest.approx(values, rel=1e-3)
+
+
+def test_a_graph_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(InputError, match='no such file'):
+        read_tf_graph(tmp_path / 'none.pb')
 
 
 def test_a_wrong_graph_is_one_line(tmp_path):

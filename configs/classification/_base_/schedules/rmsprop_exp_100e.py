@@ -1,7 +1,8 @@
 # The paper's recipe (3.2): RMSProp, no label smoothing, no decay on depthwise filters. It states no number: these are
 # Inception V3's, which it refers to (arXiv:1512.00567, section 8): decay .9, epsilon 1, rate .045, times .94 every two
 # epochs, gradients clipped at 2, 100 epochs; momentum .9 as TensorFlow-slim has it. The updates are synchronous here,
-# the paper's asynchronous. TensorFlow adds epsilon inside the square root: 1 is 1 outside, too.
+# the paper's asynchronous. TensorFlow adds epsilon inside the square root and starts the mean square at 1, PyTorch
+# outside and at 0: steps are alike while the mean square is far below 1.
 max_epochs = 100
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
