@@ -133,6 +133,8 @@ def apply_rules(
             wrong.append(f'{name} gives {target} {value.shape} instead of {tuple(targets[target])}')
         elif not np.isfinite(value).all():
             wrong.append(f'{name} holds values that are not finite')
+        elif target.endswith('running_var') and (value < 0).any():
+            wrong.append(f'{name} holds variances below 0')
         filled[target] = value
         moves.append(Move(name, target, value.shape))
     wrong += [f'{target} stays empty' for target in targets if target not in filled]

@@ -66,6 +66,13 @@ def test_what_does_not_fit_is_an_error(tensors, complaint):
     assert complaint in str(caught.value)
 
 
+def test_a_variance_below_0_is_an_error():
+    rules = (Rule('variance', 'bn.running_var'),)
+    with pytest.raises(InputError, match='variance holds variances below 0'):
+        apply_rules(rules, {'variance': np.array([1.0, -0.1])}, {'bn.running_var': (2,)}, 'a file')
+    assert apply_rules(rules, {'variance': np.zeros(2)}, {'bn.running_var': (2,)}, 'a file')
+
+
 def test_two_sources_of_one_target_are_an_error():
     rules = (Rule('a|b', 'weight'),)
     with pytest.raises(InputError, match='b is a second weight'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ __all__ = ['run']
 
 CONFIG, WEIGHTS, RESULTS, PICTURE = 'config.py', 'model.safetensors', 'results.json', 'confusion.png'
 _OF_WHOLE = ('epochs', 'batch_size', 'lr')  # options of the training of the whole network
+_LARGEST = 1024  # side of the input, in pixels
 _SHOWN = 3  # photographs that cannot be read
 
 
@@ -51,8 +53,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    if args.lr is not None and not args.lr > 0:
-        raise InputError(f'--lr must be more than 0, got {args.lr:g}')
+    if args.lr is not None and not 0 < args.lr < math.inf:
+        raise InputError(f'--lr must be more than 0 and finite, got {args.lr:g}')
+    if args.seed >= 2**32:
+        raise InputError(f'--seed must be below 2**32, got {args.seed}')
+    if args.size is not None and args.size > _LARGEST:
+        raise InputError(f'--size must be at most {_LARGEST}, got {args.size}')
     if args.frozen and (given := [name for name in _OF_WHOLE if getattr(args, name) is not None]):
         option = given[0].replace('_', '-')
         raise InputError(f'--frozen trains the last layer alone; --{option} is of the whole network')
