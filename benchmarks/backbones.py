@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from tqdm import tqdm
 
 from benchmarks.timing import best_precision, seconds
 from mbv1_backbone.common.prefetch import map_concurrently
+from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import exportable_backbone
 from mbv1_backbone.inference.pytorch import in_torch
@@ -165,7 +166,7 @@ def _theirs(name: str) -> torch.nn.Module:
         return getattr(torchvision.models, model)().features
     import mmdet.models  # noqa: F401
 
-    init_default_scope('mmdet')
+    use_scope('mmdet')
     return MODELS.build(dict(type=f'mmdet.{model}', out_indices=(7,)))
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import nn
 
 from benchmarks.timing import seconds
 from mbv1_backbone.common.images import read_image
+from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.detector_parity import TFLiteDetector
 from mbv1_backbone.inference.loading import load
@@ -74,7 +75,7 @@ def _ours(config: Path, checkpoint: Path) -> Detector:
     MMLogger.get_current_instance().setLevel('WARNING')  # else it lists every layer that it initialises
     torch.manual_seed(0)
     cfg = load_config(config)
-    init_default_scope('mmdet')
+    use_scope('mmdet')
     model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
     model.init_weights()
     if hasattr(model, 'roi_head'):

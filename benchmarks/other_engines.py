@@ -93,15 +93,10 @@ class Usearch(Rival):
         self.threads = count
 
 
-class FaissGraph(Rival):
-    """FAISS's own graph, https://github.com/facebookresearch/faiss."""
+class _Faiss(Rival):
+    """An index of https://github.com/facebookresearch/faiss, without the gallery."""
 
-    name, package, module = 'FAISS HNSW16', 'faiss-cpu', 'faiss'
-
-    @override
-    def start(self, path: Path) -> None:
-        self.index = faiss.IndexHNSWFlat(self.dim, EDGES, faiss.METRIC_INNER_PRODUCT)
-        self.index.hnsw.efConstruction = self.construction
+    package, module = 'faiss-cpu', 'faiss'
 
     @override
     def add(self, first: int, vectors: np.ndarray) -> None:
@@ -116,18 +111,29 @@ class FaissGraph(Rival):
         self.index = faiss.read_index(str(path))
 
     @override
-    def search(self, probes: np.ndarray, k: int, setting: Any) -> np.ndarray:
-        return self.index.search(probes, k, params=faiss.SearchParametersHNSW(efSearch=setting))[1]
-
-    @override
     def set_threads(self, count: int) -> None:
         faiss.omp_set_num_threads(count)
 
 
-class FaissLists(Rival):
-    """FAISS's index of a factory string with exact re-ranking, as the gallery's, without the gallery."""
+class FaissGraph(_Faiss):
+    """FAISS's own graph."""
 
-    name, package, module = "FAISS, the gallery's index", 'faiss-cpu', 'faiss'
+    name = 'FAISS HNSW16'
+
+    @override
+    def start(self, path: Path) -> None:
+        self.index = faiss.IndexHNSWFlat(self.dim, EDGES, faiss.METRIC_INNER_PRODUCT)
+        self.index.hnsw.efConstruction = self.construction
+
+    @override
+    def search(self, probes: np.ndarray, k: int, setting: Any) -> np.ndarray:
+        return self.index.search(probes, k, params=faiss.SearchParametersHNSW(efSearch=setting))[1]
+
+
+class FaissLists(_Faiss):
+    """FAISS's index of a factory string with exact re-ranking, as the gallery's."""
+
+    name = "FAISS, the gallery's index"
     factory = ''
 
     @property
@@ -149,18 +155,6 @@ class FaissLists(Rival):
     def learn(self, vectors: np.ndarray) -> None:
         self.index.train(vectors)
 
-    @override
-    def add(self, first: int, vectors: np.ndarray) -> None:
-        self.index.add(vectors)
-
-    @override
-    def save(self, path: Path) -> None:
-        faiss.write_index(self.index, str(path))
-
-    @override
-    def load(self, path: Path) -> None:
-        self.index = faiss.read_index(str(path))
-
     @property
     def nlist(self) -> int:
         """How many lists it has."""
@@ -176,10 +170,6 @@ class FaissLists(Rival):
             k_factor=max(1.0, candidates / k), base_index_params=faiss.SearchParametersIVF(nprobe=nprobe)
         )
         return self.index.search(probes, k, params=parameters)[1]
-
-    @override
-    def set_threads(self, count: int) -> None:
-        faiss.omp_set_num_threads(count)
 
 
 class Qdrant(Rival):

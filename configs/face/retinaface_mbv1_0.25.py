@@ -5,12 +5,5 @@ _base_ = [
     '_base_/models/retinaface_mbv1.py',
     '_base_/datasets/wider_640.py',
     '_base_/schedules/sgd_steps_250e.py',
-    '../detection/_base_/default_runtime.py',
-]
-default_hooks = dict(checkpoint=dict(save_best='wider/hard_ap'))
-custom_hooks = [
-    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
-    dict(type='SyncBuffersHook'),
-    dict(type='CurvesHook'),
-    dict(type='PretrainedHook'),
+    '_base_/wider_runtime.py',
 ]

@@ -4,7 +4,7 @@ _base_ = [
     '../detection/_base_/models/ssd300_mbv1.py',
     '_base_/datasets/wider_640.py',
     '_base_/schedules/sgd_steps_250e.py',
-    '../detection/_base_/default_runtime.py',
+    '_base_/wider_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(pad_size_divisor=512),  # an image lies at the top left of the square
@@ -13,19 +13,9 @@ model = dict(
     bbox_head=dict(num_classes=1, anchor_generator=dict(input_size=512)),
     test_cfg=dict(nms_pre=-1, score_thr=0.02, nms=dict(type='nms', iou_threshold=0.5), max_per_img=200))
 input_size = (512, 512)
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadFaceBoxes'),
-    dict(
-        type='PhotoMetricDistortion',
-        brightness_delta=32,
-        contrast_range=(0.5, 1.5),
-        saturation_range=(0.5, 1.5),
-        hue_delta=18),
-    dict(type='CropPhoto', size=512, min_side=12),
-    dict(type='FlipPhoto', prob=0.5),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape')),
-]
+train_pipeline = _base_.train_pipeline
+train_pipeline[3].update(size=512, min_side=12)
+train_pipeline[5].type = 'PackDetInputs'
 test_pipeline = [
     dict(type='LoadImage'),
     dict(type='Resize', scale=input_size, keep_ratio=True),
@@ -34,10 +24,3 @@ test_pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-default_hooks = dict(checkpoint=dict(save_best='wider/hard_ap'))
-custom_hooks = [
-    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
-    dict(type='SyncBuffersHook'),
-    dict(type='CurvesHook'),
-    dict(type='PretrainedHook'),
-]

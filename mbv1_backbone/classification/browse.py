@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS
 
 from mbv1_backbone.classification.drawing import draw_answers
 from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.compat.registry import use_scope
 
 __all__ = ['Sample', 'browse']
 
@@ -39,7 +40,7 @@ def browse(cfg: Config, count: int) -> Iterator[Sample]:
     Raises:
         InputError: If the data or an image cannot be read, or an image has none or several classes.
     """
-    init_default_scope('mmpretrain')
+    use_scope('mmpretrain')
     with user_errors(f'config {cfg.filename}'):
         dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, _scope_='mmpretrain'))
     names = dataset.metainfo.get('classes')

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.compat.registry import use_scope
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -71,7 +72,6 @@ def _count(cfg: Config, shape: tuple[int, int] | None) -> list[complexity.LayerC
     from mmengine.registry import MODELS
 
     from mbv1_backbone.common.errors import InputError, one_line, user_errors
-    from mbv1_backbone.compat.registry import use_scope
     from mbv1_backbone.training.config import classifier_size, kind_of
 
     kind = kind_of(cfg)
@@ -105,12 +105,12 @@ def _counted(
 
 
 def _paper_cells() -> list[complexity.Cell]:
-    from mmengine.registry import MODELS, init_default_scope
+    from mmengine.registry import MODELS
 
     from mbv1_backbone.models import complexity
     from mbv1_backbone.training import load_config
 
-    init_default_scope('mmdet')
+    use_scope('mmdet')
     detectors = []
     for name, (path, size, mult_adds, params) in DETECTORS.items():
         model = load_config(path).model

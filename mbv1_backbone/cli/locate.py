@@ -6,15 +6,16 @@ mbv1 locate CONFIG CHECKPOINT photos/ --out-dir places
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.cli.image_verbs import add_images, add_outputs, inputs_of, look_at, print_left_out
 
 if TYPE_CHECKING:
-    from mbv1_backbone.geolocation.locator import Located, Locator
+    import numpy as np
+
+    from mbv1_backbone.geolocation.locator import Located
 
 __all__ = ['RESULTS', 'add_arguments', 'run']
 
@@ -25,15 +26,8 @@ def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""
     parser.set_defaults(run=run)
     parser.usage = 'mbv1 locate MODEL [CHECKPOINT] PHOTO [PHOTO ...] [options]'
-    parser.add_argument('model', metavar='MODEL', help='exported file, or a config of places')
-    parser.add_argument(
-        'images',
-        nargs='*',
-        metavar='[CHECKPOINT] PHOTO',
-        help='image files, folders or globs; of a config its checkpoint comes first',
-    )
-    options.output_folder(parser, f'folder for maps and {RESULTS}', files=(RESULTS,), metavar='FOLDER')
-    parser.add_argument('--no-pictures', action='store_true', help=f'write {RESULTS} alone')
+    add_images(parser, 'exported file, or a config of places', 'PHOTO')
+    add_outputs(parser, 'maps', RESULTS)
     parser.add_argument(
         '--top', type=options.at_least(1), default=5, metavar='N', help='cells of each photograph (default 5)'
     )
@@ -47,60 +41,26 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputError: If the network or the photographs cannot be used, or none could be read.
     """
-    from mbv1_backbone.cli.networks import is_config, open_network
+    from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.files import write_json
-    from mbv1_backbone.common.images import find_images
-    from mbv1_backbone.common.outputs import check_output_folder
-    from mbv1_backbone.common.pictures import picture_names
     from mbv1_backbone.geolocation.locator import Locator
 
-    follows = is_config(args.model)
-    if len(args.images) < 1 + follows:
-        raise InputError(f'{args.model}: give {"its checkpoint and " if follows else ""}photographs after it')
-    if args.no_pictures and not args.out_dir:
-        raise InputError(f'--no-pictures is about --out-dir, where {RESULTS} is written')
-    paths = find_images(args.images[follows:])
-    pictures = [] if args.no_pictures or not args.out_dir else picture_names(paths)
-    if args.out_dir:
-        check_output_folder(args.out_dir, pictures, name='--out-dir', read=paths)
-    locator = Locator(open_network(args, args.model, args.images[0] if follows else None, 'classifier'))
+    inputs = inputs_of(args, RESULTS, 'photographs')
+    locator = Locator(open_network(args, args.model, inputs.checkpoint, 'classifier'))
     print(locator.classifier.backend)
-    results, unread = _locate(args, locator, paths, pictures)
-    if not results:
-        raise InputError(f'none of {len(paths)} photographs could be read; the first: {unread[0]}')
+    results: list[dict[str, Any]] = []
+
+    def note(number: int, found: Located) -> tuple[Path, Located, dict[str, Any]]:
+        results.append(_described(inputs.paths[number], found))
+        print(_line(results[-1]))
+        return inputs.paths[number], found, results[-1]
+
+    stream = locator.stream(inputs.paths, args.top, args.batch_size)
+    unread = look_at(inputs, stream, args.out_dir, note, lambda item: _map(*item), progress=False)
     if args.out_dir:
         write_json(Path(args.out_dir) / RESULTS, results, indent=1)
         print(f'{args.out_dir}: places of {len(results)} photographs')
-    for reason in unread:
-        print(f'left out: {reason}')
-
-
-def _locate(
-    args: argparse.Namespace, locator: Locator, paths: list[Path], pictures: list[str]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Where photographs are from, drawn where there are names for pictures, and why others were not read."""
-    from mbv1_backbone.common.prefetch import prefetch
-
-    results: list[dict[str, Any]] = []
-    unread: list[str] = []
-
-    def seen() -> Iterator[tuple[str, Path, Located, dict[str, Any]]]:
-        stream = locator.stream(paths, args.top, args.batch_size)
-        for path, name, found in zip(paths, pictures or [''] * len(paths), stream, strict=True):
-            if isinstance(found, InputError):
-                unread.append(str(found))
-                continue
-            results.append(_described(path, found))
-            print(_line(results[-1]))
-            yield name, path, found, results[-1]
-
-    def draw(item: tuple[str, Path, Located, dict[str, Any]]) -> None:
-        if pictures:
-            _draw(Path(args.out_dir) / item[0], *item[1:])
-
-    for _ in prefetch(draw, seen(), threads=2, max_pending=4):
-        pass
-    return results, unread
+    print_left_out(unread)
 
 
 def _described(path: Path, found: Located) -> dict[str, Any]:
@@ -136,12 +96,11 @@ def _line(result: dict[str, Any]) -> str:
     return f'{result["file_name"]}: {places}{gps}'
 
 
-def _draw(target: Path, path: Path, found: Located, result: dict[str, Any]) -> None:
+def _map(path: Path, found: Located, result: dict[str, Any]) -> np.ndarray:
     import numpy as np
 
     from mbv1_backbone.classification.maps import TRUTH, Mark, draw_map, view_around
     from mbv1_backbone.classification.s2_cells import from_tokens
-    from mbv1_backbone.common.pictures import save_png
 
     marks = [
         Mark((place.latitude, place.longitude), f'{number}: {100 * place.probability:.1f} %')
@@ -150,7 +109,7 @@ def _draw(target: Path, path: Path, found: Located, result: dict[str, Any]) -> N
     if 'gps' in result:
         marks.append(Mark((result['gps']['latitude'], result['gps']['longitude']), 'GPS', TRUTH))
     best = found.locations[0].probability or 1.0
-    picture = draw_map(
+    return draw_map(
         view_around(np.array([mark.place for mark in marks])),
         from_tokens([place.cell for place in found.locations]).tolist(),
         [place.probability / best for place in found.locations],
@@ -158,4 +117,3 @@ def _draw(target: Path, path: Path, found: Located, result: dict[str, Any]) -> N
         title=path.name,
         inset=found.image,
     )
-    save_png(picture, target)

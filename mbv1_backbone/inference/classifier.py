@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.imagenet import IMAGENET_CLASSES
 from mbv1_backbone.common.images import as_image, middle_square
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
 from mbv1_backbone.inference.inputs import ImageLike, as_images
 from mbv1_backbone.runtime.sessions import Network, Outputs
 
-__all__ = ['Classifier', 'FeatureExtractor', 'ImageClass', 'ImageClasses']
+__all__ = ['Classifier', 'FeatureExtractor', 'ImageClass', 'ImageClasses', 'imagenet_classes']
+
+_IMAGENET = 1000  # classes
 
 
 class ImageClass(NamedTuple):
@@ -36,6 +38,14 @@ class ImageClasses(NamedTuple):
 
     image: np.ndarray
     classes: list[ImageClass]
+
+
+@functools.cache
+def imagenet_classes() -> tuple[str, ...]:
+    """Names of ImageNet's 1000 classes, by index, each once: as torchvision's weights say them."""
+    from torchvision.models import MobileNet_V2_Weights  # loads torch, which an exported network does without
+
+    return tuple(MobileNet_V2_Weights.IMAGENET1K_V1.meta['categories'])
 
 
 class _ImageNetwork:
@@ -151,7 +161,7 @@ class Classifier(_ImageNetwork):
         """
         if len(self.network.spec.classes) == count:
             return self.network.spec.classes
-        return IMAGENET_CLASSES if count == len(IMAGENET_CLASSES) else [f'class {i}' for i in range(count)]
+        return imagenet_classes() if count == _IMAGENET else [f'class {number}' for number in range(count)]
 
     def _read(self, image: ImageLike) -> tuple[np.ndarray, np.ndarray] | InputError:
         """The image, and what the network is fed of it."""

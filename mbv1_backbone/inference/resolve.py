@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mbv1_backbone.classification.place_head import without_cells_file
 from mbv1_backbone.common.coco import COCO_CLASSES, category_ids
 from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.models.recipe import Recipe, recipe_of
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import with_article
@@ -207,7 +208,7 @@ def _build(config: Config, kind: str, state: dict[str, Tensor]) -> nn.Module:
         return _build_embedder(config.model, name)
     scope = 'mmdet' if kind == 'detector' else 'mmpretrain'
     with user_errors(name):
-        init_default_scope(config.get('default_scope', scope))
+        use_scope(config.get('default_scope', scope))
         if kind == 'detector':
             config.model.setdefault('train_cfg', None)
         return MODELS.build(dict(without_cells_file(config.model, state), _scope_=scope))

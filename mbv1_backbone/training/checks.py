@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import DATASETS, HOOKS, init_default_scope
+from mmengine.registry import DATASETS, HOOKS
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.detection.formats.classes import check_classes
 from mbv1_backbone.training.config import datasets_of
 
@@ -56,7 +57,7 @@ def check_data_classes(cfg: Config, *loaders: str) -> None:
     Raises:
         InputError: If they are not.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    use_scope(cfg.get('default_scope', 'mmengine'))
     for loader in loaders:
         for dataset in datasets_of(cfg.get(loader)):
             _check_classes_of(dataset, cfg.model, loader)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 
 from mbv1_backbone.classification.place_head import without_cells_file
 from mbv1_backbone.common.errors import InputError, user_errors
+from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.training.checkpoint import fill, read_checkpoint
 from mbv1_backbone.training.config import kind_of
@@ -34,7 +35,7 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
     """
     scope, found = cfg.get('default_scope', 'mmdet'), read_checkpoint(local_file(checkpoint))
     with user_errors(f'config {cfg.filename}'):
-        init_default_scope(scope)
+        use_scope(scope)
         model = MODELS.build(dict(without_cells_file(cfg.model, found.state), _scope_=scope))
     fill(model, found)
     meta = found.meta

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import Tensor
 
 from mbv1_backbone.classification.folders import ClassFolder, Photo
@@ -20,6 +20,7 @@ from mbv1_backbone.common.files import atomic_file, write_json
 from mbv1_backbone.common.images import middle_square, read_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, prefetch
 from mbv1_backbone.compat.chatter import errors_only
+from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.models.layers import make_divisible
 from mbv1_backbone.models.mobilenet_v1 import TABLE
 from mbv1_backbone.models.recipe import recipe_of
@@ -116,7 +117,7 @@ def add_linear_head(
         The network, in evaluation mode, and the classifier that it now ends in.
     """
     with user_errors(f'config {cfg.filename}'):
-        init_default_scope('mmpretrain')
+        use_scope('mmpretrain')
         model = MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
         with errors_only():
             model.init_weights()

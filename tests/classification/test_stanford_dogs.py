@@ -12,7 +12,7 @@ from mbv1_backbone.classification.folders import read_class_folder
 from mbv1_backbone.classification.stanford_dogs import IMAGENET_INDICES, convert_stanford_dogs
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.imagenet import IMAGENET_CLASSES
+from mbv1_backbone.inference.classifier import imagenet_classes
 
 BREEDS = ('n02085620-Chihuahua', 'n02113624-toy_poodle', 'n02116738-African_hunting_dog')
 BOX = '<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>'
@@ -146,7 +146,7 @@ def test_boxes_are_no_links(dogs, tmp_path):
 
 
 def test_the_breeds_among_imagenets_classes():
-    names = [IMAGENET_CLASSES[index] for index in IMAGENET_INDICES]
+    names = [imagenet_classes()[index] for index in IMAGENET_INDICES]
     assert len(set(IMAGENET_INDICES)) == 120
     assert (names[0], names[-1]) == ('Chihuahua', 'African hunting dog')
     assert {'dingo', 'dhole', 'toy poodle', 'Siberian husky'} <= set(names)

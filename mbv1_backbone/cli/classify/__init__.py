@@ -7,6 +7,7 @@ mbv1 classify compare NAME NAME --images FOLDER --labels FILE
 from __future__ import annotations
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.image_verbs import add_images, add_outputs
 
 RESULTS = 'predictions.json'  # of predict
 FIGURES, PICTURE = 'accuracy.json', 'accuracy.png'  # of compare
@@ -25,20 +26,13 @@ def _add_predict(parser: options.Parser) -> None:
         'predict', 'Say what is on images: classes and probabilities.', f'{__name__}.predict:run'
     )
     made.usage = 'mbv1 classify predict MODEL [CHECKPOINT] IMAGE [IMAGE ...] [options]'
-    made.add_argument(
-        'model', metavar='MODEL', help='name in the model zoo, weights, exported file, or a config'
+    add_images(
+        made,
+        'name in the model zoo, weights, exported file, or a config',
+        'IMAGE',
+        ': file, name in the zoo or exported file',
     )
-    made.add_argument(
-        'images',
-        nargs='*',
-        metavar='[CHECKPOINT] IMAGE',
-        help='image files, folders or globs; of a config its checkpoint comes first: file, name '
-        'in the zoo or exported file',
-    )
-    options.output_folder(
-        made, f'folder for pictures with their classes and {RESULTS}', files=(RESULTS,), metavar='FOLDER'
-    )
-    made.add_argument('--no-pictures', action='store_true', help=f'write {RESULTS} alone')
+    add_outputs(made, 'pictures with their classes', RESULTS)
     made.add_argument(
         '--top', type=options.at_least(1), default=5, metavar='N', help='classes of each image (default 5)'
     )
