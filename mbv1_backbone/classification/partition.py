@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.classification.s2_cells import MAX_LEVEL, cell_ids, from_tokens, parents, tokens
+from mbv1_backbone.classification.s2_cells import MAX_LEVEL, are_cells, cell_ids, from_tokens, parents, tokens
 from mbv1_backbone.classification.sphere import mean_places
 from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
 from mbv1_backbone.common.files import write_json
@@ -146,12 +146,28 @@ class Partition:
             }
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DamagedFileError(f'{path}: its cells cannot be read: {one_line(error)}') from error
-        good = np.isfinite(places).all() and (np.abs(places) <= (90.0, 180.0)).all() and (counts > 0).all()
+        found = cls(ids, places, counts, **numbers)
+        found.check(str(path))
+        return found
+
+    def check(self, subject: str) -> None:
+        """Check that the cells are a partition.
+
+        Args:
+            subject: What they were read from, for the message.
+
+        Raises:
+            DamagedFileError: If they are none.
+        """
+        ids, places = self.ids, self.places
+        good = (
+            np.isfinite(places).all() and (np.abs(places) <= (90.0, 180.0)).all() and (self.photos > 0).all()
+        )
+        good = good and are_cells(ids).all()
         if not good or len(ids) < 2 or (_first_leaves(ids)[1:] <= _last_leaves(ids)[:-1]).any():
             raise DamagedFileError(
-                f'{path}: its cells are fewer than two, not in order, lie in one another or have no place'
+                f'{subject}: its cells are fewer than two, not in order, lie in one another or have no place'
             )
-        return cls(ids, places, counts, **numbers)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -159,7 +175,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f'{path}: no such file; mbv1 cells makes it of the training photographs')
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f'{path}: not a file of mbv1 cells: {error}') from error
     if not isinstance(content, dict) or content.get('kind') != _KIND:
         raise InputError(f'{path}: not a file of mbv1 cells')

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mbv1_backbone.classification.partition import Partition
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 
 __all__ = ['CELLS', 'PlacesHead', 'cells_of', 'partition_of', 'without_cells_file']
 
@@ -123,12 +123,17 @@ def partition_of(cells: Tensor) -> Partition:
 
     Raises:
         InputError: If there are no cells in it.
+        DamagedFileError: If they are no partition.
     """
     high, low, latitudes, longitudes, photos = cells.cpu().double().numpy().T
     if not photos.all():
         raise InputError('a head without cells: it was neither trained nor filled from a checkpoint')
+    if not torch.isfinite(cells).all() or min(high.min(), low.min()) < 0:
+        raise DamagedFileError('the cells of the head are damaged')
     ids = high.astype(np.uint64) << np.uint64(_HALF) | low.astype(np.uint64)
-    return Partition(ids, np.stack([latitudes, longitudes], 1), photos.astype(np.int64))
+    found = Partition(ids, np.stack([latitudes, longitudes], 1), photos.astype(np.int64))
+    found.check('the head')
+    return found
 
 
 def without_cells_file(model: Any, state: Mapping[str, Tensor]) -> Any:

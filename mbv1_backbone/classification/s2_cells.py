@@ -10,7 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['MAX_LEVEL', 'cell_ids', 'cell_outline', 'from_tokens', 'levels_of', 'parents', 'tokens']
+__all__ = [
+    'MAX_LEVEL',
+    'are_cells',
+    'cell_ids',
+    'cell_outline',
+    'from_tokens',
+    'levels_of',
+    'parents',
+    'tokens',
+]
 
 MAX_LEVEL = 30
 _SIDE = 1 << MAX_LEVEL  # leaf cells along an edge of a face
@@ -83,12 +92,15 @@ def from_tokens(names: list[str]) -> np.ndarray:
         ValueError: If one is no cell's.
     """
     ids: np.ndarray = np.array([int(name.ljust(16, '0'), 16) for name in names], np.uint64)
-    even = (np.uint64(0x5555555555555555) & ids & (~ids + np.uint64(1))).astype(bool)
-    if wrong := [
-        name for name, good in zip(names, even & (ids >> np.uint64(61) < 6), strict=True) if not good
-    ]:
+    if wrong := [name for name, good in zip(names, are_cells(ids), strict=True) if not good]:
         raise ValueError(f'not the token of an S2 cell: {wrong[0]!r:.40}')
     return ids
+
+
+def are_cells(ids: np.ndarray) -> np.ndarray:
+    """Whether numbers, uint64 (N,), are cells': of one of six faces, their last bit at a level's place."""
+    even = (np.uint64(0x5555555555555555) & ids & (~ids + np.uint64(1))).astype(bool)
+    return even & (ids >> np.uint64(61) < 6)
 
 
 def cell_outline(cell: int, points: int = 8) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError, one_line
-from mbv1_backbone.common.files import shown
+from mbv1_backbone.common.files import decode, shown
 from mbv1_backbone.common.images import read_image
 
 __all__ = ['IMAGENET_INDICES', 'WHOLE', 'Dog', 'convert_stanford_dogs', 'read_lists']
@@ -55,13 +55,15 @@ def convert_stanford_dogs(
         InputError: If a list, a photograph or an annotation is missing or wrong.
         NotInstalledError: If a ``.mat`` file is to be read and SciPy is not installed.
     """
-    root, out_dir = Path(root), Path(out_dir)
+    root, out_dir = Path(root), Path(out_dir).resolve()  # a link to a folder is no place to move one to
     if boxes and link:
         raise InputError('boxes are cut out and written: they cannot be links')
     images = root / 'Images'
     lists = {split: read_lists(root, split) for split in SPLITS}
     _check(lists, images)
     found = {split: [*_pictures(root, dogs, boxes)] for split, dogs in lists.items()}
+    for split, pictures in found.items():
+        _check_names(split, pictures)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f'.{out_dir.name}.') as draft:
         for split, pictures in found.items():
@@ -114,7 +116,7 @@ def _mat_rows(path: Path) -> list[tuple[str, int | None]]:
     try:
         names = [str(cell.item()) for cell in np.ravel(content['file_list'])]
         labels = [int(label) for label in np.ravel(content['labels'])]
-    except (AttributeError, ValueError, TypeError) as error:
+    except (AttributeError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f'{shown(path)}: file_list must be a cell array of names, labels numbers') from error
     if len(names) != len(labels):
         raise InputError(f'{shown(path)}: {len(names)} files in file_list, but {len(labels)} labels')
@@ -123,7 +125,7 @@ def _mat_rows(path: Path) -> list[tuple[str, int | None]]:
 
 def _text_rows(path: Path) -> list[tuple[str, int | None]]:
     try:
-        lines = path.read_text().splitlines()
+        lines = decode(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f'{shown(path)}: not a readable list: {one_line(error)}') from error
     return [(line.strip(), None) for line in lines if line.strip()]
@@ -159,6 +161,18 @@ def _check(lists: dict[str, list[Dog]], images: Path) -> None:
         )
 
 
+def _check_names(split: str, pictures: Sequence[_Picture]) -> None:
+    """Every picture has a name of its own: boxes of a.jpg and a.png, or of a.jpg and a_0.jpg, may not."""
+    first: dict[tuple[str, str], PurePosixPath] = {}
+    for picture in pictures:
+        other = first.setdefault((picture.place.parts[0], picture.name), picture.place)
+        if other != picture.place:
+            raise InputError(
+                f'{shown(str(other))} and {shown(str(picture.place))} would both be written as '
+                f'{split}/{picture.place.parts[0]}/{shown(picture.name)}'
+            )
+
+
 class _Picture(NamedTuple):
     """A picture to write: of which photograph, under which name, and which box of it."""
 
@@ -189,7 +203,7 @@ def _boxes(path: Path) -> list[tuple[int, int, int, int]]:
             tuple(int(float(box.findtext(side, ''))) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
             for box in tree.iterfind('object/bndbox')
         ]
-    except (ElementTree.ParseError, ValueError, OSError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError, OSError) as error:
         raise InputError(f'{shown(path)}: not a readable annotation: {one_line(error)}') from error
     if not found:
         raise InputError(f'{shown(path)}: has no object with a box')

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,9 @@ from mbv1_backbone.weights.store import described, fingerprint, read_safetensors
 __all__ = [
     'Checkpoint',
     'SafeCheckpointHook',
+    'check_values',
     'fill',
+    'first_not_finite',
     'latest_checkpoint',
     'load_weights',
     'read_checkpoint',
@@ -241,8 +244,31 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
     if wrong:
         more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
         raise InputError(f'checkpoint {path} is not of this config: {"; ".join(wrong[:3])}{more}')
+    check_values(state, path)
     _check_recipe(model, checkpoint.recipe, path)
     model.load_state_dict(state, strict=False)
+
+
+def check_values(state: Mapping[str, torch.Tensor], path: str | os.PathLike[str]) -> None:
+    """Refuse weights that no training ends with: NaN, infinities, variances below 0.
+
+    Args:
+        state: Of the checkpoint.
+        path: Of the checkpoint, for the message.
+
+    Raises:
+        InputError: If there are such; the message names the tensor.
+    """
+    if bad := first_not_finite(state):
+        raise InputError(f'checkpoint {path}: {bad} holds values that are not finite')
+    for name, tensor in state.items():
+        if name.endswith('running_var') and (tensor < 0).any():
+            raise InputError(f'checkpoint {path}: {name} holds variances below 0')
+
+
+def first_not_finite(state: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first tensor with a NaN or an infinity; None where there is none."""
+    return next((name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()), None)
 
 
 def _of_classifier(checkpoint: Checkpoint) -> dict[str, Any]:

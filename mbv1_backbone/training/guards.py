@@ -18,8 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mbv1_backbone.common.errors import InputError, LockedError
-from mbv1_backbone.training.checkpoint import latest_checkpoint
-from mbv1_backbone.training.resume import first_not_finite
+from mbv1_backbone.training.checkpoint import first_not_finite, latest_checkpoint
 
 __all__ = ['FiniteHook', 'only_run', 'refused_without_trace']
 

@@ -12,8 +12,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.training.checkpoint import check_values
 
-__all__ = ['ResumeHook', 'check_resumable', 'first_not_finite']
+__all__ = ['ResumeHook', 'check_resumable']
 
 _PARTS = ('meta', 'state_dict', 'optimizer', 'param_schedulers', 'message_hub')
 # Where a schedule has got to, not how it is set.
@@ -135,13 +136,7 @@ def check_resumable(checkpoint: Any, path: str) -> None:
         raise InputError(f'checkpoint {path} cannot be resumed: its state_dict is none')
     if not isinstance(meta.get('dataset_meta') or {}, dict):
         raise InputError(f'checkpoint {path} cannot be resumed: its dataset_meta is no dict')
-    if bad := first_not_finite(state):
-        raise InputError(f'checkpoint {path}: {bad} holds values that are not finite')
-
-
-def first_not_finite(state: dict[str, torch.Tensor]) -> str | None:
-    """The name of the first tensor with a NaN or an infinity; None where there is none."""
-    return next((name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()), None)
+    check_values(state, path)
 
 
 def _differences(wrapper: OptimWrapper, schedulers: list[Any], checkpoint: dict[str, Any]) -> list[str]:

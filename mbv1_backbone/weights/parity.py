@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 MIN_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
+_DIGITS = 10  # a class number has fewer
 MIN_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
 MAX_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy
 Runtime = Callable[[Tensor], np.ndarray]
@@ -166,16 +167,18 @@ def read_labels(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
     """
     if not Path(path).is_file():
         raise InputError(f'labels {path}: no such file')
-    files, labels = [], []
+    files: dict[Path, int] = {}
     with user_errors(f'labels {path}'):
         lines = decode(Path(path).read_bytes()).splitlines()
     for number, line in enumerate(lines, 1):
         name, _, label = line.strip().rpartition(' ')
-        if name and label.isdigit():
-            files.append(Path(folder) / name.strip())
-            labels.append(int(label))
+        if name and label.isascii() and label.isdigit() and len(label) < _DIGITS:
+            file = Path(os.path.normpath(Path(folder) / name.strip()))
+            if file in files:
+                raise InputError(f'{path}:{number}: {name.strip()} is named twice')
+            files[file] = int(label)
         elif line.strip():
             raise InputError(f'{path}:{number}: a line is an image name and a class number, got {line!r}')
     if not files:
         raise InputError(f'labels {path}: names no image')
-    return files, labels
+    return [*files], [*files.values()]

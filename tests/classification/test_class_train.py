@@ -163,3 +163,12 @@ def test_a_folder_with_an_earlier_run_is_refused(photographs, frozen, start, cap
     given = ['classify', 'train', photographs, '--pretrained', start, '--work-dir', frozen]
     assert main([*map(str, given)]) == 2
     assert 'is not an empty folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('work_dir', ['', '--work-dir=ant/run'])
+def test_results_do_not_land_among_the_photographs(work_dir, start, tmp_path, monkeypatch, capsys):
+    """The next run took their pictures for a class."""
+    monkeypatch.chdir(draw_folder(tmp_path / 'a'))
+    words = ['classify', 'train', '.', '--pretrained', str(start), *filter(None, [work_dir])]
+    assert main(words) == 2
+    assert 'lies in ., among the photographs' in capsys.readouterr().err

@@ -120,9 +120,10 @@ def test_a_file_that_is_not_one_is_refused(tmp_path, change, says):
 def test_no_file_and_no_json_are_refused(tmp_path):
     with pytest.raises(InputError, match='no such file; mbv1 cells makes it'):
         Partition.load(tmp_path / 'cells.json')
-    (tmp_path / 'cells.json').write_bytes(b'\xff\x00')
-    with pytest.raises(InputError, match='not a file of mbv1 cells'):
-        Partition.load(tmp_path / 'cells.json')
+    for content in (b'\xff\x00', b'[' * 100_000):
+        (tmp_path / 'cells.json').write_bytes(content)
+        with pytest.raises(InputError, match='not a file of mbv1 cells'):
+            Partition.load(tmp_path / 'cells.json')
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from mbv1_backbone.classification.place_head import (
     without_cells_file,
 )
 from mbv1_backbone.classification.place_metric import PlacesMetric, shares_within
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.geolocation.nearest import NearestPhotographHook, nearest_places
 
 TOWNS = np.array([[45.8, 16.0], [-33.4, -70.6], [35.7, 139.7], [1.3, 103.8]])
@@ -118,6 +118,23 @@ def test_a_checkpoint_carries_the_cells(folder):
     assert found.ids.tolist() == cells.ids.tolist()
     assert found.places == pytest.approx(cells.places)
     assert found.photos.tolist() == cells.photos.tolist()
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda cells: cells.fill_(torch.nan),
+        lambda cells: cells[:, 2:4].mul_(1000),
+        lambda cells: cells[:, :2].fill_(-7),
+        lambda cells: cells[:, 1].add_(2),  # no level has its last bit there
+        lambda cells: cells[0].copy_(cells[1]),
+    ],
+)
+def test_damaged_cells_of_a_checkpoint_are_refused(damage, folder):
+    cells = cells_of(Partition.load(folder / 'cells.json'))
+    damage(cells)
+    with pytest.raises(DamagedFileError):
+        partition_of(cells)
 
 
 def test_cells_survive_an_average_over_processes(folder):

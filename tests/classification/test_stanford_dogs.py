@@ -140,6 +140,36 @@ def test_lists_that_contradict_are_refused(entries, message, dogs, tmp_path):
         convert_stanford_dogs(dogs, tmp_path / 'out')
 
 
+def test_endless_numbers_are_refused(dogs, tmp_path):
+    annotation = dogs / 'Annotation' / BREEDS[0] / '1'
+    annotation.write_text(f'<a>{BOX.format(0, 0, "inf", 9)}</a>')
+    with pytest.raises(InputError, match='not a readable annotation'):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+    savemat(dogs / 'test_list.mat', dict(file_list=np.ones((1, 1)), labels=[[np.inf]]))
+    with pytest.raises(InputError, match='labels numbers'):
+        convert_stanford_dogs(dogs, tmp_path / 'out')
+
+
+def test_pictures_that_would_have_one_name_are_refused(dogs, tmp_path):
+    """One was written over the other, and both were counted."""
+    breed = BREEDS[0]
+    os.rename(dogs / 'Images' / breed / '3.jpg', dogs / 'Images' / breed / '4_1.jpg')
+    os.rename(dogs / 'Annotation' / breed / '3', dogs / 'Annotation' / breed / '4_1')
+    entries = [(name.replace(f'{breed}/3.jpg', f'{breed}/4_1.jpg'), label) for name, label in rows(3, 5)]
+    write_mat(dogs / 'test_list.mat', entries)
+    message = rf'{breed}/4_1.jpg and {breed}/4.jpg would both be written as test/{breed}/4_1.jpg'
+    with pytest.raises(InputError, match=message):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+    assert convert_stanford_dogs(dogs, tmp_path / 'out')['test'] == 6
+
+
+def test_a_link_to_an_empty_folder_is_filled(dogs, tmp_path):
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'out').symlink_to('disk')
+    convert_stanford_dogs(dogs, tmp_path / 'out')
+    assert (tmp_path / 'disk' / 'train' / BREEDS[0] / '0.jpg').is_file()
+
+
 def test_boxes_are_no_links(dogs, tmp_path):
     with pytest.raises(InputError, match='cannot be links'):
         convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True, link=True)

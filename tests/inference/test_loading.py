@@ -274,3 +274,18 @@ def test_a_classifier_of_mmpretrain_is_one_too(tmp_path, backend):
     with torch.inference_mode():
         right = model(model.data_preprocessor(dict(inputs=bgr))['inputs'], mode='tensor').softmax(1)
     np.testing.assert_allclose(classifier.classify(images, 2), right.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('./a.jpg 2', 'a.jpg is named twice'),
+        ('b.jpg \u00b2', 'a class number'),
+        ('b.jpg \u0663', 'a class number'),
+        ('b.jpg ' + '9' * 5000, 'a class number'),
+    ],
+)
+def test_labels_that_are_no_numbers_or_come_twice_are_refused(line, message, tmp_path):
+    (tmp_path / 'labels.txt').write_text(f'a.jpg 1\n{line}\n', encoding='utf-8')
+    with pytest.raises(InputError, match=message):
+        read_labels(tmp_path / 'labels.txt', tmp_path)

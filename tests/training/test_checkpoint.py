@@ -30,6 +30,21 @@ def test_the_newest_whole_file_is_found(tmp_path):
     assert latest_checkpoint(tmp_path).name == 'epoch_10.pth'
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('weight', torch.nan, 'weight holds values that are not finite'),
+        ('running_mean', torch.inf, 'running_mean holds values that are not finite'),
+        ('running_var', -2.0, 'running_var holds variances below 0'),
+    ],
+)
+def test_weights_that_no_training_ends_with_are_refused(name, value, message, tmp_path):
+    state = nn.BatchNorm2d(3).state_dict()
+    state[name][1] = value
+    with pytest.raises(InputError, match=f'checkpoint .*w.pth: {message}'):
+        load_weights(nn.BatchNorm2d(3), save(tmp_path / 'w.pth', state))
+
+
 def test_weights_are_loaded_whole_or_not_at_all(tmp_path):
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
     meta = load_weights(

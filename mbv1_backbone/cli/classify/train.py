@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> None:
 
     _check_options(args)
     work_dir = Path(args.work_dir or Path('work_dirs') / Path(args.folder).resolve().name)
+    if work_dir.resolve().is_relative_to(Path(args.folder).resolve()):
+        raise InputError(f'--work-dir {work_dir} lies in {args.folder}, among the photographs: give another')
     check_output_folder(work_dir, empty=True, name='--work-dir')
     folder = _readable(read_class_folder(args.folder, args.held_out, args.seed))
     print(folder.summary(), flush=True)
