@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import DATASETS, HOOKS
+from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.compat.registry import use_scope
@@ -31,6 +31,7 @@ def check_training(cfg: Config) -> None:
         if not cfg.get(part):
             raise InputError(f'config {cfg.filename}: has no {part}, which training needs')
     check_data_classes(cfg, 'train_dataloader', 'val_dataloader')
+    _check_optimizer(cfg.optim_wrapper)
     _complete_weight_decay(cfg.optim_wrapper)
     _check_intervals(cfg)
     _use_safe_checkpoints(cfg)
@@ -128,6 +129,14 @@ def _use_safe_checkpoints(cfg: Config) -> None:
         kind = HOOKS.get(kind)
     if kind is CheckpointHook:
         hook['type'] = 'SafeCheckpointHook'
+
+
+def _check_optimizer(wrapper: Any) -> None:
+    """Refuse a name that mmengine does not find, and then takes for None."""
+    optimizer = wrapper.get('optimizer')
+    kind = optimizer.get('type') if isinstance(optimizer, dict) else None
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise InputError(f'optim_wrapper.optimizer.type: there is no optimizer {kind}')
 
 
 def _complete_weight_decay(wrapper: Any) -> None:

@@ -96,6 +96,12 @@ BREAKAGES = {
         ),
         r'one\.xml: an object has no <xmin>',
     ),
+    'two boxes': (
+        lambda root: (root / 'Annotations/one.xml').write_text(
+            '<annotation><object><name>x</name><bndbox/><bndbox/></object></annotation>'
+        ),
+        r'one\.xml: an object has 2 <bndbox>: one each',
+    ),
     'another root': (
         lambda root: (root / 'Annotations/one.xml').write_text('<html><body/></html>'),
         r'one\.xml: its root must be <annotation>, got <html>',

@@ -94,6 +94,10 @@ WRONG = {
     'a validation interval of text': ({'train_cfg.val_interval': 'x'}, r"val_interval must be .*, got 'x'"),
     'epochs of text': ({'train_cfg.max_epochs': 'x'}, r"train_cfg\.max_epochs must be .*, got 'x'"),
     'a validation interval of 0': ({'train_cfg.val_interval': 0}, 'val_interval must be .*, got 0'),
+    'a mistyped optimizer': (
+        {'optim_wrapper.optimizer.type': 'Adamm'},
+        r'optim_wrapper\.optimizer\.type: there is no optimizer Adamm',
+    ),
     'no optimizer': ({'optim_wrapper': None}, 'has no optim_wrapper'),
 }
 

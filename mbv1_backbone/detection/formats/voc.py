@@ -272,6 +272,9 @@ def _read_object(node: ElementTree.Element) -> VocObject:
             raise ValueError(f'an object has no <{tag.rpartition("/")[2]}>')
         return value.strip()
 
+    for tag in ('name', 'bndbox', 'bndbox/xmin', 'bndbox/ymin', 'bndbox/xmax', 'bndbox/ymax', 'difficult'):
+        if (count := len(node.findall(tag))) > 1:
+            raise ValueError(f'an object has {count} <{tag.rpartition("/")[2]}>: one each')
     xmin, ymin, xmax, ymax = (float(text(f'bndbox/{tag}')) for tag in ('xmin', 'ymin', 'xmax', 'ymax'))
     difficult = int((node.findtext('difficult') or '0').strip().lower() in ('1', 'true'))
     return VocObject(plain_name(text('name')), (xmin - 1, ymin - 1, xmax, ymax), difficult)
