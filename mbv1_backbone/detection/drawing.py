@@ -18,7 +18,7 @@ from torchvision.utils import draw_bounding_boxes
 from typing_extensions import override
 
 from mbv1_backbone.common.images import read_image
-from mbv1_backbone.common.pictures import save_png
+from mbv1_backbone.common.pictures import picture_names, save_png
 
 __all__ = ['DrawDetectionsHook', 'class_colour', 'draw_boxes', 'side_by_side']
 
@@ -96,13 +96,20 @@ class DrawDetectionsHook(Hook):
     of the image file, like the detections.
 
     Args:
-        out_dir: Folder for the PNG files, named like the images.
+        out_dir: Folder for the PNG files, named like the images; numbered, too, where two have one name.
         score_thr: Detections below it are not drawn.
     """
 
     def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
+        self._names: dict[str, str] = {}
+
+    @override
+    def before_test(self, runner: Runner) -> None:
+        dataset = runner.test_dataloader.dataset
+        paths = dict.fromkeys(dataset.get_data_info(index)['img_path'] for index in range(len(dataset)))
+        self._names = dict(zip(paths, picture_names([Path(path) for path in paths]), strict=True))
 
     @override
     def after_test_iter(
@@ -117,7 +124,7 @@ class DrawDetectionsHook(Hook):
                 draw_boxes(image, get_box_tensor(truth.bboxes).cpu().numpy(), truth.labels.tolist(), names),
                 draw_boxes(image, found.bboxes.numpy(), found.labels.tolist(), names, found.scores.tolist()),
             )
-            save_png(pair, self.out_dir / f'{Path(sample.img_path).stem}.png')
+            save_png(pair, self.out_dir / self._names[sample.img_path])
 
 
 @cache

@@ -76,25 +76,50 @@ def test_side_by_side_keeps_every_pixel(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / 'deep' / 'sheet.png'), sheet)
 
 
-def test_the_hook_draws_annotations_left_and_detections_right(tmp_path):
-    """Both in pixels of the file, although the network saw another size."""
-    Image.fromarray(GRAY).save(tmp_path / 'photo.png')
-    sample = DetDataSample(
-        metainfo=dict(img_path=str(tmp_path / 'photo.png'), ori_shape=(60, 80), scale_factor=(2.0, 5.0))
-    )
-    sample.gt_instances = InstanceData(bboxes=torch.tensor([[30.0, 30, 60, 50]]), labels=torch.tensor([0]))
-    sample.pred_instances = InstanceData(
-        bboxes=torch.tensor([[5.0, 20, 70, 45], [0, 0, 79, 59]]),
-        labels=torch.tensor([1, 0]),
-        scores=torch.tensor([0.9, 0.1]),
-    )
-    dataset = SimpleNamespace(metainfo=dict(classes=('a', 'b')))
+class Pictures(list):
+    """A data set of image files."""
+
+    metainfo = dict(classes=('a', 'b'))
+
+    def get_data_info(self, index):
+        return dict(img_path=self[index])
+
+
+def draw(folder, out, *names):
+    """What the hook draws of image files: boxes in their pixels, although the network saw another size."""
+    samples = []
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(GRAY).save(folder / name)
+        meta = dict(img_path=str(folder / name), ori_shape=(60, 80), scale_factor=(2.0, 5.0))
+        sample = DetDataSample(metainfo=meta)
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[30.0, 30, 60, 50]]), labels=torch.tensor([0])
+        )
+        sample.pred_instances = InstanceData(
+            bboxes=torch.tensor([[5.0, 20, 70, 45], [0, 0, 79, 59]]),
+            labels=torch.tensor([1, 0]),
+            scores=torch.tensor([0.9, 0.1]),
+        )
+        samples.append(sample)
+    dataset = Pictures(sample.img_path for sample in samples)
     runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
-    DrawDetectionsHook(str(tmp_path / 'out'), score_thr=0.3).after_test_iter(runner, 0, None, [sample])
+    hook = DrawDetectionsHook(str(out), score_thr=0.3)
+    hook.before_test(runner)
+    hook.after_test_iter(runner, 0, None, samples)
+
+
+def test_the_hook_draws_annotations_left_and_detections_right(tmp_path):
+    draw(tmp_path, tmp_path / 'out', 'photo.png')
     pair = read_image(tmp_path / 'out' / 'photo.png')
     assert pair.shape == (60, 164, 3)
     assert changed(GRAY, pair[:, :80]) == pytest.approx([30, 30, 60, 50], abs=1)
     assert changed(GRAY, pair[:, 84:]) == pytest.approx([5, 20, 70, 45], abs=1)
+
+
+def test_images_of_one_name_are_both_drawn(tmp_path):
+    draw(tmp_path, tmp_path / 'out', 'a/photo.png', 'b/photo.png')
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['1_photo.png', '2_photo.png']
 
 
 @pytest.mark.parametrize('write', WRITERS)
