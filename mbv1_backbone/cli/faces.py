@@ -11,7 +11,7 @@ import io
 import sys
 from pathlib import Path
 
-from mbv1_backbone.cli import face_targets, options
+from mbv1_backbone.cli import face_crops, face_groups, face_targets, options
 from mbv1_backbone.common.choices import FACE_POLICIES
 from mbv1_backbone.common.errors import InputError
 
@@ -40,12 +40,18 @@ def add_arguments(parser: options.Parser) -> None:
             run_evaluate,
         )
     )
+    face_groups.add_arguments(
+        parser.add_verb('groups', 'Errors of an embedder by group of people.', face_groups.run)
+    )
     _add_split(
         parser.add_verb(
             'split',
             'Write lists of people for training and held out, and pairs, gallery and probes of these.',
             run_split,
         )
+    )
+    face_crops.add_arguments(
+        parser.add_verb('crop', 'Find the faces of photographs, and write them aligned.', face_crops.run)
     )
     face_targets.add_arguments(
         parser.add_verb('targets', 'Run teachers on faces: what students learn from.', face_targets.run)

@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'detection.shared_head': ('MobileNetV1SharedHead',),
     'detection.ssd_head': ('MobileSSDHead',),
     'detection.transforms': ('BoundedResize', 'FastMinIoURandomCrop', 'LoadImage'),
+    'face.age_gender': ('AgeGenderModel',),
     'face.attributes': ('AttributeDataset', 'AttributeMetric', 'CelebA', 'FaceAttributeModel'),
     'face.datasets': ('FaceDataset',),
     'face.detectors.dataset': ('CropPhoto', 'FlipPhoto', 'LoadFaceBoxes', 'PackPhoto', 'WiderFaces'),

@@ -214,7 +214,7 @@ def require_data(cfg: Config, *loaders: str) -> None:
     for loader in loaders:
         for dataset in datasets_of(cfg.get(loader)):
             root = Path(dataset.get('data_root') or '.')
-            lists = ('ann_file', 'identities_file', 'teacher_file', 'cells')
+            lists = ('ann_file', 'identities_file', 'teacher_file', 'targets_file', 'cells')
             wanted = [root / str(dataset[name]) for name in lists if dataset.get(name)]
             prefixes = dataset.get('data_prefix') or {}  # of mmpretrain it may be one folder
             prefixes = prefixes.values() if isinstance(prefixes, dict) else [prefixes]

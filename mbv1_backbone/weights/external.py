@@ -20,7 +20,7 @@ from mbv1_backbone.weights.cache import (
     sha256_of,
 )
 
-__all__ = ['External', 'external_models', 'import_external']
+__all__ = ['External', 'external_models', 'fetch_external', 'import_external']
 
 _ROOMS = ('common', 'compat', 'models', 'weights')  # what an import depends on
 
@@ -64,6 +64,15 @@ def external_models() -> dict[str, External]:
     return {entry['Name']: External.from_entry(entry) for entry in yaml.safe_load(text)['Models']}
 
 
+def fetch_external(model: External) -> list[Path]:
+    """The released files themselves, in the cache.
+
+    Raises:
+        InputError: If a file cannot be had, or is another than was released; see ``fetch``.
+    """
+    return [fetch(file.url, file.name, file.sha256, file.size) for file in model.files]
+
+
 def import_external(model: External) -> Path:
     """The weights as ours, in the cache; fetched and imported where they are not there yet.
 
@@ -74,7 +83,7 @@ def import_external(model: External) -> Path:
     from mbv1_backbone.weights.store import write_weights
     from mbv1_backbone.weights.tfjs import is_tfjs
 
-    paths = [fetch(file.url, file.name, file.sha256, file.size) for file in model.files]
+    paths = fetch_external(model)
     hashes = [recorded_sha256(path) or '' for path in paths]
     key = hashlib.sha256(' '.join([hash_of_code(_ROOMS), *hashes]).encode()).hexdigest()[:12]
     imported = cache_folder() / model.name / f'imported-{key}.safetensors'

@@ -9,10 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.inference.age_gender import AgeGenderEstimator, Estimate
 from mbv1_backbone.inference.loading import load
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.recalibrate import build_network
 from mbv1_backbone.weights.tfjs import read_tensors
+from mbv1_backbone.weights.tfjs_face import read_tfjs_age_gender
 
 NETWORK = 'face_mobilenetv1_vggface2_tfjs/faceres.json'
 
@@ -26,30 +28,38 @@ def same_conv(x, kernel, stride, groups):
     return F.conv2d(padded, kernel, stride=stride, groups=groups)
 
 
-def run_graph(path, image):
-    """The pooled features that the nodes of a graph model compute, one by one."""
+def run_graph(path, image, wanted='global_pooling/Mean'):
+    """What a node of a graph model says, computed node by node."""
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in read_tensors(path).items()}
     values = {'input_1': image}
     for node in json.loads(path.read_text())['modelTopology']['node']:
-        name, inputs = node['name'], node.get('input', [])
+        name = node['name']
         if node['op'] in ('Const', 'Placeholder'):
             values.setdefault(name, tensors.get(name))
-            continue
-        a, b = (values[i] for i in inputs) if len(inputs) == 2 else (values[inputs[0]], None)
-        if node['op'] in ('Conv2D', 'DepthwiseConv2dNative'):
-            assert base64.b64decode(node['attr']['padding']['s']) == b'SAME'
-            stride = int(node['attr']['strides']['list']['i'][1])
-            depthwise = node['op'] != 'Conv2D'
-            kernel = b.permute(2, 3, 0, 1) if depthwise else b.permute(3, 2, 0, 1)
-            values[name] = same_conv(a, kernel, stride, len(kernel) if depthwise else 1)
-        elif node['op'] in ('Add', 'Mul', 'Minimum', 'Maximum'):
-            b = b.view(-1, 1, 1) if b.ndim else b
-            values[name] = dict(Add=a.add, Mul=a.mul, Minimum=a.minimum, Maximum=a.maximum)[node['op']](b)
-        elif node['op'] == 'Relu':
-            values[name] = a.relu()
-        elif node['op'] == 'Mean':
-            return a.mean((2, 3))
-    raise AssertionError('the graph has no pooling')
+        else:
+            values[name] = run_node(node, *(values[i] for i in node['input']))
+        if name == wanted:
+            return values[name]
+    raise AssertionError(f'the graph has no {wanted}')
+
+
+def run_node(node, a, b=None, bias=None):
+    if node['op'] in ('Conv2D', 'DepthwiseConv2dNative'):
+        assert base64.b64decode(node['attr']['padding']['s']) == b'SAME'
+        stride = int(node['attr']['strides']['list']['i'][1])
+        depthwise = node['op'] != 'Conv2D'
+        kernel = b.permute(2, 3, 0, 1) if depthwise else b.permute(3, 2, 0, 1)
+        return same_conv(a, kernel, stride, len(kernel) if depthwise else 1)
+    if node['op'] == '_FusedMatMul':
+        fused = [base64.b64decode(name) for name in node['attr']['fused_ops']['list']['s']]
+        assert fused in ([b'BiasAdd'], [b'BiasAdd', b'Relu'])
+        return (a @ b + bias).relu() if len(fused) == 2 else a @ b + bias
+    if node['op'] in ('Add', 'Mul', 'Minimum', 'Maximum'):
+        b = b.view(-1, 1, 1) if b.ndim else b
+        return dict(Add=a.add, Mul=a.mul, Minimum=a.minimum, Maximum=a.maximum)[node['op']](b)
+    alone = dict(Relu=a.relu, Sigmoid=a.sigmoid)
+    alone |= dict(Mean=lambda: a.mean((2, 3)), Softmax=lambda: a.softmax(-1))
+    return alone[node['op']]()
 
 
 @pytest.fixture
@@ -93,6 +103,43 @@ def test_embeddings_are_the_pooled_features_of_the_files_own_graph(backend, shar
     with torch.no_grad():
         expected = F.normalize(run_graph(path, seen.flip(1) - means))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_age_and_gender_are_those_of_the_files_own_graph(shared):
+    path = shared / 'weights' / NETWORK
+    estimator = AgeGenderEstimator.load(path)
+    faces = np.random.default_rng(0).integers(0, 256, (3, 258, 258, 3), dtype=np.uint8)
+    found = estimator.estimate(faces, batch_size=2)
+    top, left, side = import_weights(path).recipe.window
+    seen = torch.from_numpy(faces[:, top : top + side, left : left + side]).permute(0, 3, 1, 2).float()
+    image = seen.flip(1) - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
+    with torch.no_grad():
+        ages = run_graph(path, image, 'age_pred/Softmax').numpy()
+        male = run_graph(path, image, 'gender_pred/Sigmoid').numpy()[:, 0]
+    assert len({round(float(value), 4) for value in male}) == 3  # so that faces cannot be exchanged
+    np.testing.assert_allclose([one.male for one in found], male, atol=1e-4)
+    for one, probabilities in zip(found, ages, strict=True):
+        first, second = np.sort(probabilities)[::-1][:2]
+        years = [np.flatnonzero(probabilities == p)[0] + 1 for p in (first, second)]
+        assert one.years == pytest.approx((first * years[0] + second * years[1]) / (first + second), abs=0.02)
+
+
+def test_a_network_without_the_heads_has_no_age(shared, tiny):
+    with pytest.raises(InputError, match='not the VGGFace2 MobileNetV1'):
+        AgeGenderEstimator.load(tiny)
+    with pytest.raises(InputError, match=r'no TensorFlow\.js model'):
+        AgeGenderEstimator.load(tiny.with_name('a.bin'))
+    with pytest.raises(InputError, match='no such file'):
+        AgeGenderEstimator.load('nobody/nothing')
+    tensors = read_tensors(shared / 'weights' / NETWORK)
+    bare = {name: value for name, value in tensors.items() if not name.startswith('age_pred')}
+    with pytest.raises(InputError, match='has no head age_pred'):
+        read_tfjs_age_gender(bare, 'x.json')
+
+
+@pytest.mark.parametrize(('male', 'gender'), [(0.59, 'female'), (0.6, 'male')])
+def test_a_man_from_the_authors_bound(male, gender):
+    assert Estimate(30.0, male).gender == gender
 
 
 def test_shards_are_joined_and_dequantised(tiny):

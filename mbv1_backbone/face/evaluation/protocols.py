@@ -61,7 +61,8 @@ class Pairs:
 class Embeddings:
     """Embeddings by file, of length 1.
 
-    Files are found by their path, or by their bare name where only one has it.
+    Files are found by their path, or by their bare name where only one has it; without its ending where that
+    is another, as that of crops is.
 
     Args:
         files: Relative paths.
@@ -83,6 +84,10 @@ class Embeddings:
         for file, row in self._rows.items():
             names.setdefault(file.rpartition('/')[2], []).append(row)
         self._names = {name: rows[0] for name, rows in names.items() if len(rows) == 1}
+        stems: dict[str, list[int]] = {}
+        for name, rows in names.items():
+            stems.setdefault(name.rpartition('.')[0], []).extend(rows)
+        self._stems = {stem: rows[0] for stem, rows in stems.items() if len(rows) == 1}
 
     @classmethod
     def read(cls, path: str | Path) -> Embeddings:
@@ -95,10 +100,15 @@ class Embeddings:
         Raises:
             InputError: If one has none; the message counts how many.
         """
-        rows = [self._rows.get(file, self._names.get(file.rpartition('/')[2], -1)) for file in files]
+        rows = [self._row(file) for file in files]
         if missing := [file for file, row in zip(files, rows, strict=True) if row < 0]:
             raise InputError(f'{self.source}: no embedding of {missing[0]}, nor of {len(missing) - 1} more')
         return self.vectors[rows].reshape(len(files), -1)
+
+    def _row(self, file: str) -> int:
+        """Of a file; -1 where there is none."""
+        name = file.rpartition('/')[2]
+        return self._rows.get(file, self._names.get(name, self._stems.get(name.rpartition('.')[0], -1)))
 
 
 def read_pairs(path: str | Path) -> Pairs:

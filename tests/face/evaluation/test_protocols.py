@@ -161,3 +161,11 @@ def test_a_split_folder_can_be_evaluated(run, tmp_path):
     write_embeddings(tmp_path / 'e.npz', files, np.random.default_rng(0).normal(size=(len(files), 8)))
     done = run('tools/evaluate_faces.py', tmp_path / 'e.npz', '--pairs', tmp_path / 'dev_pairs.csv')
     assert 'verification' in done.stdout
+
+
+def test_a_crop_stands_for_its_photograph_whatever_its_ending():
+    embeddings = Embeddings(['a/1.png', 'a/2.png', 'b/2.png', 'c.d.png'], np.eye(4))
+    assert embeddings.of(['1.jpg', 'c.d.jpg']).argmax(1).tolist() == [0, 3]
+    for ambiguous in ('2.jpg', 'c.jpg'):
+        with pytest.raises(InputError, match=f'no embedding of {ambiguous}'):
+            embeddings.of([ambiguous])

@@ -1,0 +1,214 @@
+"""Faces cut out of photographs, aligned and kept as files, for training networks and asking teachers.
+
+A list beside the crops says of each photograph what became of it, so that a run that was cut short goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+
+from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
+from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.pictures import save_png
+from mbv1_backbone.common.prefetch import DECODERS, prefetch
+from mbv1_backbone.face.finder import FaceFinder, Place
+
+__all__ = ['LIST', 'Cropped', 'crop_faces', 'crop_names']
+
+LIST = 'crops.jsonl'  # in the folder of the crops: what they were made with, then a line a photograph
+_VERSION = 1
+_BORDER = 0.25  # of the longer side, black, about photographs in which no face is found
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """What became of photographs.
+
+    Attributes:
+        photographs: How many there are.
+        crops: Faces of them in the folder, of earlier runs too.
+        before: Photographs that earlier runs had done with.
+        left_out: Photograph -> why it has no face, in one line; of earlier runs too.
+    """
+
+    photographs: int
+    crops: int
+    before: int
+    left_out: dict[str, str]
+
+
+def crop_names(files: Sequence[str]) -> dict[str, str]:
+    """Photograph -> name of its crop: the same, ending in ``.png``; where two would be one, behind the whole.
+
+    Args:
+        files: Names, relative to a folder.
+
+    Example:
+        >>> crop_names(['a/1.jpg', 'b.jpg', 'b.tif'])
+        {'a/1.jpg': 'a/1.png', 'b.jpg': 'b.jpg.png', 'b.tif': 'b.tif.png'}
+    """
+    short = {file: os.path.splitext(file)[0] for file in files}
+    counts = Counter(short.values())
+    return {file: f'{stem if counts[stem] == 1 else file}.png' for file, stem in short.items()}
+
+
+def crop_faces(
+    folder: str | os.PathLike[str],
+    files: Sequence[str],
+    out: str | os.PathLike[str],
+    finder: FaceFinder,
+    size: int = 160,
+    progress: Callable[[int], object] | None = None,
+) -> Cropped:
+    """Find the faces of photographs, and write each, aligned, as a PNG file.
+
+    A photograph's crop bears its name; further faces of it (policy ``all``) have ``_2``, ``_3`` behind that,
+    with more underscores where that would be the crop of another photograph.
+    What the list in ``out`` has already is not done again.
+
+    Args:
+        folder: Of the photographs.
+        files: Their names, relative to it.
+        out: Folder of the crops.
+        finder: Finds and aligns.
+        size: Side of a crop, in pixels.
+        progress: Called with the number of photographs that are done.
+
+    Raises:
+        InputError: If the crops that are there were made with another detector, policy or size.
+        LockedError: If another run writes there.
+    """
+    made_with = dict(version=_VERSION, detector=finder.identity, policy=finder.policy, size=size)
+    out, names = Path(out), crop_names(files)
+    taken = set(names.values())
+    with _opened(out, made_with) as (listed, done):
+        todo = [file for file in files if not _is_done(done.get(file), out)]
+        if progress:
+            progress(len(files) - len(todo))
+        photographs = prefetch(lambda f: (f, _read(Path(folder, f))), todo, DECODERS, 4)
+        for file, image in photographs:
+            done[file] = _crop(file, image, finder, size, partial(_save, out, names[file], taken))
+            listed.write(json.dumps(done[file]).encode() + b'\n')
+            listed.flush()
+            if progress:
+                progress(1)
+    mine = [done[file] for file in files]
+    left_out = {entry['file']: entry['reason'] for entry in mine if 'reason' in entry}
+    return Cropped(len(mine), sum(len(e.get('faces', ())) for e in mine), len(mine) - len(todo), left_out)
+
+
+def _read(path: Path) -> np.ndarray | InputError:
+    try:
+        return read_image(path)
+    except InputError as error:
+        return error
+
+
+def _crop(
+    file: str,
+    image: np.ndarray | InputError,
+    finder: FaceFinder,
+    size: int,
+    save: Callable[[np.ndarray, int], str],
+) -> dict[str, Any]:
+    """Write a photograph's faces; the line of the list."""
+    try:
+        if isinstance(image, InputError):
+            raise image
+        found = _find(image, finder, size)
+    except InputError as error:
+        return dict(file=file, reason=str(error))
+    faces = [
+        dict(crop=save(face, number), **_as_json(place)) for number, (face, place) in enumerate(found, 1)
+    ]
+    return dict(file=file, faces=faces)
+
+
+def _save(out: Path, name: str, taken: Collection[str], face: np.ndarray, number: int) -> str:
+    """Write a face, the ``number``-th of its photograph; its name in the folder of the crops."""
+    stem, between = name.removesuffix('.png'), '_'
+    while number > 1 and (name := f'{stem}{between}{number}.png') in taken:
+        between += '_'
+    save_png(face, out / name)
+    return name
+
+
+def _find(image: np.ndarray, finder: FaceFinder, size: int) -> list[tuple[np.ndarray, Place]]:
+    """Faces; where there is none, once more with a border, for those that the photograph cuts off."""
+    try:
+        return finder.find(image, size)
+    except InputError:
+        if len(finder.detector(image)):  # too small, or several where one is wanted
+            raise
+        side = round(_BORDER * max(image.shape[:2]))
+        bordered = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT)
+        return [(face, _moved(place, side)) for face, place in finder.find(bordered, size)]
+
+
+def _moved(place: Place, side: int) -> Place:
+    """A place in a photograph with a border, in the photograph."""
+    box = place.box and tuple(value - side for value in place.box)
+    marks = place.landmarks and tuple(tuple(v - side for v in point) for point in place.landmarks)
+    return Place(box, marks, place.score, place.quality)
+
+
+def _as_json(place: Place) -> dict[str, Any]:
+    box, marks = place.box or (), place.landmarks or ()
+    return dict(
+        box=[round(value, 1) for value in box],
+        landmarks=[[round(value, 1) for value in point] for point in marks],
+        score=None if place.score is None else round(place.score, 4),
+        quality=None if place.quality is None else round(place.quality.value, 4),
+    )
+
+
+def _is_done(entry: dict[str, Any] | None, out: Path) -> bool:
+    """Whether a photograph's line is there, and the files that it names."""
+    return entry is not None and all((out / face['crop']).is_file() for face in entry.get('faces', ()))
+
+
+@contextmanager
+def _opened(out: Path, made_with: dict[str, Any]) -> Iterator[tuple[BinaryIO, dict[str, dict[str, Any]]]]:
+    """The list of a folder, to go on with, and what is in it: by photograph, the last line of each counts."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / LIST, 'a+b') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f'{out / LIST}: another run writes there') from None
+        file.seek(0)
+        content = file.read()
+        whole = content[: content.rfind(b'\n') + 1]  # a run that was killed may leave half a line
+        file.truncate(len(whole))
+        done = _entries(out / LIST, whole, made_with)
+        if not whole:
+            file.write(json.dumps(made_with).encode() + b'\n')
+        yield file, done
+
+
+def _entries(path: Path, content: bytes, made_with: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    try:
+        lines = [json.loads(line) for line in content.splitlines()]
+        entries = {line['file']: line for line in lines[1:]}
+        first = dict(lines[0]) if lines else made_with
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedFileError(f'{path}: not a list of crops: {error}') from error
+    if first != made_with:
+        differ = [f'{key} {first.get(key)}, not {v}' for key, v in made_with.items() if first.get(key) != v]
+        raise InputError(
+            f'{path}: its crops were made with {"; ".join(differ)}: give another folder, or the same options'
+        )
+    return entries

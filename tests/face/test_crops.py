@@ -1,0 +1,207 @@
+"""Faces cut out and kept: names, places, what is left out, and runs that go on."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
+from mbv1_backbone.common.images import read_image
+from mbv1_backbone.face.crops import LIST, _opened, crop_faces, crop_names
+from mbv1_backbone.face.finder import FaceFinder, Faces
+from mbv1_backbone.face.geometry import LANDMARKS
+
+
+class Marked:
+    """Finds "faces": blocks of pure colour of 40 pixels or more that the picture does not cut off."""
+
+    identity = 'marked'
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, image):
+        self.asked += 1
+        boxes = []
+        for colour in ((255, 0, 0), (0, 255, 0)):
+            y, x = np.nonzero((image == colour).all(2))
+            if len(y) >= 1600 and x.min() > 0 and x.max() < image.shape[1] - 1:
+                boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+        rows = np.array(boxes, np.float32).reshape(-1, 4)
+        sides = (rows[:, 2:] - rows[:, :2])[:, None]
+        marks = rows[:, None, :2] + (LANDMARKS * 1.5 - 0.25).astype(np.float32) * sides
+        return Faces(rows, np.full(len(rows), 0.9, np.float32), marks)
+
+
+def photograph(path, *blocks, size=(160, 200)):
+    """Write a grey photograph with blocks: colour, left, top, side."""
+    picture = np.full((*size, 3), 90, np.uint8)
+    for colour, left, top, side in blocks:
+        picture[top : top + side, max(left, 0) : left + side] = colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+@pytest.fixture
+def album(tmp_path):
+    """Four photographs: one face, two, one at the very edge, none; and a file that is none."""
+    folder = tmp_path / 'album'
+    photograph(folder / 'ann' / '1.png', (RED, 60, 40, 60))
+    photograph(folder / 'ann' / 'two.png', (RED, 10, 40, 50), (GREEN, 90, 40, 70))
+    photograph(folder / 'edge.png', (RED, 0, 40, 60))
+    photograph(folder / 'empty.png')
+    (folder / 'broken.jpg').write_bytes(b'no picture')
+    return folder
+
+
+def files_of(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*.*'))
+
+
+def crops_of(folder):
+    return [name for name in files_of(folder) if name != LIST]
+
+
+def test_names_are_the_photographs_and_never_one_for_two():
+    names = crop_names(['a/1.jpg', 'a/2.tar.jpg', 'b.jpg', 'b.tif', 'c/b.jpg'])
+    assert list(names.values()) == ['a/1.png', 'a/2.tar.png', 'b.jpg.png', 'b.tif.png', 'c/b.png']
+
+
+def test_each_face_is_written_upright_in_the_middle(album, tmp_path):
+    out = tmp_path / 'crops'
+    done = crop_faces(album, files_of(album), out, FaceFinder(Marked()), 80)
+    assert crops_of(out) == ['ann/1.png', 'ann/two.png', 'edge.png']
+    assert (done.photographs, done.crops, done.before) == (5, 3, 0)
+    assert set(done.left_out) == {'broken.jpg', 'empty.png'}
+    assert 'no face' in done.left_out['empty.png']
+    assert 'decoded' in done.left_out['broken.jpg']
+    one, larger = (read_image(out / 'ann' / name) for name in ('1.png', 'two.png'))
+    assert one.shape == (80, 80, 3)
+    assert (one[40, 40] == RED).all()
+    assert (one[2, 2] == 90).all()
+    assert (larger[40, 40] == GREEN).all()
+
+
+def test_a_face_that_the_photograph_cuts_off_has_its_place_in_the_photograph(album, tmp_path):
+    out = tmp_path / 'crops'
+    crop_faces(album, ['edge.png'], out, FaceFinder(Marked()), 80)
+    line = json.loads((out / LIST).read_text().splitlines()[1])
+    assert line['faces'][0]['box'] == [0.0, 40.0, 60.0, 100.0]
+    assert (read_image(out / 'edge.png')[40, 40] == RED).all()
+
+
+def test_all_faces_of_a_photograph_have_names_of_their_own(album, tmp_path):
+    photograph(album / 'ann' / 'two_2.png', (RED, 60, 40, 60))
+    out = tmp_path / 'crops'
+    done = crop_faces(album, files_of(album), out, FaceFinder(Marked(), 'all'), 80)
+    assert done.crops == 5
+    assert crops_of(out) == ['ann/1.png', 'ann/two.png', 'ann/two_2.png', 'ann/two__2.png', 'edge.png']
+    assert (read_image(out / 'ann' / 'two__2.png')[40, 40] == RED).all()
+
+
+def test_two_faces_where_one_is_wanted_are_a_reason(album, tmp_path):
+    done = crop_faces(album, ['ann/two.png'], tmp_path / 'crops', FaceFinder(Marked(), 'reject'), 80)
+    assert done.left_out == {'ann/two.png': '2 faces found, one wanted'}
+
+
+def test_a_run_goes_on_where_another_was_cut_short(album, tmp_path):
+    out, files, detector = tmp_path / 'crops', files_of(album), Marked()
+    whole = crop_faces(album, files, out, FaceFinder(detector), 80)
+    lines = (out / LIST).read_bytes().splitlines(keepends=True)
+    (out / LIST).write_bytes(b''.join(lines[:3]) + lines[3][:9])  # killed in the third photograph
+    (out / 'ann' / '1.png').unlink()  # and one was removed
+    detector.asked, told = 0, []
+    again = crop_faces(album, files, out, FaceFinder(detector), 80, told.append)
+    assert sum(told) == 5
+    assert again.before == 1
+    assert (again.crops, again.left_out) == (whole.crops, whole.left_out)
+    assert (out / 'ann' / '1.png').is_file()
+    assert sorted((out / LIST).read_bytes().splitlines()[-4:]) == sorted(
+        line.rstrip() for line in lines[1:] if b'two' not in line
+    )
+    detector.asked = 0
+    assert crop_faces(album, files, out, FaceFinder(detector), 80).before == 5
+    assert detector.asked == 0
+
+
+def test_crops_of_other_options_are_not_mixed(album, tmp_path):
+    out = tmp_path / 'crops'
+    crop_faces(album, files_of(album), out, FaceFinder(Marked()), 80)
+    for finder, size, words in (
+        (FaceFinder(Marked()), 96, 'size 80, not 96'),
+        (FaceFinder(Marked(), 'all'), 80, 'policy largest, not all'),
+    ):
+        with pytest.raises(InputError, match=words):
+            crop_faces(album, files_of(album), out, finder, size)
+    (out / LIST).write_text('{"size": 80}\n3\n')
+    with pytest.raises(DamagedFileError, match='not a list of crops'):
+        crop_faces(album, files_of(album), out, FaceFinder(Marked()), 80)
+
+
+def test_two_runs_do_not_write_at_once(album, tmp_path):
+    with _opened(tmp_path / 'crops', {}), pytest.raises(LockedError, match='another run'):
+        crop_faces(album, files_of(album), tmp_path / 'crops', FaceFinder(Marked()), 80)
+
+
+@pytest.fixture
+def marked(monkeypatch):
+    from mbv1_backbone.inference import face_detectors
+
+    def named(detector, policy):
+        return None if detector == 'none' else FaceFinder(Marked(), policy, crops=True)
+
+    monkeypatch.setattr(face_detectors, 'named_finder', named)
+
+
+def test_the_verb_turns_photographs_as_their_cameras_say(marked, album, tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # is seen turned by 90 degrees to the right
+    turned = Image.open(photograph(tmp_path / 'x.png', (RED, 10, 50, 60)))
+    turned.save(album / 'turned.tif', exif=exif)
+    assert main(['faces', 'crop', str(album), '--out-dir', str(tmp_path / 'crops'), '--size', '80']) == 0
+    said = capsys.readouterr()
+    assert '4 faces of 6 photographs; 2 left out' in said.out
+    assert 'left out: empty.png: no face found' in said.err
+    lines = [json.loads(line) for line in (tmp_path / 'crops' / LIST).read_text().splitlines()[1:]]
+    box = next(line['faces'][0]['box'] for line in lines if line['file'] == 'turned.tif')
+    assert box == [50.0, 10.0, 110.0, 70.0]  # of 160 x 200, turned: 160 - 50 - 60 from the left
+    assert main(['faces', 'crop', str(album), '--out-dir', str(tmp_path / 'crops'), '--size', '80']) == 0
+    assert '6 of them done before' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda album, out: ['--out-dir', str(album / 'crops')], 'where the next run'),
+        (lambda album, out: ['--out-dir', str(out), '--detector', 'none'], 'cut out by a detector'),
+        (lambda album, out: ['--out-dir', str(out), '--size', '8'], 'at least 16'),
+        (lambda album, out: ['--out-dir', str(album / 'edge.png')], 'is a file'),
+    ],
+)
+def test_what_cannot_be_cropped_is_one_line(marked, album, tmp_path, capsys, change, words):
+    out = tmp_path / 'crops'
+    assert main(['faces', 'crop', str(album), *change(album, out)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert not out.exists()
+    assert not (album / 'crops').exists()
+
+
+def test_a_folder_in_a_crops_place_is_refused_before_the_work(marked, album, tmp_path, capsys):
+    (tmp_path / 'crops' / 'edge.png').mkdir(parents=True)
+    assert main(['faces', 'crop', str(album), '--out-dir', str(tmp_path / 'crops')]) == 2
+    assert 'edge.png: is a folder, not a file' in capsys.readouterr().err
+    assert not (tmp_path / 'crops' / LIST).exists()
+
+
+def test_photographs_without_any_face_are_no_success(marked, tmp_path, capsys):
+    photograph(tmp_path / 'album' / 'a.png')
+    assert main(['faces', 'crop', str(tmp_path / 'album'), '--out-dir', str(tmp_path / 'crops')]) == 2
+    assert 'no face in any of 1 photographs' in capsys.readouterr().err
