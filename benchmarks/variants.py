@@ -219,5 +219,5 @@ def _normalised(images: Tensor) -> Tensor:
 @torch.inference_mode()
 def _right(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     model.eval()
-    answers = map(partial(torch.argmax, dim=1), map(model, map(_normalised, images.split(64))))
-    return torch.cat([*answers]) == labels
+    predicted = map(partial(torch.argmax, dim=1), map(model, map(_normalised, images.split(64))))
+    return torch.cat([*predicted]) == labels

@@ -2,8 +2,7 @@ _base_ = 'mbv1_1.0-224_imagenet.py'
 train_pipeline = _base_.train_pipeline
 train_pipeline[1].scale = 192
 test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = 219
-test_pipeline[2].crop_size = 192
+test_pipeline[1].size = 192
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -15,7 +15,7 @@ model = dict(
         dropout=0.3,
         loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')))
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadPhoto'),
     dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
@@ -29,9 +29,8 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='LoadPhoto'),
+    dict(type='MiddleSquare', size=224, crop=0.875),  # bilinear, as all verbs have it; timm evaluates bicubic
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(batch_size=512, dataset=dict(pipeline=train_pipeline))

@@ -4,14 +4,13 @@ data_source = 'mbv1 demo-data --kind places --out-dir data/world, then: mbv1 cel
 --out-dir data/world --max-photos 40 --min-photos 8'
 data_root = 'data/world'
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadPhoto'),
     dict(type='RandomCrop', crop_size=64, padding=4, padding_mode='edge'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=64, edge='short'),
-    dict(type='CenterCrop', crop_size=64),
+    dict(type='LoadPhoto'),
+    dict(type='MiddleSquare', size=64),
     dict(type='PackInputs', meta_keys=('img_path', 'latitude', 'longitude')),
 ]
 train_dataloader = dict(

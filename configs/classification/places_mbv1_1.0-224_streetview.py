@@ -6,8 +6,8 @@ data_source = 'A folder with train.csv and test.csv (file, latitude, longitude) 
 ROOT/train.csv --out-dir ROOT --max-photos 16 --min-photos 4'
 data_root = 'data/streetview'
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.5, 1.0)),
+    dict(type='LoadPhoto'),
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.5, 1.0), backend='pillow'),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))

@@ -1,4 +1,4 @@
-"""Classification on MobileNetV1 for MMPretrain: heads, and drawing of answers."""
+"""Classification on MobileNetV1 for MMPretrain: heads, and drawing of predictions."""
 
 from mbv1_backbone.common.lazy import public_names
 

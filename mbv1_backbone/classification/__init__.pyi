@@ -1,5 +1,5 @@
 from .confusion import Confusion as Confusion, draw_confusion as draw_confusion
-from .drawing import draw_answers as draw_answers
+from .drawing import draw_predictions as draw_predictions
 from .folders import ClassFolder as ClassFolder, Photo as Photo, read_class_folder as read_class_folder
 from .heads import DropoutLinearClsHead as DropoutLinearClsHead
 from .linear import LinearClassifier as LinearClassifier, fit_linear as fit_linear

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from mbv1_backbone.classification.drawing import draw_answers
+from mbv1_backbone.classification.drawing import draw_predictions
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.registry import use_scope
 
@@ -55,4 +55,4 @@ def browse(cfg: Config, count: int) -> Iterator[Sample]:
             raise InputError(f'config {cfg.filename}: its images have no one class to be drawn')
         label = int(found)
         name = str(names[label]) if names else f'class {label}'
-        yield Sample(draw_answers(image, [name]), sample['data_samples'].img_path, label)
+        yield Sample(draw_predictions(image, [name]), sample['data_samples'].img_path, label)

@@ -30,12 +30,12 @@ class Confusion:
     counts: np.ndarray
 
     @classmethod
-    def of(cls, labels: np.ndarray, answers: np.ndarray, classes: Sequence[str]) -> Confusion:
+    def of(cls, labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> Confusion:
         """Count.
 
         Args:
             labels: True classes, int (N,).
-            answers: Classes that were answered, int (N,).
+            predictions: Classes that were predicted, int (N,).
             classes: Names.
 
         Example:
@@ -44,7 +44,7 @@ class Confusion:
             (0.75, 0.833)
         """
         counts = np.zeros((len(classes),) * 2, np.int64)
-        np.add.at(counts, (labels, answers), 1)
+        np.add.at(counts, (labels, predictions), 1)
         return cls(tuple(classes), counts)
 
     @property
@@ -64,7 +64,7 @@ class Confusion:
         return float(np.nanmean(self.by_class))
 
     def worst(self, count: int) -> list[tuple[str, str, int]]:
-        """The most frequent confusions: true class, answered class, photographs."""
+        """The most frequent confusions: true class, predicted class, photographs."""
         wrong = self.counts * (1 - np.eye(len(self.classes), dtype=np.int64))
         order = np.argsort(-wrong, axis=None, kind='stable')[:count]
         places = [divmod(int(place), len(self.classes)) for place in order]
@@ -90,7 +90,7 @@ def draw_confusion(found: Confusion, path: str | os.PathLike[str], title: str) -
     axes = figure.subplots()
     shares = found.counts / np.maximum(found.counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
-    axes.set(xlabel='answered', ylabel='true class', title=title)
+    axes.set(xlabel='predicted', ylabel='true class', title=title)
     if named:
         ticks = range(count)
         axes.set_xticks(ticks, found.classes, rotation=45, ha='right', rotation_mode='anchor')
@@ -100,9 +100,9 @@ def draw_confusion(found: Confusion, path: str | os.PathLike[str], title: str) -
             text = str(found.counts[row, column])
             axes.text(column, row, text, ha='center', va='center', color=colour, fontsize=8)
     else:
-        axes.set(xlabel='answered (number of the class in the order of names)')
-        lines = [f'{n} x {true}: {answer}' for true, answer, n in found.worst(_WORST)]
-        text = 'most frequent confusions\n(true class: answered)\n\n' + '\n'.join(lines)
+        axes.set(xlabel='predicted (number of the class in the order of names)')
+        lines = [f'{n} x {true}: {predicted}' for true, predicted, n in found.worst(_WORST)]
+        text = 'most frequent confusions\n(true class: predicted)\n\n' + '\n'.join(lines)
         axes.text(1.03, 1, text, transform=axes.transAxes, va='top', fontsize=9)
     with atomic_file(path) as file:
         figure.savefig(file, format='png', dpi=110)

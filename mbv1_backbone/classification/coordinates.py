@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from mbv1_backbone.classification.outlines import is_land
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.images import FORMATS, find_images
-from mbv1_backbone.common.tables import read_table
+from mbv1_backbone.common.tables import parse_number, read_table
 
 __all__ = ['COLUMNS', 'LocatedPhotos', 'gps_of', 'parse_degrees', 'read_located', 'swapped']
 
@@ -107,7 +108,7 @@ def parse_degrees(text: str, name: str) -> float:
         InputError: If it is no number, not finite or out of range; the message does not name the file.
     """
     try:
-        value = float(text.replace(',', '.') if text.count(',') == 1 and '.' not in text else text)
+        value = parse_number(text.replace(',', '.') if text.count(',') == 1 and '.' not in text else text)
     except ValueError:
         raise InputError(f'{name} must be in decimal degrees, got {text!r:.40}') from None
     limit = LIMITS[name]
@@ -140,14 +141,17 @@ def gps_of(path: str | os.PathLike[str]) -> tuple[float, float] | None:
 
 
 def _degrees(values: Mapping[int, Any], side: int, tag: int, letters: bytes) -> float:
-    """Degrees, minutes and seconds with their hemisphere, as degrees; NaN where they are not there."""
+    """Degrees, minutes and seconds with their hemisphere, in degrees; NaN where they are missing or wrong."""
     parts, letter = values.get(tag), values.get(side)
     if not parts or not letter:
         return math.nan
     letter = letter.encode() if isinstance(letter, str) else bytes(letter)
     if letter[:1].upper() not in (letters[:1], letters[1:]):
         return math.nan
-    degrees = sum(float(part) / 60**power for power, part in enumerate(parts))
+    whole, *sixtieths = map(float, parts)
+    if whole < 0 or len(sixtieths) > 2 or not all(0 <= part <= 60 for part in sixtieths):
+        return math.nan
+    degrees = sum(part / 60**power for power, part in enumerate((whole, *sixtieths)))
     return -degrees if letter[:1].upper() == letters[1:] else degrees
 
 
@@ -157,7 +161,7 @@ def _of_table(path: Path) -> LocatedPhotos:
         raise InputError(f'{path}, line {number}: {problem}')
     places: dict[str, tuple[float, float]] = {}
     for number, row in table.rows.items():
-        file = row['file'].replace('\\', '/')  # as Windows writes them
+        file = posixpath.normpath(row['file'].replace('\\', '/'))  # as Windows writes them
         if file in places:
             raise InputError(f'{path}, line {number}: {shown(file)} is named twice')
         try:

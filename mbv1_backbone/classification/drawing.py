@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ['draw_answers']
+__all__ = ['draw_predictions']
 
 _WIDTH = 320  # of a picture, at least
 _LINE = 22  # height of a line of text
@@ -15,7 +15,7 @@ _MARGIN = 6
 _INK, _BAR = (30, 30, 30), (170, 205, 240)
 
 
-def draw_answers(
+def draw_predictions(
     image: np.ndarray, names: Sequence[str], scores: Sequence[float] | None = None
 ) -> np.ndarray:
     """The image with a line a class under it: a bar as long as its probability, its name, the number.
@@ -29,7 +29,7 @@ def draw_answers(
         A new RGB uint8 image.
 
     Example:
-        >>> draw_answers(np.zeros((40, 80, 3), np.uint8), ['cat', 'dog'], [0.9, 0.1]).shape
+        >>> draw_predictions(np.zeros((40, 80, 3), np.uint8), ['cat', 'dog'], [0.9, 0.1]).shape
         (216, 320, 3)
     """
     picture = Image.fromarray(image)

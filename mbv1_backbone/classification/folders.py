@@ -40,7 +40,7 @@ class ClassFolder:
         train: To train on.
         test: To test with; not among those of ``train``.
         division: How the two were told apart, for people.
-        passed_over: Reason -> how many files were not looked at.
+        skipped: Reason -> how many files were not looked at.
     """
 
     root: Path
@@ -48,7 +48,7 @@ class ClassFolder:
     train: tuple[Photo, ...]
     test: tuple[Photo, ...]
     division: str
-    passed_over: Counter[str]
+    skipped: Counter[str]
 
     def summary(self) -> str:
         """What there is, in one line.
@@ -64,7 +64,7 @@ class ClassFolder:
             f'{shown(self.root)}: {len(self.classes)} classes, {len(self.train)} photographs to train on '
             f'({min(counts)} to {max(counts)} a class), {len(self.test)} to test ({self.division})'
         )
-        return f'{line}; {ImageFiles((), self.passed_over).summary()}' if self.passed_over else line
+        return f'{line}; {ImageFiles((), self.skipped).summary()}' if self.skipped else line
 
 
 def read_class_folder(
@@ -113,13 +113,13 @@ def read_class_folder(
 
 
 def without_unreadable(
-    folder: ClassFolder, seen: Callable[[], object] | None = None
+    folder: ClassFolder, progress: Callable[[], object] | None = None
 ) -> tuple[ClassFolder, list[str]]:
     """Decode every photograph once, and leave out those that cannot be.
 
     Args:
         folder: Of ``read_class_folder``.
-        seen: Called after each photograph.
+        progress: Called after each photograph.
 
     Returns:
         The folder without them, and a line each that says why.
@@ -136,8 +136,8 @@ def without_unreadable(
                 found.append(photo)
             else:
                 reasons.append(reason)
-            if seen is not None:
-                seen()
+            if progress is not None:
+                progress()
         return tuple(found)
 
     left = replace(folder, train=kept(folder.train), test=kept(folder.test))
@@ -160,11 +160,11 @@ def _reason(photo: Photo) -> str | None:
 
 
 def _photos(folder: Path) -> tuple[tuple[str, ...], tuple[Photo, ...], Counter[str]]:
-    """Classes, photographs, and what was passed over; the folders below a class are the class's."""
+    """Classes, photographs, and what was skipped; the folders below a class are the class's."""
     if not folder.is_dir():
         raise InputError(f'{shown(folder)}: no such folder')
     found = walk_images(folder)
-    passed = Counter(found.passed_over)
+    passed = Counter(found.skipped)
     by_class: dict[str, list[Path]] = defaultdict(list)
     for path in found:
         first, *rest = path.relative_to(folder).parts

@@ -24,6 +24,7 @@ __all__ = ['FORMAT', 'MAX_PHOTOS', 'MIN_PHOTOS', 'Partition']
 FORMAT = 1  # of the file
 MAX_PHOTOS, MIN_PHOTOS = 10_000, 50  # PlaNet's: 26,263 cells of 91 million photographs
 _KIND = 'mbv1 cells'
+_SETTINGS = ('max_photos', 'min_photos', 'min_level', 'left_out')
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Partition:
 
     @property
     def prior(self) -> np.ndarray:
-        """The best answer without looking at a photograph: the place of the cell with the most, (2,)."""
+        """The best prediction without looking at a photograph: the place of the cell with the most, (2,)."""
         return self.places[int(self.photos.argmax())]
 
     @classmethod
@@ -121,9 +122,7 @@ class Partition:
                 self.names, self.places.tolist(), self.photos.tolist(), strict=True
             )
         ]
-        settings = {
-            name: getattr(self, name) for name in ('max_photos', 'min_photos', 'min_level', 'left_out')
-        }
+        settings = {name: getattr(self, name) for name in _SETTINGS}
         columns = ['S2 token', 'latitude', 'longitude', 'photographs']
         write_json(path, dict(kind=_KIND, format=FORMAT, **settings, columns=columns, cells=cells))
 
@@ -137,13 +136,14 @@ class Partition:
         """
         content = _read(Path(path))
         try:
+            if wrong := next((row for row in content['cells'] if not _is_row(row)), None):
+                raise ValueError(f'{wrong!r:.60}: not a token, latitude, longitude and whole number')
             names, latitudes, longitudes, photos = zip(*content['cells'], strict=True)
             ids = from_tokens(list(names))
             places = np.array([latitudes, longitudes], np.float64).T
             counts: np.ndarray = np.array(photos, np.int64)
-            numbers = {
-                name: int(content[name]) for name in ('max_photos', 'min_photos', 'min_level', 'left_out')
-            }
+            numbers = {name: _whole(content[name], name) for name in _SETTINGS}
+            _check_numbers(*(numbers[name] for name in _SETTINGS[:3]))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DamagedFileError(f'{path}: its cells cannot be read: {one_line(error)}') from error
         found = cls(ids, places, counts, **numbers)
@@ -182,6 +182,22 @@ def _read(path: Path) -> dict[str, Any]:
     if content.get('format') != FORMAT:
         raise InputError(f'{path}: format {content.get("format")!r}, this version knows {FORMAT}')
     return content
+
+
+def _is_row(row: Any) -> bool:
+    """Whether JSON says a cell: a text, two numbers, a whole one."""
+    return (
+        isinstance(row, list)
+        and [type(value) for value in row[:1]] == [str]
+        and all(type(value) in (int, float) for value in row[1:3])
+        and [type(value) for value in row[3:]] == [int]
+    )
+
+
+def _whole(value: Any, name: str) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f'{name} must be a whole number, got {value!r:.40}')
+    return value
 
 
 def _check_numbers(max_photos: int, min_photos: int, min_level: int) -> None:

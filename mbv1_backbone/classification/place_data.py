@@ -52,7 +52,8 @@ class PlacesDataset(BaseDataset):
         pipeline: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
-        self.partition = Partition.load(Path(data_root or '', cells))
+        self.cells_file = Path(data_root or '', cells)
+        self.partition = Partition.load(self.cells_file)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,

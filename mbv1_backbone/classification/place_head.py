@@ -16,18 +16,22 @@ from torch.nn import functional as F
 from mbv1_backbone.classification.partition import Partition
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 
-__all__ = ['CELLS', 'PlacesHead', 'cells_of', 'partition_of', 'without_cells_file']
+__all__ = ['CELLS', 'PlacesHead', 'cells_of', 'check_same_cells', 'partition_of', 'without_cells_file']
 
 CELLS = 'head.cells'  # the tensor of a checkpoint that holds them
-_HALF = 32  # bits of a cell's number that a float64 holds exactly, twice
+_COLUMNS = 20  # of it
+_BITS = 8  # of a column: whole numbers that every float holds exactly, bfloat16 too, and float32 sums of many
+_DEGREE = 10**7  # parts, to which files of cells round, too: a centimetre
+_OFFSETS = (90, 180)  # degrees that make latitudes and longitudes positive
 
 
 @MODELS.register_module()
 class PlacesHead(BaseModule):
     """A linear layer over cells of the earth, trained with cross-entropy (PlaNet, arXiv:1602.05314).
 
-    The cells are kept with the weights, as a buffer of float64: number (two halves of 32 bits), latitude,
-    longitude and photographs of each. So a checkpoint can be used without the file that it was trained with.
+    The cells are kept with the weights, as a buffer: number, latitude, longitude and photographs of each,
+    byte by byte, so that nothing is lost whatever type of float a device has. A checkpoint can be used
+    without the file that it was trained with.
 
     Args:
         in_channels: Of the pooled features.
@@ -59,10 +63,10 @@ class PlacesHead(BaseModule):
             raise ValueError(f'num_classes must be at least 2, got {num_classes}')
         self.num_classes = num_classes
         self.fc = nn.Linear(in_channels, num_classes)
-        table = torch.zeros(num_classes, 5, dtype=torch.float64)
+        table = torch.zeros(num_classes, _COLUMNS)
         self.cells: Tensor
         self.register_buffer('cells', table if partition is None else cells_of(partition))
-        self._own = None if partition is None else self.cells.clone()  # on the CPU
+        self._own = partition
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Map the last of the pooled features (N, C) to logits (N, cells)."""
@@ -99,23 +103,28 @@ class PlacesHead(BaseModule):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         given = state_dict.get(f'{prefix}cells')
-        if (
-            self._own is not None
-            and given is not None
-            and not torch.equal(given[:, :2].cpu(), self._own[:, :2])
-        ):
-            raise InputError(
-                f'{self.cells_file}: not the cells that the checkpoint was trained with; the file that was '
-                'used then belongs there'
-            )
+        if self._own is not None and given is not None:
+            check_same_cells(self._own, partition_of(given), str(self.cells_file))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def cells_of(partition: Partition) -> Tensor:
-    """A partition as a tensor, float64 (C, 5): the number in two halves, latitude, longitude, photographs."""
-    low = np.uint64((1 << _HALF) - 1)
-    columns = [partition.ids >> np.uint64(_HALF), partition.ids & low, *partition.places.T, partition.photos]
-    return torch.from_numpy(np.stack([np.asarray(column, np.float64) for column in columns], 1))
+    """A partition as a tensor, float32 (C, 20), of bytes.
+
+    The number of a cell takes eight columns, from the highest byte to the lowest; latitude and longitude, in
+    ten millionths of a degree from the South Pole and from the 180th meridian, take four each, as do its
+    photographs.
+    """
+    degrees = np.rint((partition.places + _OFFSETS) * _DEGREE).astype(np.uint64)
+    numbers = [(partition.ids, 8), *((column, 4) for column in degrees.T)]
+    numbers.append((partition.photos.astype(np.uint64), 4))
+    low = np.uint64((1 << _BITS) - 1)
+    columns = [
+        values >> np.uint64(_BITS * place) & low
+        for values, count in numbers
+        for place in reversed(range(count))
+    ]
+    return torch.from_numpy(np.stack(columns, 1).astype(np.float32))
 
 
 def partition_of(cells: Tensor) -> Partition:
@@ -125,15 +134,49 @@ def partition_of(cells: Tensor) -> Partition:
         InputError: If there are no cells in it.
         DamagedFileError: If they are no partition.
     """
-    high, low, latitudes, longitudes, photos = cells.cpu().double().numpy().T
-    if not photos.all():
+    table = cells.detach().cpu().double().numpy()
+    if not table.any():
         raise InputError('a head without cells: it was neither trained nor filled from a checkpoint')
-    if not torch.isfinite(cells).all() or min(high.min(), low.min()) < 0:
+    if table.ndim != 2 or table.shape[1] != _COLUMNS:
+        raise DamagedFileError(f'the cells of the head must be (cells, {_COLUMNS}), got {table.shape}')
+    if not ((table >= 0) & (table < 1 << _BITS) & (table == np.rint(table))).all():
         raise DamagedFileError('the cells of the head are damaged')
-    ids = high.astype(np.uint64) << np.uint64(_HALF) | low.astype(np.uint64)
-    found = Partition(ids, np.stack([latitudes, longitudes], 1), photos.astype(np.int64))
+
+    def joined(first: int, count: int) -> np.ndarray:
+        whole = np.zeros(len(table), np.uint64)
+        for column in table[:, first : first + count].astype(np.uint64).T:
+            whole = whole << np.uint64(_BITS) | column
+        return whole
+
+    places = np.stack([joined(8, 4), joined(12, 4)], 1) / _DEGREE - _OFFSETS
+    found = Partition(joined(0, 8), places, joined(16, 4).astype(np.int64))
     found.check('the head')
     return found
+
+
+def check_same_cells(file: Partition, network: Partition, name: str) -> None:
+    """Check that a file of cells is the one that a network was trained with.
+
+    Args:
+        file: Its cells.
+        network: Those of the network.
+        name: Of the file, for the message.
+
+    Raises:
+        InputError: If they are others, or have other places or photographs.
+    """
+    other = None
+    if not np.array_equal(file.ids, network.ids):
+        other = 'cells'
+    elif not np.allclose(file.places, network.places, rtol=0, atol=2 / _DEGREE):
+        other = 'places of the cells'
+    elif not np.array_equal(file.photos, network.photos):
+        other = 'numbers of photographs in the cells'
+    if other is not None:
+        raise InputError(
+            f'{name}: not the {other} that the network was trained with; the file that was used then belongs '
+            'there'
+        )
 
 
 def without_cells_file(model: Any, state: Mapping[str, Tensor]) -> Any:

@@ -40,7 +40,8 @@ class PlacesMetric(BaseMetric):
         self, cells: str = 'cells.json', data_root: str = '', baselines: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.partition = Partition.load(Path(data_root, cells))
+        self.cells_file = Path(data_root, cells)
+        self.partition = Partition.load(self.cells_file)
         self.baselines = baselines
 
     @override

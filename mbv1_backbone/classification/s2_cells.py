@@ -8,6 +8,8 @@ and do not exist for Linux on ARM, nor for Windows.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 MAX_LEVEL = 30
+_TOKEN = re.compile('[0-9a-fA-F]{1,16}')
 _SIDE = 1 << MAX_LEVEL  # leaf cells along an edge of a face
 _SWAP, _INVERT = 1, 2  # bits of the orientation of the Hilbert curve in a cell
 # Orientation, then 2 * (bit of i) + (bit of j) -> place along the curve.
@@ -91,6 +94,8 @@ def from_tokens(names: list[str]) -> np.ndarray:
     Raises:
         ValueError: If one is no cell's.
     """
+    if other := next((name for name in names if not _TOKEN.fullmatch(name)), None):
+        raise ValueError(f'not the token of an S2 cell: {other!r:.40}')
     ids: np.ndarray = np.array([int(name.ljust(16, '0'), 16) for name in names], np.uint64)
     if wrong := [name for name, good in zip(names, are_cells(ids), strict=True) if not good]:
         raise ValueError(f'not the token of an S2 cell: {wrong[0]!r:.40}')

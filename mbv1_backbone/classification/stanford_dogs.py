@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -17,9 +18,11 @@ from PIL import Image
 from mbv1_backbone.common.errors import InputError, NotInstalledError, one_line
 from mbv1_backbone.common.files import decode, shown
 from mbv1_backbone.common.images import read_image
+from mbv1_backbone.common.tables import parse_number
 
 __all__ = ['IMAGENET_INDICES', 'WHOLE', 'Dog', 'convert_stanford_dogs', 'read_lists']
 
+_LOG = logging.getLogger('mbv1_backbone')
 SPLITS = ('train', 'test')
 WHOLE = dict(classes=120, train=12000, test=8580)
 # The breeds among ImageNet's classes, in the order of the folders' names: all of its dogs but the dalmatian,
@@ -65,13 +68,20 @@ def convert_stanford_dogs(
     for split, pictures in found.items():
         _check_names(split, pictures)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
+    cut: list[PurePosixPath] = []
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f'.{out_dir.name}.') as draft:
         for split, pictures in found.items():
-            for picture in pictures:
-                _write(picture, Path(draft) / split, images, link)
+            cut += [
+                picture.place for picture in pictures if _write(picture, Path(draft) / split, images, link)
+            ]
         os.chmod(draft, 0o755)
         os.replace(draft, out_dir)
         os.mkdir(draft)  # for the context manager to remove
+    if cut:
+        _LOG.warning(
+            '%s: %d boxes reach beyond their photographs, and are cut to them; the first is of %s',
+            *(shown(root), len(cut), shown(str(cut[0]))),
+        )
     counts = {split: len(pictures) for split, pictures in found.items()}
     return dict(classes=len({dog.place.parts[0] for dog in lists['train']}), **counts)
 
@@ -115,12 +125,20 @@ def _mat_rows(path: Path) -> list[tuple[str, int | None]]:
         raise InputError(f'{shown(path)}: has no {missing[0]}')
     try:
         names = [str(cell.item()) for cell in np.ravel(content['file_list'])]
-        labels = [int(label) for label in np.ravel(content['labels'])]
+        labels = [_label(label) for label in np.ravel(content['labels'])]
     except (AttributeError, ValueError, TypeError, OverflowError) as error:
-        raise InputError(f'{shown(path)}: file_list must be a cell array of names, labels numbers') from error
+        raise InputError(
+            f'{shown(path)}: file_list must be a cell array of names, labels whole numbers from 1'
+        ) from error
     if len(names) != len(labels):
         raise InputError(f'{shown(path)}: {len(names)} files in file_list, but {len(labels)} labels')
     return [*zip(names, labels, strict=True)]
+
+
+def _label(value: Any) -> int:
+    if not value >= 1 or value != int(value):
+        raise ValueError(f'{value} is no whole number from 1')
+    return int(value)
 
 
 def _text_rows(path: Path) -> list[tuple[str, int | None]]:
@@ -200,7 +218,7 @@ def _boxes(path: Path) -> list[tuple[int, int, int, int]]:
     try:
         tree = ElementTree.parse(path)
         found = [
-            tuple(int(float(box.findtext(side, ''))) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+            tuple(int(parse_number(box.findtext(side, ''))) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
             for box in tree.iterfind('object/bndbox')
         ]
     except (ElementTree.ParseError, ValueError, OverflowError, OSError) as error:
@@ -215,7 +233,8 @@ def _boxes(path: Path) -> list[tuple[int, int, int, int]]:
     return boxes
 
 
-def _write(picture: _Picture, folder: Path, images: Path, link: bool) -> None:
+def _write(picture: _Picture, folder: Path, images: Path, link: bool) -> bool:
+    """Write a picture; whether its box had to be cut to the photograph."""
     source, target = images / picture.place, folder / picture.place.parts[0] / picture.name
     target.parent.mkdir(parents=True, exist_ok=True)
     if picture.box is None and link:
@@ -230,3 +249,5 @@ def _write(picture: _Picture, folder: Path, images: Path, link: bool) -> None:
                 f'{shown(source)}: a box lies outside of its {image.shape[1]} x {image.shape[0]}'
             )
         Image.fromarray(image[top:bottom, left:right]).save(target, quality=95)
+        return right > image.shape[1] or bottom > image.shape[0]
+    return False

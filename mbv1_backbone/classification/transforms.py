@@ -39,9 +39,14 @@ class MiddleSquare(BaseTransform):
     Args:
         size: Of the square that is given, in pixels.
         crop: Share of the image's shorter side that the square has.
+
+    Raises:
+        ValueError: If the size is not positive, or the share does not lie in 0..1, more than 0.
     """
 
     def __init__(self, size: int, crop: float = 1.0) -> None:
+        if size < 1 or not 0 < crop <= 1:
+            raise ValueError(f'size must be 1 or more and crop in 0..1, more than 0, got {size} and {crop}')
         self.size, self.crop = size, crop
 
     @override

@@ -72,7 +72,8 @@ def _count(cfg: Config, shape: tuple[int, int] | None) -> list[complexity.LayerC
     from mmengine.registry import MODELS
 
     from mbv1_backbone.common.errors import InputError, one_line, user_errors
-    from mbv1_backbone.training.config import classifier_size, kind_of
+    from mbv1_backbone.training.classifier_input import classifier_size
+    from mbv1_backbone.training.config import kind_of
 
     kind = kind_of(cfg)
     shape = classifier_size(cfg) if kind == 'classifier' and shape is None else shape

@@ -38,7 +38,7 @@ def _add_voc(parser: options.Parser) -> None:
         metavar='SHARE',
         help='divide at random, 0.8 0.2 into train and val, three shares into train, val and test',
     )
-    made.add_argument('--seed', type=options.at_least(0), default=0, help='of the division (default 0)')
+    made.add_argument('--seed', type=options.seed, default=0, help='of the division (default 0)')
     made.add_argument('--classes', nargs='+', help='classes to keep, in this order (default: all, sorted)')
     made.add_argument('--link', action='store_true', help='link to the images instead of copying them')
 

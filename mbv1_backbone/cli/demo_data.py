@@ -35,7 +35,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument(
         '--val', type=options.at_least(1), help='validation images (default 160, of places 480)'
     )
-    parser.add_argument('--seed', type=options.at_least(0), default=0)
+    parser.add_argument('--seed', type=options.seed, default=0)
 
 
 def run(args: argparse.Namespace) -> None:

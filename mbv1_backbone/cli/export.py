@@ -29,7 +29,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.set_defaults(run=run)
     parser.description = (
         'Write a backbone, classifier, face embedder or detector to a file, with all that lies between the '
-        'bytes of an image and the answer, and compare it with PyTorch on real images.'
+        'bytes of an image and the prediction, and compare it with PyTorch on real images.'
     )
     parser.add_argument('model', help='name in the model zoo, weights that need no config, or a config')
     parser.add_argument('checkpoint', nargs='?', help='of the config: file, or name in the model zoo')

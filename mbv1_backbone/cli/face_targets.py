@@ -43,7 +43,7 @@ def add_arguments(parser: options.Parser) -> None:
     )
     parser.add_argument('--dims', type=options.at_least(2), default=128, help='of a target (default 128)')
     parser.add_argument('--size', type=options.at_least(16), default=160, help='of a picture (default 160)')
-    parser.add_argument('--seed', type=int, default=0, help='of the blends')
+    parser.add_argument('--seed', type=options.seed, default=0, help='of the blends')
     options.output_file(parser, ('.npz',), 'file to write', required=True)
 
 

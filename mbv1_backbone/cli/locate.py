@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.geolocation.locator import Locator
 
     inputs = inputs_of(args, RESULTS, 'photographs')
-    locator = Locator(open_network(args, args.model, inputs.checkpoint, 'classifier'))
+    network = open_network(args, args.model, inputs.checkpoint, 'classifier')
+    locator = Locator(network, inputs.checkpoint or args.model)
     print(locator.classifier.backend)
     results: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""From a verb's arguments to what they name: a config, its checkpoint, a network that is ready to answer."""
+"""From a verb's arguments to what they name: a config, its checkpoint, a network that is ready to use."""
 
 from __future__ import annotations
 

@@ -32,10 +32,12 @@ __all__ = [
     'json_line',
     'output_file',
     'output_folder',
+    'seed',
     'warn_renamed',
     'within',
 ]
 
+_SEEDS = 2**32  # that NumPy's and scikit-learn's generators take
 DEFAULT = ''  # of an option that was given without a value
 Action = TypeVar('Action', bound=argparse.Action)
 Run = Callable[[argparse.Namespace], None] | str
@@ -267,6 +269,14 @@ def at_least(least: int) -> Any:
 
     number.__name__ = 'whole number'
     return number
+
+
+def seed(text: str) -> int:
+    """The type of an option: a seed that every generator of random numbers takes, 0 to 2**32 - 1."""
+    value = int(text)
+    if not 0 <= value < _SEEDS:
+        raise argparse.ArgumentTypeError(f'must lie in 0..2**32 - 1, got {value}')
+    return value
 
 
 def within(low: float, high: float) -> Any:

@@ -1,4 +1,4 @@
-"""Which image files there are: one walk through folders for every command, and what it passes over."""
+"""Which image files there are: one walk through folders for every command, and what it skips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif'),
     *('.ppm', '.pgm', '.pbm', '.pnm'),
 )
-# Pictures that are not read: named by their kind among what is passed over.
+# Pictures that are not read: named by their kind among what is skipped.
 _OTHER_PICTURES = (
     *(
         '.heic',
@@ -41,37 +41,37 @@ _OTHER_PICTURES = (
 
 
 class ImageFiles(list[Path]):
-    """Image files, and what was passed over beside them.
+    """Image files, and what was skipped beside them.
 
     Attributes:
-        passed_over: Reason -> how many.
+        skipped: Reason -> how many.
     """
 
-    def __init__(self, paths: Iterable[Path] = (), passed_over: Counter[str] | None = None) -> None:
+    def __init__(self, paths: Iterable[Path] = (), skipped: Counter[str] | None = None) -> None:
         super().__init__(paths)
-        self.passed_over: Counter[str] = passed_over or Counter()
+        self.skipped: Counter[str] = skipped or Counter()
 
     def log(self, subject: str) -> None:
-        """One line of the log, where something was passed over; without logging set up it goes to stderr."""
-        if self.passed_over:
+        """One line of the log, where something was skipped; without logging set up it goes to stderr."""
+        if self.skipped:
             _LOG.warning('%s: %s', subject, self.summary())
 
     def summary(self) -> str:
-        """One line that says what was passed over, empty where nothing was.
+        """One line that says what was skipped, empty where nothing was.
 
         Example:
             >>> ImageFiles([], Counter({'.heic': 2, 'hidden': 1})).summary()
-            'passed over: 2 .heic, 1 hidden'
+            'skipped: 2 .heic, 1 hidden'
         """
-        counts = ', '.join(f'{count} {reason}' for reason, count in self.passed_over.most_common())
-        return f'passed over: {counts}' if counts else ''
+        counts = ', '.join(f'{count} {reason}' for reason, count in self.skipped.most_common())
+        return f'skipped: {counts}' if counts else ''
 
 
 def find_images(patterns: Iterable[str | os.PathLike[str]]) -> ImageFiles:
     """The image files that paths, folders (searched through) and globs name, sorted within each.
 
     A file that is named itself is taken whatever its name ends in. Of folders and globs, files of other kinds
-    are passed over, and one line of the log says how many for which reason.
+    are skipped, and one line of the log says how many for which reason.
 
     Raises:
         InputError: If a pattern names nothing that can be read.
@@ -87,13 +87,13 @@ def find_images(patterns: Iterable[str | os.PathLike[str]]) -> ImageFiles:
         else:
             mine = ImageFiles([path] if path.exists() else [])
         if not mine:
-            why = f' ({mine.summary()})' if mine.passed_over else ''
+            why = f' ({mine.summary()})' if mine.skipped else ''
             raise InputError(
                 f'no image at {shown(pattern)}: give files, folders or globs of {", ".join(SUFFIXES)}{why}'
             )
         found += mine
-        found.passed_over += mine.passed_over
-    found = ImageFiles(dict.fromkeys(found), found.passed_over)
+        found.skipped += mine.skipped
+    found = ImageFiles(dict.fromkeys(found), found.skipped)
     found.log(', '.join(shown(name) for name in patterns))
     return found
 
@@ -102,7 +102,7 @@ def walk_images(folder: str | os.PathLike[str]) -> ImageFiles:
     """The image files of a folder and of all folders in it, sorted.
 
     Links are followed, each folder once. Hidden files and folders (``.thumbnails``, ``._photo.jpg``) are
-    passed over, as are names that are no valid text, files that are no images by their suffix, and what is
+    skipped, as are names that are no valid text, files that are no images by their suffix, and what is
     no regular file.
     """
     passed: Counter[str] = Counter()
@@ -140,7 +140,7 @@ def _folders(folder: str | os.PathLike[str], passed: Counter[str]) -> Iterator[t
 
 
 def _is_image(path: Path, passed: Counter[str]) -> bool:
-    """Whether to read a file; what it is passed over for is counted."""
+    """Whether to read a file; what it is skipped for is counted."""
     suffix = path.suffix.lower()
     reason = _reason_of_name(path.name)
     if reason is None and suffix in _OTHER_PICTURES:
@@ -172,7 +172,7 @@ def _of_glob(pattern: str) -> ImageFiles:
         if path.is_dir():
             inside = ImageFiles() if '**' in pattern else walk_images(path)
             paths += inside
-            passed += inside.passed_over
+            passed += inside.skipped
         elif _is_image(path, passed):
             paths.append(path)
     return ImageFiles(dict.fromkeys(paths), passed)

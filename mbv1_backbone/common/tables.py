@@ -12,7 +12,7 @@ from pathlib import Path
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import decode
 
-__all__ = ['Table', 'read_table']
+__all__ = ['Table', 'parse_number', 'read_table']
 
 _SEPARATORS = ',;\t|'
 
@@ -60,6 +60,21 @@ def read_table(
         used = _put_record(table, lines, start, names, columns, separator)
         start += used
     return table
+
+
+def parse_number(text: str) -> float:
+    """A number as every program writes it; what Python alone takes (``1_0``, full-width digits) is none.
+
+    Raises:
+        ValueError: If it is none. NaN and infinities are numbers.
+
+    Example:
+        >>> parse_number(' -1.5e1')
+        -15.0
+    """
+    if '_' in text or not text.isascii():
+        raise ValueError(f'not a number: {text!r:.40}')
+    return float(text)
 
 
 def _put_record(

@@ -1,4 +1,4 @@
-"""Networks as files: graphs from bytes of images to answers, and their writers."""
+"""Networks as files: graphs from bytes of images to predictions, and their writers."""
 
 from mbv1_backbone.common.lazy import public_names
 

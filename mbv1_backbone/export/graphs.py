@@ -1,4 +1,4 @@
-"""Networks as they are exported: bytes of images in, answers out, and all that lies between inside."""
+"""Networks as they are exported: bytes of images in, predictions out, and all that lies between inside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ['BackboneGraph', 'ClassifierGraph', 'EmbedderGraph', 'Graph', 'Normal
 
 
 class Graph(nn.Module):
-    """A network from bytes of images to answers.
+    """A network from bytes of images to predictions.
 
     Attributes:
         inputs: Names of its inputs: one batch of images.

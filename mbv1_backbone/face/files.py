@@ -34,7 +34,7 @@ _MISPLACED = ('loose, in no folder of a person', 'too deep in a folder of a pers
 def scan_people(folder: Path) -> dict[str, str]:
     """Relative path -> identity, of ``FOLDER/PERSON/IMAGE``, sorted.
 
-    What is passed over is said in the log, by reason: beside what ``walk_images`` leaves, images that lie
+    What is skipped is said in the log, by reason: beside what ``walk_images`` leaves, images that lie
     loose beside the people, those deeper than a person's folder, and folders without images.
 
     Raises:
@@ -44,10 +44,10 @@ def scan_people(folder: Path) -> dict[str, str]:
         raise InputError(f'{folder}: no such folder')
     found = walk_images(folder)
     files = [path.relative_to(folder) for path in found]
-    found.passed_over += Counter(_MISPLACED[len(file.parts) > 2] for file in files if len(file.parts) != 2)
+    found.skipped += Counter(_MISPLACED[len(file.parts) > 2] for file in files if len(file.parts) != 2)
     named = {file.parts[0] for file in files}
     if empty := [name for name in _folders(folder) if name not in named]:
-        found.passed_over['folders without images'] += len(empty)
+        found.skipped['folders without images'] += len(empty)
     found.log(str(folder))
     return {file.as_posix(): file.parts[0] for file in files if len(file.parts) == 2}
 

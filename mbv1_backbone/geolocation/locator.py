@@ -44,6 +44,7 @@ class Locator:
 
     Args:
         classifier: Whose classes are cells of the earth.
+        name: Of it, for the message.
 
     Raises:
         InputError: If they are not.
@@ -54,9 +55,9 @@ class Locator:
         Location(cell='4766ac', latitude=45.18, longitude=15.71, probability=0.31)
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, name: str = 'the classifier') -> None:
         if not classifier.network.spec.places:
-            raise InputError('not a network of places: its classes are not cells of the earth')
+            raise InputError(f'{name}: not a network of places: its classes are not cells of the earth')
         self.classifier = classifier
 
     @classmethod
@@ -73,7 +74,7 @@ class Locator:
         Raises:
             InputError: If something is missing or wrong, or the network is not one of places.
         """
-        return cls(load(source, checkpoint, kind='classifier', **options))
+        return cls(load(source, checkpoint, kind='classifier', **options), os.fspath(checkpoint or source))
 
     def locate(
         self, images: ImageLike | Iterable[ImageLike], top: int = 5, batch_size: int = 8

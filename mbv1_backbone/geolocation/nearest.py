@@ -1,4 +1,4 @@
-"""Where the most alike training photograph was taken: Im2GPS's answer, beside a network's."""
+"""Where the most alike training photograph was taken: Im2GPS's prediction, beside a network's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
-from mmengine.dist import collect_results
+from mmengine.dist import collect_results, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from mmengine.runner import Runner
@@ -20,7 +20,9 @@ from torch import Tensor
 from mbv1_backbone.classification.place_metric import shares_within
 from mbv1_backbone.classification.sphere import great_circle
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.prefetch import DECODERS, batched, prefetch
 from mbv1_backbone.retrieval.gallery import Gallery
+from mbv1_backbone.training.config import datasets_of
 
 __all__ = ['NearestPhotographHook', 'nearest_places']
 
@@ -30,7 +32,8 @@ class NearestPhotographHook(Hook):
     """Adds to a test how many photographs lie near the training photograph that looks most like them.
 
     Photographs are compared by the backbone's pooled features, which the model's neck gives, with a gallery
-    of the training photographs as the index (Im2GPS, Hays and Efros 2008, with learned features).
+    of the training photographs as the index (Im2GPS, Hays and Efros 2008, with learned features). Each
+    process of a test embeds its share of them.
 
     Args:
         batch_size: Training photographs that go through the network at once.
@@ -56,7 +59,7 @@ class NearestPhotographHook(Hook):
             return
         model.eval()  # mmengine's loop does so only after this
         self._handle = neck.register_forward_hook(lambda _, __, output: self._features.append(output[-1]))
-        self._train = self._embed(runner, _training_set(runner))
+        self._train = self._embed(runner, _training_photos(runner))
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
@@ -101,17 +104,23 @@ class NearestPhotographHook(Hook):
         self._features.clear()
         return vectors
 
-    def _embed(self, runner: Runner, dataset: BaseDataset) -> tuple[np.ndarray, np.ndarray]:
-        """Features (N, D) and places (N, 2) of a data set."""
-        vectors, places = [], []
-        for start in range(0, len(dataset), self.batch_size):
-            items = [dataset[index] for index in range(start, min(start + self.batch_size, len(dataset)))]
-            samples = [item['data_samples'] for item in items]
+    def _embed(
+        self, runner: Runner, photos: Sequence[tuple[BaseDataset, int]]
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Features (N, D) and places (N, 2) of photographs; None in all processes but the main one."""
+        rows: list[tuple[np.ndarray, float, float]] = []
+        mine = [photos[index] for index in _share(len(photos), *get_dist_info())]
+        items = prefetch(lambda photo: photo[0][photo[1]], mine, DECODERS, 2 * self.batch_size)
+        for batch in batched(items, self.batch_size):
+            samples = [item['data_samples'] for item in batch]
             with torch.inference_mode():
-                runner.model.test_step(dict(inputs=[item['inputs'] for item in items], data_samples=samples))
-            vectors.append(self._taken())
-            places += [(sample.latitude, sample.longitude) for sample in samples]
-        return np.concatenate(vectors), np.array(places, np.float64)
+                runner.model.test_step(dict(inputs=[item['inputs'] for item in batch], data_samples=samples))
+            for sample, vector in zip(samples, self._taken(), strict=True):
+                rows.append((vector, sample.latitude, sample.longitude))
+        found = collect_results(rows, len(photos))
+        if found is None:
+            return None
+        return np.stack([vector for vector, *_ in found]), np.array([p for _, *p in found], np.float64)
 
 
 def nearest_places(vectors: np.ndarray, places: np.ndarray, probes: np.ndarray) -> np.ndarray:
@@ -136,9 +145,20 @@ def nearest_places(vectors: np.ndarray, places: np.ndarray, probes: np.ndarray) 
     return places[rows]
 
 
-def _training_set(runner: Runner) -> BaseDataset:
-    """The training photographs, all of them, as the test sees its own."""
+def _share(count: int, rank: int, processes: int) -> list[int]:
+    """Which of ``count`` items a process takes, as many as every other: ``collect_results`` wants it so."""
+    return [index % count for index in range(rank, -(-count // processes) * processes, processes)]
+
+
+def _training_photos(runner: Runner) -> list[tuple[BaseDataset, int]]:
+    """The training photographs, each once, as the test sees its own: data set and place in it."""
     train, test = runner.cfg.get('train_dataloader'), runner.cfg.test_dataloader
     if not train:
         raise InputError('NearestPhotographHook looks among the training photographs: the config has none')
-    return DATASETS.build({**train['dataset'], 'pipeline': test['dataset']['pipeline'], 'test_mode': True})
+    pipeline = next(datasets_of(test)).pipeline
+    photos: dict[str, tuple[BaseDataset, int]] = {}
+    for config in datasets_of(train):
+        dataset = DATASETS.build({**config, 'pipeline': pipeline, 'test_mode': True})
+        for index in range(len(dataset)):
+            photos.setdefault(dataset.get_data_info(index)['img_path'], (dataset, index))
+    return [*photos.values()]

@@ -1,4 +1,4 @@
-"""Networks that are ready to answer: detectors, embedders, classifiers."""
+"""Networks that are ready to use: detectors, embedders, classifiers."""
 
 from mbv1_backbone.common.lazy import public_names
 

@@ -28,7 +28,7 @@ from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training.checkpoint import weights_fingerprint
-from mbv1_backbone.training.config import classifier_size, tested_by
+from mbv1_backbone.training.classifier_input import classifier_crop, classifier_size
 
 __all__ = ['Exportable', 'NotExportable', 'embedder_spec', 'exportable', 'exportable_backbone', 'input_of']
 
@@ -41,7 +41,7 @@ class Exportable(NamedTuple):
     """A network as it is exported.
 
     Attributes:
-        graph: From bytes of images to answers.
+        graph: From bytes of images to predictions.
         spec: What its file says.
     """
 
@@ -176,12 +176,7 @@ def _cells(found: Trained) -> dict[str, Any]:
 
 def _crop(found: Trained) -> float:
     """Share of the shorter side that a classifier's test pipeline leaves; 1 where it does not say."""
-    if found.config is None:
-        return 1.0
-    if square := tested_by(found.config, 'MiddleSquare'):
-        return float(square.get('crop', 1.0))
-    edge = tested_by(found.config, 'ResizeEdge').get('scale')
-    return min(1.0, _size(found)[0] / edge) if isinstance(edge, int) else 1.0
+    return 1.0 if found.config is None else classifier_crop(found.config, _size(found)[0])
 
 
 def _resize(found: Trained) -> Any:

@@ -1,4 +1,4 @@
-"""One way to a network that is ready to answer, on the fastest backend there is.
+"""One way to a network that is ready to use, on the fastest backend there is.
 
 Nothing here imports torch until a network is exported, or run, by it: what is kept of an earlier start, and
 exported files, need a runtime alone.
@@ -130,7 +130,7 @@ def load(
     finder: FaceFinder | str | None = 'auto',
     cache: bool = True,
 ) -> AnyNetwork:
-    """A network, ready to answer.
+    """A network, ready to use.
 
     A file of ``mbv1 export`` is run as it is. Anything else is exported on the way, which takes a second
     or three, where a runtime is installed and the network can be exported; the export is kept in the cache's

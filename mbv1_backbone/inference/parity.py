@@ -1,4 +1,4 @@
-"""Whether an exported model still answers as the PyTorch one does, on real images."""
+"""Whether an exported model still predicts what the PyTorch one does, on real images."""
 
 from __future__ import annotations
 

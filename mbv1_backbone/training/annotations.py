@@ -29,7 +29,7 @@ def check_annotations(runner: Runner, *loops: Any) -> str:
 
     Args:
         runner: Of the run.
-        loops: Its loops, built; None is passed over.
+        loops: Its loops, built; None is skipped.
 
     Returns:
         The table of what was read, as it is logged; empty where no data set has one.

@@ -26,7 +26,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
 from mbv1_backbone.training.annotations import category_ids_of
-from mbv1_backbone.weights.pytorch import read_pth
+from mbv1_backbone.weights.pytorch import is_pth, read_pth
 from mbv1_backbone.weights.sources import local_file
 from mbv1_backbone.weights.store import described, fingerprint, read_safetensors
 
@@ -42,6 +42,7 @@ __all__ = [
     'weights_fingerprint',
 ]
 
+_PYTORCH = ('.pth', '.pt', '.bin', '.ckpt', '.tar', '')  # what its files end in
 _COUNTER = 'num_batches_tracked'  # of batch norm; imported weights have none
 _NAME = re.compile(r'(epoch|iter)_(\d+)\.pth')
 _LOG = logging.getLogger('mbv1_backbone')
@@ -88,7 +89,7 @@ def latest_checkpoint(work_dir: str | os.PathLike[str]) -> Path | None:
     """The newest whole ``epoch_N.pth`` or ``iter_N.pth`` of a run, None where there is none.
 
     The newest is that of the greatest number, and of one of each kind that of more iterations: times of files
-    change where a folder is copied. A damaged file is passed over, which the log says.
+    change where a folder is copied. A damaged file is skipped, which the log says.
     """
     kinds: dict[str, list[tuple[int, Path]]] = {}
     for path in Path(work_dir).glob('*.pth'):
@@ -103,7 +104,7 @@ def _first_whole(files: list[tuple[int, Path]]) -> Path | None:
         try:
             check_archive(path)
         except InputError as error:
-            _LOG.warning('passed over: %s', error)
+            _LOG.warning('skipped: %s', error)
         else:
             return path
     return None
@@ -308,6 +309,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(path)
     if path.suffix != '.safetensors':
+        if path.suffix not in _PYTORCH and not (path.is_file() and is_pth(path)):
+            raise InputError(
+                f'{path}: not a checkpoint of a config, which ends in .pth or .safetensors; '
+                'mbv1 weights import makes one of weights of other kinds'
+            )
         return Checkpoint(path, *read_pth(path))
     state, metadata = read_safetensors(path)
     weights = described(state, metadata, path)

@@ -22,7 +22,6 @@ from mbv1_backbone.weights import import_weights
 __all__ = [
     'LOADERS',
     'check_taps',
-    'classifier_size',
     'datasets_of',
     'default_start',
     'kind_of',
@@ -30,7 +29,6 @@ __all__ = [
     'require_data',
     'require_keys',
     'set_data_root',
-    'tested_by',
     'use_pretrained',
 ]
 
@@ -91,26 +89,6 @@ def kind_of(cfg: Config) -> str | None:
     if cfg.get('default_scope') == 'mmdet' or {'bbox_head', 'roi_head', 'rpn_head'} & set(model):
         return 'detector'
     return None
-
-
-def classifier_size(cfg: Config, default: int = 224) -> tuple[int, int]:
-    """Height and width that a classifier's test pipeline gives images.
-
-    Args:
-        cfg: From ``load_config``.
-        default: Both, where the pipeline does not say.
-    """
-    crop = tested_by(cfg, 'MiddleSquare').get('size') or tested_by(cfg, 'CenterCrop').get(
-        'crop_size', default
-    )
-    height, width = (crop, crop) if isinstance(crop, int) else crop
-    return height, width
-
-
-def tested_by(cfg: Config, name: str) -> dict[str, Any]:
-    """A step of the test pipeline, by the end of its type's name; empty where there is none."""
-    steps = (cfg.get('test_dataloader') or {}).get('dataset', {}).get('pipeline', [])
-    return next((step for step in steps if str(step.get('type')).endswith(name)), {})
 
 
 def set_data_root(cfg: Config, data_root: str) -> None:

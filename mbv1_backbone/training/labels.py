@@ -16,7 +16,7 @@ __all__ = ['check_labels']
 
 
 def check_labels(model: nn.Module, train: Any = None, test: Any = None) -> None:
-    """Check the labelled images of mmpretrain's data sets; those of other kinds are passed over.
+    """Check the labelled images of mmpretrain's data sets; those of other kinds are skipped.
 
     Args:
         model: The classifier.

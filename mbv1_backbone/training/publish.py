@@ -47,7 +47,7 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
     }
     if half:
         halved = {name: tensor.half() for name, tensor in state.items() if tensor.dtype == torch.float32}
-        state.update(halved)  # what is stored more exactly stays so: cells of the earth
+        state.update(halved)
     if wrong := [name for name, tensor in state.items() if not torch.isfinite(tensor.float()).all()]:
         raise InputError(f'{checkpoint}: not finite{" in float16" if half else ""}: {", ".join(wrong)}')
     recipe = recipe_of(model, f'run: {Path(cfg.filename).stem}')

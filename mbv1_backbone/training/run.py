@@ -20,6 +20,7 @@ from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
+from mbv1_backbone.training.cells import check_cells
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, read_checkpoint
 from mbv1_backbone.training.checks import check_data_classes, check_training, schedule_note
 from mbv1_backbone.training.exported import ExportedModel
@@ -82,6 +83,7 @@ def _prepared(cfg: Config, launcher: str) -> QuietRunner:
     with user_errors('data set'):
         found = check_annotations(runner, runner.train_loop, runner.val_loop)
         check_labels(_plain(runner.model), runner.train_loop, runner.val_loop)
+        check_cells(_plain(runner.model), runner.train_loop, runner.val_loop)
     _check_batches(runner)
     if runner.rank == 0:
         print(found, end='')
@@ -129,6 +131,7 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
         with user_errors('data set'):
             found = check_annotations(runner, runner.test_loop)
             check_labels(_plain(runner.model), test=runner.test_loop)
+            check_cells(_plain(runner.model), runner.test_loop)
         here = runner.test_loop.dataloader.dataset.metainfo.get('classes')
         if classes and here:
             check_same_classes(f'the classes of checkpoint {checkpoint}', classes, 'metainfo.classes', here)

@@ -103,7 +103,7 @@ def transfer_config(folder: ClassFolder, work_dir: Path, plan: Plan) -> Config:
 
 
 def add_linear_head(
-    cfg: Config, folder: ClassFolder, seed: int, seen: Callable[[], object] | None = None
+    cfg: Config, folder: ClassFolder, seed: int, progress: Callable[[], object] | None = None
 ) -> tuple[Any, LinearClassifier]:
     """The config's network with its pre-trained weights, and a linear classifier fitted on their features.
 
@@ -111,7 +111,7 @@ def add_linear_head(
         cfg: Of ``transfer_config``.
         folder: Photographs.
         seed: Of the folds.
-        seen: Called after each photograph.
+        progress: Called after each photograph.
 
     Returns:
         The network, in evaluation mode, and the classifier that it now ends in.
@@ -123,7 +123,7 @@ def add_linear_head(
             model.init_weights()
     model.eval()
     size = next(step.size for step in cfg.test_dataloader.dataset.pipeline if step.type == 'MiddleSquare')
-    found = np.concatenate([*features(model, folder.train, size, seen)])
+    found = np.concatenate([*features(model, folder.train, size, progress)])
     linear = fit_linear(found, np.array([photo.label for photo in folder.train]), seed)
     with torch.no_grad():
         model.head.fc.weight.copy_(torch.from_numpy(linear.weight))
@@ -133,7 +133,7 @@ def add_linear_head(
 
 @torch.inference_mode()
 def features(
-    model: Any, photos: Sequence[Photo], size: int, seen: Callable[[], object] | None = None
+    model: Any, photos: Sequence[Photo], size: int, progress: Callable[[], object] | None = None
 ) -> Iterator[np.ndarray]:
     """Pooled features of photographs, float32 (up to 16, D) at a time.
 
@@ -141,7 +141,7 @@ def features(
         model: MMPretrain's classifier, in evaluation mode.
         photos: To read.
         size: Side of the input, in pixels.
-        seen: Called after each photograph.
+        progress: Called after each photograph.
     """
 
     def prepared(photo: Photo) -> Tensor:
@@ -151,9 +151,9 @@ def features(
     for batch in batched(prefetch(prepared, photos, DECODERS, 32), 16):
         inputs = model.data_preprocessor(dict(inputs=batch))['inputs']
         yield model.extract_feat(inputs)[-1].numpy()
-        for _ in batch if seen else ():
-            assert seen is not None
-            seen()
+        for _ in batch if progress else ():
+            assert progress is not None
+            progress()
 
 
 def save_start(model: Any, classes: Sequence[str], path: Path) -> None:

@@ -18,20 +18,20 @@ import torch
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.models.mobilenet_v1 import TABLE
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, apply_rules, as_it_is, from_hwio
 from mbv1_backbone.weights.slim import RULES, logits_of, recipe_of
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier
-from mbv1_backbone.weights.tf_graph import TfGraph, TfNode, read_tf_graph
+from mbv1_backbone.weights.tf_graph import TfGraph, read_tf_graph
+from mbv1_backbone.weights.tf_layers import check_layers, norm_epsilon
 from mbv1_backbone.weights.tflite import COCO_LOGITS
 from mbv1_backbone.weights.tflite_ssd import XYWH, pick_outputs, ssd_shapes
 
 __all__ = ['CLASSIFIER_RULES', 'read_frozen']
 
 _LEVELS = 6
-_TRUNK = re.compile(r'(?:FeatureExtractor/)?MobilenetV1/Conv2d_(\d+)(?:_(depthwise|pointwise))?/[a-z_]+')
+_STRIDE = 32  # of the network, in pixels
 
 CLASSIFIER_RULES: tuple[Rule, ...] = (
     *RULES,
@@ -59,7 +59,7 @@ def read_frozen(path: str | os.PathLike[str]) -> Weights:
     recipe = _recipe(graph, tensors, subject)
     if any(name.startswith('BoxPredictor_') for name in tensors):
         return _detector(graph, tensors, recipe, subject)
-    recipe = replace(recipe, input_size=_input_size(graph) or recipe.input_size)
+    recipe = replace(recipe, input_size=_input_size(graph, subject) or recipe.input_size)
     return fill_classifier(CLASSIFIER_RULES, tensors, recipe, logits_of(tensors), subject)
 
 
@@ -72,19 +72,16 @@ def _recipe(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str) -> 
     recipe = recipe_of(tensors, subject)
     if not any(name.endswith('/BatchNorm/moving_variance') for name in tensors):
         raise InputError(f'{subject}: its batch norms are folded; give the graph as it was frozen')
-    layers = {graph.source(node.inputs[1]): node for node in graph.nodes.values() if _is_convolution(node)}
-    for name, node in layers.items():
-        if match := _TRUNK.fullmatch(name):
-            _check_layer(node, int(match[1]), match[2] == 'pointwise', subject)
     scope = re.compile(r'(?:FeatureExtractor/)?MobilenetV1/.*')
     ours = [node for name, node in graph.nodes.items() if scope.fullmatch(name)]
     activations = {node.op for node in ours if node.op.startswith(('Relu', 'LeakyRelu', 'Elu'))}
-    epsilons = {epsilon for node in ours if (epsilon := _epsilon(node)) is not None}
+    epsilons = {epsilon for node in ours if (epsilon := norm_epsilon(node, subject)) is not None}
     if len(activations) != 1 or activations - {'Relu', 'Relu6'} or len(epsilons) != 1:
         raise InputError(
             f'{subject}: MobileNetV1 has one activation, Relu or Relu6, and one epsilon in its batch norms, '
             f'got {sorted(activations)} and {sorted(epsilons)}'
         )
+    check_layers(graph, tensors, subject)
     activation = 'ReLU6' if activations == {'Relu6'} else 'ReLU'
     return replace(
         recipe,
@@ -94,36 +91,22 @@ def _recipe(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str) -> 
     )
 
 
-def _is_convolution(node: TfNode) -> bool:
-    return node.op in ('Conv2D', 'DepthwiseConv2dNative') and len(node.inputs) == 2
+def _input_size(graph: TfGraph, subject: str) -> int | None:
+    """Side of the square that the graph is fed, where it says it.
 
-
-def _check_layer(node: TfNode, row: int, pointwise: bool, subject: str) -> None:
-    """Refuse another stride or padding than MobileNetV1's."""
-    stride = 1 if pointwise else TABLE[row].stride if row < len(TABLE) else 0
-    got = (node.attributes.get('strides'), node.attributes.get('padding'))
-    if got != ((1, stride, stride, 1), 'SAME'):
-        raise InputError(
-            f'{subject}: {node.name} has strides and padding {got}, MobileNetV1 has {(1, stride, stride, 1)} '
-            "and 'SAME'"
-        )
-
-
-def _epsilon(node: TfNode) -> float | None:
-    """Of a batch norm, which is one operation or several; None of another node."""
-    if node.op.startswith('FusedBatchNorm'):
-        return float(node.attributes.get('epsilon') or 0)
-    if node.name.endswith('/BatchNorm/batchnorm/add/y') and node.value is not None:
-        return float(node.value)
-    return None
-
-
-def _input_size(graph: TfGraph) -> int | None:
-    """Side of the square that the graph is fed, where it says it."""
+    Raises:
+        InputError: If it is no square, or smaller than the network's stride.
+    """
     for node in graph.nodes.values():
         shape: tuple[int, ...] = tuple(node.attributes.get('shape') or ())
-        if node.op == 'Placeholder' and len(shape) == 4 and shape[1] == shape[2] > 0 and shape[3] == 3:
-            return int(shape[1])
+        if node.op != 'Placeholder' or len(shape) != 4 or shape[3] != 3 or min(shape[1:3]) < 0:
+            continue
+        if shape[1] != shape[2] or shape[1] < _STRIDE:
+            raise InputError(
+                f'{subject}: {node.name} takes images of {shape[1]} x {shape[2]}, must be a square of '
+                f'{_STRIDE} pixels or more'
+            )
+        return shape[1]
     return None
 
 

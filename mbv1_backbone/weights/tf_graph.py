@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +22,7 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstall
 __all__ = ['TfGraph', 'TfNode', 'is_tf_graph', 'message_class', 'read_tf_graph']
 
 _MAX_BYTES = 400_000_000  # of a graph; the largest of MobileNetV1's, with full convolutions, has 120 MB
-_TYPES = {1: '<f4', 3: '<i4', 9: '<i8', 10: '?', 19: '<f2'}  # TensorFlow's DataType
+_TYPES = {1: '<f4', 2: '<f8', 3: '<i4', 9: '<i8', 10: '?', 19: '<f2'}  # TensorFlow's DataType
 # Message: fields by name, number and type; a star marks a repeated one.
 _MESSAGES = {
     'GraphDef': 'node:1:*NodeDef',
@@ -29,8 +30,8 @@ _MESSAGES = {
     'AttrEntry': 'key:1:string value:2:AttrValue',
     'AttrValue': 'list:1:ListValue s:2:bytes i:3:int64 f:4:float b:5:bool shape:7:Shape tensor:8:Tensor',
     'ListValue': 'i:3:*int64',
-    'Tensor': 'dtype:1:int32 tensor_shape:2:Shape tensor_content:4:bytes float_val:5:*float int_val:7:*int32 '
-    'int64_val:10:*int64 bool_val:11:*bool half_val:13:*int32',
+    'Tensor': 'dtype:1:int32 tensor_shape:2:Shape tensor_content:4:bytes float_val:5:*float '
+    'double_val:6:*double int_val:7:*int32 int64_val:10:*int64 bool_val:11:*bool half_val:13:*int32',
     'Shape': 'dim:2:*Dim unknown_rank:3:bool',
     'Dim': 'size:1:int64',
 }
@@ -139,7 +140,11 @@ def read_tf_graph(path: str | os.PathLike[str]) -> TfGraph:
     names = [name for node in graph.node for name in (node.name, node.op, *node.input)]
     if not names or not all(name and name.isprintable() for name in names):
         raise DamagedFileError(f'{path}: not a TensorFlow graph: it has no nodes with names and operations')
-    return TfGraph({node.name: _node(node, path) for node in graph.node})
+    nodes = {node.name: _node(node, path) for node in graph.node}
+    if len(nodes) < len(graph.node):
+        twice, count = Counter(node.name for node in graph.node).most_common(1)[0]
+        raise DamagedFileError(f'{path}: {count} nodes are named {twice}')
+    return TfGraph(nodes)
 
 
 def _content(path: Path) -> bytes:
@@ -191,7 +196,8 @@ def _listed(tensor: Any, stored: np.dtype[Any]) -> np.ndarray:
     """The values of a constant that are listed one by one; half precision comes as 16-bit whole numbers."""
     if stored.kind == 'f' and stored.itemsize == 2:
         return np.array(tensor.half_val, np.uint16).view(stored)
-    return np.array(tensor.float_val or tensor.int_val or tensor.int64_val or tensor.bool_val, stored)
+    lists = (tensor.float_val, tensor.double_val, tensor.int_val, tensor.int64_val, tensor.bool_val)
+    return np.array(next(filter(None, lists), ()), stored)
 
 
 def _array(tensor: Any, subject: str) -> np.ndarray | None:

@@ -47,7 +47,7 @@ def test_files_beside_the_classes_are_counted_not_taken(tmp_path):
     (root / 'train' / 'ant' / 'notes.txt').touch()
     folder = read_class_folder(root)
     assert len(folder.train) == 11
-    assert folder.passed_over == {'that lie in no class': 1, 'files of other kinds': 1}
+    assert folder.skipped == {'that lie in no class': 1, 'files of other kinds': 1}
     assert '1 that lie in no class' in folder.summary()
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from support.photographs import COLOURS, folder_of_classes, small_config
 
 from mbv1_backbone import MobileNetV1
-from mbv1_backbone.classification import draw_answers
+from mbv1_backbone.classification import draw_predictions
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.inference import load
 
@@ -188,7 +188,7 @@ def test_a_photograph_of_imagenet_has_its_name(shared, capsys):
 
 def test_pictures_show_bars_as_long_as_probabilities():
     image = np.full((100, 400, 3), 90, np.uint8)
-    drawn = draw_answers(image, ['a' * 200, 'b'], [1.0, 0.0])
+    drawn = draw_predictions(image, ['a' * 200, 'b'], [1.0, 0.0])
     assert drawn.shape == (100 + 2 * 22 + 12, 400, 3)
     np.testing.assert_array_equal(drawn[:100], image)
     blue = (drawn[..., 2].astype(int) - drawn[..., 0] > 40)[100:]
@@ -241,7 +241,7 @@ def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_pa
     listed = tmp_path / 'list.txt'
     listed.write_text('\n'.join(f'{file} {label}' for file, label in zip(files, labels, strict=True)))
     model = f'{trained[0]}:{trained[1]}'
-    words = ('--images', pictures / 'val', '--labels', listed)
+    words = ('--images', pictures / 'val', '--labels', listed, '--crop', 32 / 36)
     out = tmp_path / 'out'
     assert run('classify', 'compare', f'one={model}', f'two={model}', *words, '--out-dir', out) == 0
     one, two = json.loads((out / 'accuracy.json').read_text())['models']
@@ -263,6 +263,76 @@ def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_pa
     assert 'tells 3 classes apart, the labels go up to 3' in refused(
         capsys, 'classify', 'compare', f'one={model}', *words
     )
+
+
+def test_all_models_of_a_comparison_see_the_same_part(trained, tmp_path):
+    """Weights saw all of the middle square, configs as much as their test pipeline left."""
+    figures = []
+    for name, frame in (('plain', None), ('framed', 255)):
+        random = np.random.default_rng(0)
+        (tmp_path / name).mkdir()
+        for label, colour in enumerate(sorted(COLOURS)):
+            pixels = np.full((64, 64, 3), COLOURS[colour], np.uint8)
+            pixels[16:48, 16:48] += random.integers(0, 10, (32, 32, 3), dtype=np.uint8)
+            if frame is not None:
+                pixels[:16] = pixels[48:] = pixels[:, :16] = pixels[:, 48:] = frame
+            Image.fromarray(pixels).save(tmp_path / name / f'{label}.png')
+        (tmp_path / 'list.txt').write_text('0.png 0\n1.png 1\n2.png 2\n')
+        words = ('--images', tmp_path / name, '--labels', tmp_path / 'list.txt', '--crop', 0.5)
+        model = f'one={trained[0]}:{trained[1]}'
+        assert run('classify', 'compare', model, *words, '--out-dir', tmp_path / f'{name}_out') == 0
+        figures.append(json.loads((tmp_path / f'{name}_out' / 'accuracy.json').read_text()))
+    assert figures[0]['crop'] == 0.5
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize(
+    ('model', 'message'),
+    [
+        ('=Q', "models are given as MODEL or NAME=MODEL, got '=Q'"),
+        ('Q=', "models are given as MODEL or NAME=MODEL, got 'Q='"),
+        ('Q=none.tflite', 'none.tflite: no such file'),
+    ],
+)
+def test_a_model_without_a_name_or_a_name_without_a_model_is_refused(model, message, tmp_path, capsys):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    (tmp_path / 'list.txt').write_text('a.png 0')
+    words = ('--images', tmp_path, '--labels', tmp_path / 'list.txt')
+    assert message in refused(capsys, 'classify', 'compare', model, *words)
+    assert '--crop must be more than 0' in refused(capsys, 'classify', 'compare', 'x', *words, '--crop', 0)
+
+
+def test_a_file_with_a_sign_in_its_name_is_a_model(shared, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'eq=1.tflite').symlink_to(shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite')
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    (tmp_path / 'list.txt').write_text('a.png 0')
+    assert run('classify', 'compare', 'eq=1.tflite', '--images', '.', '--labels', 'list.txt') == 0
+    assert '\neq=1  ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['x.tflite', 'x.pb', 'x.png', 'x.h5'])
+@pytest.mark.parametrize('verb', ['test', 'predict', 'export'])
+def test_what_is_no_checkpoint_of_a_config_is_named(verb, name, trained, pictures, tmp_path, capsys):
+    file, image = tmp_path / name, pictures / 'val' / 'red' / '1.png'
+    Image.new('RGB', (8, 8)).save(file, 'PNG')
+    words = {
+        'test': ('test', trained[0], file, '--work-dir', tmp_path / 'w'),
+        'predict': ('classify', 'predict', trained[0], file, image, '--backend', 'torch'),
+        'export': (
+            'export',
+            trained[0],
+            file,
+            '--to',
+            'onnx',
+            '--out',
+            tmp_path / 'o.onnx',
+            '--images',
+            image,
+        ),
+    }[verb]
+    line = refused(capsys, *words)
+    assert f'{file}: not a checkpoint of a config, which ends in .pth or .safetensors' in line
 
 
 def test_a_released_classifier_is_used_and_exported_by_its_name(shared, tmp_path, monkeypatch, capsys):

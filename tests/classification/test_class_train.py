@@ -143,7 +143,7 @@ def test_what_cannot_be_read_is_counted(photographs, start, tmp_path, capsys):
         (1, [], 'one class, ant'),
         (2, ['--lr', '0'], '--lr must be more than 0 and finite, got 0'),
         (2, ['--lr', 'inf'], '--lr must be more than 0 and finite, got inf'),
-        (2, ['--seed', '4294967296'], '--seed must be below 2**32, got 4294967296'),
+        (2, ['--seed', '4294967296'], '--seed: must lie in 0..2**32 - 1, got 4294967296'),
         (2, ['--size', '100000'], '--size must be at most 1024, got 100000'),
         (2, ['--size', '8'], 'must be at least 32'),
         (2, ['--frozen', '--epochs', '3'], '--frozen trains the last layer alone; --epochs is of'),

@@ -20,14 +20,13 @@ from mbv1_backbone.cli.main import main
 TINY = """
 _base_ = {base!r}
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=48),
+    dict(type='LoadPhoto'),
+    dict(type='Resize', scale=48, backend='pillow'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=48, edge='short'),
-    dict(type='CenterCrop', crop_size=48),
+    dict(type='LoadPhoto'),
+    dict(type='MiddleSquare', size=48),
     dict(type='PackInputs', meta_keys=('img_path', 'latitude', 'longitude')),
 ]
 data = dict(data_root={root!r})
@@ -198,7 +197,7 @@ def test_a_network_of_something_else_locates_nothing(shared, tmp_path, capsys):
     Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
     other = shared / 'weights' / 'mobilenet_v1_0.25_128_quant.tflite'
     assert main(['locate', str(other), str(tmp_path / 'a.png')]) == 2
-    assert 'error: not a network of places' in capsys.readouterr().err
+    assert f'error: {other}: not a network of places' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

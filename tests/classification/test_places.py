@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.dataset import RepeatDataset
+from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch.nn import functional as F
@@ -20,8 +23,17 @@ from mbv1_backbone.classification.place_head import (
     without_cells_file,
 )
 from mbv1_backbone.classification.place_metric import PlacesMetric, shares_within
-from mbv1_backbone.common.errors import DamagedFileError, InputError
-from mbv1_backbone.geolocation.nearest import NearestPhotographHook, nearest_places
+from mbv1_backbone.classification.s2_cells import cell_ids
+from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
+from mbv1_backbone.geolocation.nearest import (
+    NearestPhotographHook,
+    _share,
+    _training_photos,
+    nearest_places,
+)
+from mbv1_backbone.training.cells import check_cells
+from mbv1_backbone.training.config import load_config
+from mbv1_backbone.training.exported import ExportedModel
 
 TOWNS = np.array([[45.8, 16.0], [-33.4, -70.6], [35.7, 139.7], [1.3, 103.8]])
 
@@ -124,10 +136,12 @@ def test_a_checkpoint_carries_the_cells(folder):
     'damage',
     [
         lambda cells: cells.fill_(torch.nan),
-        lambda cells: cells[:, 2:4].mul_(1000),
+        lambda cells: cells[:, 8:16].fill_(255),
         lambda cells: cells[:, :2].fill_(-7),
-        lambda cells: cells[:, 1].add_(2),  # no level has its last bit there
+        lambda cells: cells[:, 3].add_(0.5),
+        lambda cells: cells[:, 7].add_(2),  # no level has its last bit there
         lambda cells: cells[0].copy_(cells[1]),
+        lambda cells: cells.resize_(len(cells), 5),
     ],
 )
 def test_damaged_cells_of_a_checkpoint_are_refused(damage, folder):
@@ -139,16 +153,97 @@ def test_damaged_cells_of_a_checkpoint_are_refused(damage, folder):
 
 def test_cells_survive_an_average_over_processes(folder):
     table = cells_of(Partition.load(folder / 'cells.json'))
-    for processes in (2, 3, 7):
+    for processes in (2, 3, 7, 256):
         averaged = sum([table] * processes) / processes
-        assert partition_of(averaged).ids.tolist() == partition_of(table).ids.tolist()
+        assert torch.equal(averaged, table)
+
+
+@pytest.mark.parametrize('kind', [torch.float32, torch.float16, torch.bfloat16])
+def test_cells_survive_every_type_of_float(kind):
+    """Devices without float64 (Apple's) could not hold them."""
+    ids = cell_ids(*np.random.default_rng(0).uniform(-89, 89, (50, 2)).T)
+    places = np.random.default_rng(1).uniform(-1, 1, (50, 2)) * (90, 180)
+    cells = Partition(np.sort(ids), places, np.arange(1, 51) * 10**6)
+    assert cells_of(cells).dtype == torch.float32
+    found = partition_of(cells_of(cells).to(kind))
+    assert found.ids.tolist() == cells.ids.tolist()
+    assert np.abs(found.places - places).max() <= 0.51e-7
+    assert found.photos.tolist() == cells.photos.tolist()
+
+
+def other_cells(folder, change):
+    """A file of cells with the same numbers as the folder's, and something else."""
+    content = json.loads((folder / 'cells.json').read_text())
+    change(content['cells'][0])
+    (folder / 'cells.json').write_text(json.dumps(content))
+
+
+OTHERS = {
+    'places of the cells': lambda row: row.__setitem__(1, row[1] + 0.001),
+    'numbers of photographs in the cells': lambda row: row.__setitem__(3, row[3] + 1),
+}
+
+
+@pytest.mark.parametrize('what', OTHERS)
+def test_a_checkpoint_of_the_same_cells_with_other_places_is_refused(what, folder):
+    state = PlacesHead(8, 'cells.json', data_root=str(folder)).state_dict()
+    other_cells(folder, OTHERS[what])
+    with pytest.raises(InputError, match=rf'cells.json: not the {what} that the network was trained with'):
+        PlacesHead(8, 'cells.json', data_root=str(folder)).load_state_dict(state)
+
+
+class Network(torch.nn.Module):
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+
+def exported(cells):
+    model = ExportedModel.__new__(ExportedModel)
+    torch.nn.Module.__init__(model)
+    spec = SimpleNamespace(classes=cells.names, places=tuple(map(tuple, cells.places.tolist())))
+    model.session = SimpleNamespace(spec=spec, path='places.onnx')
+    return model
+
+
+@pytest.mark.parametrize('kind', ['pytorch', 'exported'])
+def test_data_and_metrics_of_other_cells_than_the_networks_are_refused(kind, folder):
+    head = PlacesHead(8, 'cells.json', data_root=str(folder))
+    cells = Partition.load(folder / 'cells.json')
+    model = Network(head) if kind == 'pytorch' else exported(cells)
+
+    def loop(data=None, *metrics):
+        return SimpleNamespace(
+            dataloader=SimpleNamespace(dataset=data), evaluator=SimpleNamespace(metrics=metrics)
+        )
+
+    def loops():
+        data = PlacesDataset('train.csv', data_root=str(folder))
+        return loop(RepeatDataset(data, 2)), loop(None, PlacesMetric('cells.json', data_root=str(folder)))
+
+    check_cells(model, *loops(), None)
+    other_cells(folder, OTHERS['places of the cells'])
+    for one in loops():
+        with pytest.raises(InputError, match='not the places of the cells that the network was trained with'):
+            check_cells(model, one)
+
+
+def test_an_exported_network_of_something_else_places_nothing(folder):
+    model = exported(Partition.load(folder / 'cells.json'))
+    model.session.spec.places = ()
+    metric = PlacesMetric('cells.json', data_root=str(folder))
+    loop = SimpleNamespace(
+        dataloader=SimpleNamespace(dataset=None), evaluator=SimpleNamespace(metrics=[metric])
+    )
+    with pytest.raises(InputError, match=r'places\.onnx: not a network of places'):
+        check_cells(model, loop)
 
 
 def test_a_checkpoint_of_other_cells_is_refused(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp('other')
     Partition.fit(np.repeat(-TOWNS[:3], 3, 0), 3, 2).save(other / 'cells.json')
     state = PlacesHead(8, 'cells.json', data_root=str(other)).state_dict()
-    with pytest.raises(InputError, match='not the cells that the checkpoint was trained with'):
+    with pytest.raises(InputError, match='not the cells that the network was trained with'):
         PlacesHead(8, 'cells.json', data_root=str(folder)).load_state_dict(state)
 
 
@@ -223,11 +318,75 @@ def test_the_most_alike_photograph_is_found():
     assert nearest_places(vectors, places, probes).tolist() == expected
 
 
+def test_the_photographs_to_look_among_are_each_there_once_whatever_wraps_them(folder):
+    """A data set in another one was an error, and every process embedded all photographs."""
+    write_photos(folder, [TOWNS[0].tolist()], 'more.csv')
+    init_default_scope('mmpretrain')
+    first = dict(type='PlacesDataset', data_root=str(folder), ann_file='train.csv', pipeline=[])
+    second = {**first, 'ann_file': 'more.csv'}
+    both = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', dataset=first, times=3), second])
+    step = dict(type='LoadPhoto')
+    test = dict(type='RepeatDataset', times=2, dataset={**first, 'pipeline': [step]})
+    cfg = Config(dict(train_dataloader=dict(dataset=both), test_dataloader=dict(dataset=test)))
+    photos = _training_photos(SimpleNamespace(cfg=cfg))
+    paths = [data[index]['img_path'] for data, index in photos]  # read by the test's pipeline
+    assert len(set(paths)) == len(paths) == 11  # with the one that lies in no cell
+
+
+@pytest.mark.parametrize(('count', 'processes'), [(10, 1), (10, 3), (2, 3), (6, 3)])
+def test_processes_share_the_photographs(count, processes):
+    shares = [_share(count, rank, processes) for rank in range(processes)]
+    assert len({len(share) for share in shares}) == 1
+    assert [index for row in zip(*shares, strict=True) for index in row][:count] == [*range(count)]
+    assert len(shares[0]) == -(-count // processes)
+
+
+def test_a_photograph_that_cannot_be_read_is_named(folder):
+    """It was an assertion that failed."""
+    (folder / 'train.csv_0.png').write_bytes(b'no picture')
+    pipeline = load_config('places_mbv1_1.0-224').train_dataloader.dataset.pipeline
+    init_default_scope('mmpretrain')
+    data = PlacesDataset('train.csv', data_root=str(folder), pipeline=pipeline)
+    loader = torch.utils.data.DataLoader(data, num_workers=1)
+    with pytest.raises(InputError) as caught:
+        next(iter(loader))
+    assert 'train.csv_0.png: cannot be decoded' in one_line(caught.value)
+
+
+CELLS_MISTAKES = {
+    'a token with an underscore': ('cells', 0, 0, '1_0'),
+    'a token of other digits': ('cells', 0, 0, '\uff11'),
+    'a token that is a number': ('cells', 0, 0, 4),
+    'a latitude in quotes': ('cells', 0, 1, '45'),
+    'a latitude that is true': ('cells', 0, 1, True),
+    'photographs that are a fraction': ('cells', 0, 3, 1.7),
+    'photographs that are true': ('cells', 0, 3, True),
+    'photographs that are negative': ('cells', 0, 3, -1),
+    'settings in quotes': ('max_photos', '3'),
+    'settings that are a fraction': ('min_level', 1.7),
+    'settings that are true': ('left_out', True),
+    'settings that contradict': ('min_photos', 9),
+}
+
+
+@pytest.mark.parametrize('name', CELLS_MISTAKES)
+def test_odd_values_in_a_file_of_cells_are_refused(name, folder):
+    *places, last, value = CELLS_MISTAKES[name]
+    content = json.loads((folder / 'cells.json').read_text())
+    part = content
+    for place in places:
+        part = part[place]
+    part[last] = value
+    (folder / 'cells.json').write_text(json.dumps(content))
+    with pytest.raises(DamagedFileError, match=r'cells\.json: its cells'):
+        Partition.load(folder / 'cells.json')
+
+
 def test_training_photographs_are_embedded_as_in_a_test(monkeypatch):
     """mmengine's loop puts the model into evaluation mode only after the hook."""
     seen = []
     hook = NearestPhotographHook()
-    monkeypatch.setattr('mbv1_backbone.geolocation.nearest._training_set', lambda runner: None)
+    monkeypatch.setattr('mbv1_backbone.geolocation.nearest._training_photos', lambda runner: None)
     monkeypatch.setattr(hook, '_embed', lambda runner, dataset: seen.append(runner.model.training))
     model = torch.nn.Module()
     model.neck = torch.nn.Identity()

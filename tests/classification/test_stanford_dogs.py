@@ -1,5 +1,6 @@
 """Stanford Dogs as its authors give it out, in small: lists, boxes, and what is wrong with them."""
 
+import logging
 import os
 
 import numpy as np
@@ -146,8 +147,29 @@ def test_endless_numbers_are_refused(dogs, tmp_path):
     with pytest.raises(InputError, match='not a readable annotation'):
         convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
     savemat(dogs / 'test_list.mat', dict(file_list=np.ones((1, 1)), labels=[[np.inf]]))
-    with pytest.raises(InputError, match='labels numbers'):
+    with pytest.raises(InputError, match='labels whole numbers'):
         convert_stanford_dogs(dogs, tmp_path / 'out')
+
+
+@pytest.mark.parametrize('label', [1.5, 0, -1])
+def test_labels_that_are_no_whole_numbers_from_1_are_refused(label, dogs, tmp_path):
+    files = np.array([['a/1.jpg']], object)
+    savemat(dogs / 'test_list.mat', dict(file_list=files, labels=[[float(label)]]))
+    with pytest.raises(InputError, match='labels whole numbers from 1'):
+        convert_stanford_dogs(dogs, tmp_path / 'out')
+
+
+def test_sides_of_boxes_are_numbers_as_others_write_them(dogs, tmp_path):
+    (dogs / 'Annotation' / BREEDS[0] / '1').write_text(f'<a>{BOX.format("1_0", 0, 20, 9)}</a>')
+    with pytest.raises(InputError, match=r"not a readable annotation: not a number: '1_0'"):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+
+
+def test_a_box_that_is_cut_to_its_photograph_is_said(dogs, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+    assert '3 boxes reach beyond their photographs, and are cut to them' in caplog.text
+    assert f'{BREEDS[0]}/4.jpg' in caplog.text
 
 
 def test_pictures_that_would_have_one_name_are_refused(dogs, tmp_path):

@@ -165,3 +165,18 @@ def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit) as ended:
         parse('--version')
     assert (ended.value.code, capsys.readouterr().out) == (0, f'mbv1-backbone {__version__}\n')
+
+
+SEEDS = {
+    words: action
+    for words, parser in VERBS.items()
+    for action in parser.declared
+    if '--seed' in action.option_strings
+}
+
+
+@pytest.mark.parametrize('seed', ['-1', '4294967296'])
+@pytest.mark.parametrize('words', SEEDS, ids=' '.join)
+def test_every_verb_takes_the_seeds_that_all_generators_take(words, seed, capsys):
+    assert main([*words, *arguments(VERBS[words], SEEDS[words], seed)]) == 2
+    assert f'must lie in 0..2**32 - 1, got {seed}' in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""One walk through folders: what is read, and what is passed over for which reason."""
+"""One walk through folders: what is read, and what is skipped for which reason."""
 
 import os
 from unittest.mock import MagicMock
@@ -38,14 +38,14 @@ def test_every_suffix_of_a_jpeg_is_read(tmp_path):
     assert [path.name for path in walk_images(tmp_path)] == ['a.jfif', 'b.jpe', 'c.JPG', 'd.pnm']
 
 
-def test_what_is_passed_over_is_counted_by_reason(tmp_path):
+def test_what_is_skipped_is_counted_by_reason(tmp_path):
     touch(tmp_path, 'a.jpg', 'x.HEIC', 'y.heic', 'z.avif', 'notes.txt', '.hidden.jpg', '.thumbnails/b.jpg')
     touch(tmp_path, os.fsdecode(b'\xff.jpg'))
     (tmp_path / 'broken.jpg').symlink_to(tmp_path / 'gone.jpg')
     os.mkfifo(tmp_path / 'pipe.jpg')
     for found in (walk_images(tmp_path), find_images([tmp_path])):
         assert [path.name for path in found] == ['a.jpg']
-        assert found.passed_over == {
+        assert found.skipped == {
             '.heic': 2,
             '.avif': 1,
             'hidden': 2,
@@ -54,7 +54,7 @@ def test_what_is_passed_over_is_counted_by_reason(tmp_path):
             'broken links': 1,
             'not regular files': 1,
         }
-        assert found.summary().startswith('passed over: 2 ')
+        assert found.summary().startswith('skipped: 2 ')
     assert walk_images(tmp_path / '.thumbnails').summary() == ''
     (tmp_path / 'a.jpg').unlink()
     with pytest.raises(InputError, match=r'no image at .*2 \.heic'):
@@ -71,7 +71,7 @@ def test_linked_folders_are_followed_once(tmp_path):
         'a.jpg',
         'b.jpg',
     ]
-    assert found.passed_over == {'folders linked twice': 2}
+    assert found.skipped == {'folders linked twice': 2}
 
 
 def test_a_folder_bears_its_own_name_however_links_to_it_are_called(tmp_path, monkeypatch):
@@ -98,4 +98,4 @@ def test_a_folder_bears_its_own_name_however_links_to_it_are_called(tmp_path, mo
         monkeypatch.undo()
         names = [str(path.relative_to(tmp_path / 'people')) for path in found]
         assert names == ['Ann/2.jpg', 'm/Bob/1.jpg', 'x/3.jpg']
-        assert found.passed_over == {'folders linked twice': 3}
+        assert found.skipped == {'folders linked twice': 3}

@@ -192,6 +192,188 @@ def test_a_wrong_graph_is_one_line(tmp_path):
         assert '\n' not in str(caught.value)
 
 
+def entry(node, key):
+    return next((e for e in node.attr if e.key == key), None) or node.attr.add(key=key)
+
+
+def node_of(graph, name):
+    return next(node for node in graph.node if node.name == name)
+
+
+T = 'MobilenetV1/Conv2d_'
+
+
+def unused(graph):
+    """A second set of weights takes the place of the first, which stays."""
+    copy = graph.node.add()
+    copy.CopyFrom(node_of(graph, f'{T}3_pointwise/weights'))
+    copy.name = 'other'
+    node_of(graph, f'{T}3_pointwise/convolution').input[1] = 'other'
+
+
+def twice(graph):
+    node_of(graph, f'{T}8_pointwise/convolution').input[1] = f'{T}7_pointwise/weights/read'
+
+
+def norm_twice(graph):
+    norm = f'{T}8_pointwise/BatchNorm/FusedBatchNormV3'
+    node_of(graph, norm).input[2] = f'{T}7_pointwise/BatchNorm/beta/read'
+
+
+def norm_turned(graph):
+    norm = node_of(graph, f'{T}8_pointwise/BatchNorm/FusedBatchNormV3')
+    norm.input[1], norm.input[2] = norm.input[2], norm.input[1]
+
+
+def dilated(graph):
+    entry(node_of(graph, f'{T}8_depthwise/convolution'), 'dilations').value.list.i.extend([1, 2, 2, 1])
+
+
+def channels_first(graph):
+    entry(node_of(graph, f'{T}0/convolution'), 'data_format').value.s = b'NCHW'
+
+
+def whole_numbers(graph):
+    tensor = entry(node_of(graph, f'{T}0/weights'), 'value').value.tensor
+    values = np.frombuffer(tensor.tensor_content, np.float32)
+    tensor.dtype, tensor.tensor_content = 3, (values * 100).astype(np.int32).tobytes()
+
+
+def named_twice(graph):
+    graph.node.add().CopyFrom(node_of(graph, f'{T}0/weights'))
+
+
+def side(*sides):
+    def change(graph):
+        dims = entry(node_of(graph, 'input'), 'shape').value.shape.dim
+        for dim, size in zip(dims[1:3], sides, strict=True):
+            dim.size = size
+
+    return change
+
+
+def epsilon(value):
+    def change(graph):
+        entry(node_of(graph, f'{T}5_depthwise/BatchNorm/FusedBatchNormV3'), 'epsilon').value.f = value
+
+    return change
+
+
+def skipped(graph):
+    node_of(graph, f'{T}8_depthwise/convolution').input[0] = f'{T}6_pointwise/Relu6'
+
+
+def added(graph):
+    """A shortcut, as MobileNetV2 has them."""
+    graph.node.add(name='sum', op='Add', input=[f'{T}7_pointwise/Relu6', f'{T}6_pointwise/Relu6'])
+    node_of(graph, f'{T}8_depthwise/convolution').input[0] = 'sum'
+
+
+def pooled(graph):
+    graph.node.add(name='pool', op='MaxPool', input=[f'{T}7_pointwise/Relu6'])
+    node_of(graph, f'{T}8_depthwise/convolution').input[0] = 'pool'
+
+
+def linear(graph):
+    node_of(graph, f'{T}8_depthwise/convolution').input[0] = f'{T}7_pointwise/BatchNorm/FusedBatchNormV3'
+
+
+def activated_first(graph):
+    relu, norm = (node_of(graph, f'{T}7_pointwise/{n}') for n in ('Relu6', 'BatchNorm/FusedBatchNormV3'))
+    relu.input[0], norm.input[0] = norm.input[0], relu.name
+    node_of(graph, f'{T}8_depthwise/convolution').input[0] = norm.name
+
+
+MISMATCHES = {
+    unused: 'Conv2d_3_pointwise/weights is used by no operation; each weight of MobileNetV1 is used once',
+    twice: 'Conv2d_7_pointwise/weights is used twice, by .*Conv2d_7_pointwise/convolution and ',
+    norm_twice: 'Conv2d_7_pointwise/BatchNorm/beta is used twice',
+    norm_turned: 'FusedBatchNormV3 takes beta, gamma, moving_mean, moving_variance, must be gamma, beta',
+    dilated: r'Conv2d_8_depthwise/convolution has .*\(1, 2, 2, 1\)',
+    channels_first: r"Conv2d_0/convolution has data_format and dilations \('NCHW'",
+    whole_numbers: 'Conv2d_0/weights holds int32, the weights of MobileNetV1 are floats',
+    named_twice: '2 nodes are named MobilenetV1/Conv2d_0/weights',
+    side(1, 1): 'input takes images of 1 x 1, must be a square of 32 pixels or more',
+    side(7, 7): 'input takes images of 7 x 7',
+    side(64, 96): 'input takes images of 64 x 96',
+    epsilon(float('nan')): r'must be one number above 0, got \[nan\]',
+    epsilon(0.0): 'must be one number above 0',
+    skipped: 'Conv2d_8_depthwise/convolution follows .*Conv2d_6_pointwise/weights, which is not the layer',
+    added: 'follows .*Conv2d_6_pointwise/weights, .*Conv2d_7_pointwise/weights, which is not the layer',
+    pooled: 'MaxPool pool before .*Conv2d_8_depthwise/convolution',
+    linear: 'before .*Conv2d_8_depthwise/convolution is not one activation, but 0',
+    activated_first: 'Conv2d_8_depthwise/convolution follows FusedBatchNormV3, not an activation',
+}
+
+
+@pytest.mark.parametrize('change', MISMATCHES)
+def test_a_graph_that_computes_something_else_is_refused(change, tmp_path):
+    path = tf_graphs.classifier(tmp_path / 'x.pb')
+    graph = message_class()()
+    graph.ParseFromString(path.read_bytes())
+    change(graph)
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(InputError, match=MISMATCHES[change]) as caught:
+        import_weights(path)
+    assert str(path) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_an_epsilon_that_is_a_list_is_refused(tmp_path):
+    def change(node):
+        if node.name.endswith('Conv2d_5_depthwise/BatchNorm/batchnorm/add/y'):
+            tensor = entry(node, 'value').value.tensor
+            tensor.tensor_shape.dim.add(size=2)
+            tensor.tensor_content *= 2
+
+    path = changed(tf_graphs.classifier(tmp_path / 'x.pb', fused=False), change)
+    with pytest.raises(InputError, match=r'must be one number above 0, got \[0.001 0.001\] \(2,\)'):
+        import_weights(path)
+
+
+def test_an_epsilon_that_a_file_leaves_out_is_tensorflows(tmp_path):
+    def change(node):
+        kept = [e for e in node.attr if e.key != 'epsilon']
+        del node.attr[:]
+        node.attr.extend(kept)
+
+    assert import_weights(changed(tf_graphs.classifier(tmp_path / 'x.pb'), change)).recipe.norm_eps == 1e-4
+
+
+@pytest.mark.parametrize(('number', 'kind'), [(2, np.float64), (19, np.float16)])
+def test_weights_of_other_floats_are_read(number, kind, tmp_path):
+    def change(node):
+        if node.op == 'Const' and node.name.endswith('weights'):
+            tensor = entry(node, 'value').value.tensor
+            values = np.frombuffer(tensor.tensor_content, np.float32)
+            tensor.dtype, tensor.tensor_content = number, values.astype(kind).tobytes()
+
+    whole = import_weights(tf_graphs.classifier(tmp_path / 'x.pb')).state
+    found = import_weights(changed(tmp_path / 'x.pb', change)).state
+    for name, tensor in whole.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('name', 'before'),
+    [
+        ('BoxPredictor_1/ClassPredictor/Conv2D', 'FeatureExtractor/MobilenetV1/Conv2d_12_pointwise/Relu6'),
+        (
+            'FeatureExtractor/MobilenetV1/Conv2d_13_pointwise_1_Conv2d_2_1x1_64/convolution',
+            'FeatureExtractor/MobilenetV1/Conv2d_11_pointwise/Relu6',
+        ),
+    ],
+)
+def test_a_detector_of_other_levels_is_refused(name, before, tmp_path):
+    def change(node):
+        if node.name == name:
+            node.input[0] = before
+
+    path = changed(tf_graphs.detector(tmp_path / 'x.pb', 4), change)
+    with pytest.raises(InputError, match='which is not the layer before it'):
+        import_weights(path)
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [

@@ -72,7 +72,7 @@ def _add_train(parser: options.Parser) -> None:
         '--batch-size', type=options.at_least(2), metavar='N', help='of the whole network (default 32)'
     )
     made.add_argument('--lr', type=float, help='of the whole network, for batches of 32 (default .01)')
-    made.add_argument('--seed', type=options.at_least(0), default=0, help='of all choices (default 0)')
+    made.add_argument('--seed', type=options.seed, default=0, help='of all choices (default 0)')
 
 
 def _add_compare(parser: options.Parser) -> None:
@@ -89,6 +89,13 @@ def _add_compare(parser: options.Parser) -> None:
     )
     made.add_argument('--images', required=True, help='folder of the photographs')
     made.add_argument('--labels', required=True, help='text file: image name and class number a line')
+    made.add_argument(
+        '--crop',
+        type=options.within(0, 1),
+        default=0.875,
+        metavar='SHARE',
+        help="of the shorter side, the middle square that all models see (default .875, ImageNet's custom)",
+    )
     options.output_folder(
         made, f'folder for {FIGURES} and {PICTURE}', files=(FIGURES, PICTURE), metavar='FOLDER'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,10 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.files import write_json
     from mbv1_backbone.weights.parity import read_labels
 
-    names = [_name(model) for model in args.models]
+    if not args.crop:
+        raise InputError('--crop must be more than 0, got 0')
+    named = [_named(model) for model in args.models]
+    names = [name for name, _ in named]
     if len(set(names)) < len(names):
         raise InputError(f'models must have names of their own, got {", ".join(names)}; give NAME=MODEL')
     files, labels = read_labels(args.labels, args.images)
@@ -33,8 +37,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f'{args.labels}: names {missing}, which is not there; --images is their folder')
     found = []
     print(f'{"model":32} {"mult-adds":>10} {"params":>9}  top-1  top-5  of {len(files)} images')
-    for name, model in zip(names, args.models, strict=True):
-        of_model = _measure(name, model.partition('=')[2] or model, files, labels)
+    for name, model in named:
+        of_model = _measure(name, model, files, labels, args.crop)
         found.append(of_model)
         print(
             f'{name:32} {of_model.mult_adds / 1e6:8.1f} M {of_model.params / 1e6:7.2f} M  '
@@ -43,19 +47,34 @@ def run(args: argparse.Namespace) -> None:
         )
     if args.out_dir:
         out = Path(args.out_dir)
-        write_json(out / FIGURES, dict(images=len(files), models=[one._asdict() for one in found]), indent=1)
-        draw_trade_off(found, f'{len(files)} photographs', out / PICTURE)
+        write_json(
+            out / FIGURES,
+            dict(images=len(files), crop=args.crop, models=[one._asdict() for one in found]),
+            indent=1,
+        )
+        draw_trade_off(found, f'{len(files)} photographs (crop {args.crop:g})', out / PICTURE)
         print(f'{out / FIGURES}, {out / PICTURE}')
 
 
-def _name(model: str) -> str:
-    """What stands before ``=``, else the file's name without its suffix."""
-    name, given, _ = model.partition('=')
-    return name if given else Path(name).stem if Path(name).is_file() else name
+def _named(model: str) -> tuple[str, str]:
+    """Name and model of ``NAME=MODEL``; of a model alone its file's name without the suffix.
+
+    Raises:
+        InputError: If one of the two is empty.
+    """
+    file, of_config, _ = model.partition('.py:')
+    if Path(f'{file}.py' if of_config else model).is_file():  # its name may have the sign, too
+        return (model if of_config else Path(model).stem), model
+    name, given, source = model.partition('=')
+    if not given:
+        return model, model
+    if not name.strip() or not source.strip():
+        raise InputError(f'models are given as MODEL or NAME=MODEL, got {model!r}')
+    return name, source
 
 
-def _measure(name: str, model: str, files: list[Path], labels: list[int]) -> Measured:
-    """One classifier, in PyTorch and float32."""
+def _measure(name: str, model: str, files: list[Path], labels: list[int], crop: float) -> Measured:
+    """One classifier, in PyTorch and float32, on the middle squares of this share of the shorter side."""
     import numpy as np
     import torch
 
@@ -71,6 +90,7 @@ def _measure(name: str, model: str, files: list[Path], labels: list[int]) -> Mea
     source = (f'{config}.py', checkpoint) if checkpoint else (model, None)
     found = resolve(*source_and_checkpoint(*source)).expect('classifier')
     graph, spec = exportable(found)
+    spec = replace(spec, crop=crop)
     costs = count_layers(graph, lambda: graph(torch.zeros(1, *spec.size, 3, dtype=torch.uint8)))
     scores = Classifier(in_torch(graph, spec, precision='fp32')).classify(files)
     if max(labels) >= scores.shape[1]:

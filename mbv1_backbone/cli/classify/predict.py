@@ -50,6 +50,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _picture(found: ImageClasses) -> np.ndarray:
-    from mbv1_backbone.classification.drawing import draw_answers
+    from mbv1_backbone.classification.drawing import draw_predictions
 
-    return draw_answers(found.image, [c.name for c in found.classes], [c.score for c in found.classes])
+    return draw_predictions(found.image, [c.name for c in found.classes], [c.score for c in found.classes])

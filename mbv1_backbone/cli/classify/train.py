@@ -57,8 +57,6 @@ def run(args: argparse.Namespace) -> None:
 def _check_options(args: argparse.Namespace) -> None:
     if args.lr is not None and not 0 < args.lr < math.inf:
         raise InputError(f'--lr must be more than 0 and finite, got {args.lr:g}')
-    if args.seed >= 2**32:
-        raise InputError(f'--seed must be below 2**32, got {args.seed}')
     if args.size is not None and args.size > _LARGEST:
         raise InputError(f'--size must be at most {_LARGEST}, got {args.size}')
     if args.frozen and (given := [name for name in _OF_WHOLE if getattr(args, name) is not None]):
@@ -109,7 +107,7 @@ def _train(cfg: Config, folder: ClassFolder, plan: Plan, frozen: bool, work_dir:
 
 
 def _test(work_dir: Path, folder: ClassFolder) -> Confusion:
-    """What the written weights answer on the photographs to test with, in float32."""
+    """What the written weights predict on the photographs to test with, in float32."""
     import numpy as np
     from tqdm import tqdm
 
@@ -119,12 +117,12 @@ def _test(work_dir: Path, folder: ClassFolder) -> Confusion:
     config, weights = work_dir / CONFIG, work_dir / WEIGHTS
     classifier = load(config, weights, kind='classifier', backend='torch', precision='fp32')
     paths, labels = [photo.path for photo in folder.test], [photo.label for photo in folder.test]
-    answers = []
+    predictions = []
     for found in tqdm(classifier.stream(paths, 1, 16), 'testing', len(paths), unit='photograph', leave=False):
         if isinstance(found, InputError):  # it could be read a while ago
             raise found
-        answers.append(found.classes[0].label)
-    return Confusion.of(np.array(labels), np.array(answers), folder.classes)
+        predictions.append(found.classes[0].label)
+    return Confusion.of(np.array(labels), np.array(predictions), folder.classes)
 
 
 def _report(found: Confusion, results: dict[str, Any], work_dir: Path) -> None:
@@ -138,7 +136,7 @@ def _report(found: Confusion, results: dict[str, Any], work_dir: Path) -> None:
     title = f'top-1 {found.top1:.3f}, mean per class {found.mean_per_class:.3f}'
     draw_confusion(found, work_dir / PICTURE, title)
     print(f'{found.counts.sum()} photographs: {title}')
-    for true, answer, count in found.worst(3):
-        print(f'  {true} taken for {answer}: {count}')
+    for true, predicted, count in found.worst(3):
+        print(f'  {true} taken for {predicted}: {count}')
     print(f'{work_dir / RESULTS}, {work_dir / PICTURE}')
     print(f'the network: {work_dir / CONFIG} {work_dir / WEIGHTS}')

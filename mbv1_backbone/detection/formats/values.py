@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.tables import parse_number
 
 __all__ = ['Box', 'Id', 'box_of', 'box_of_mask', 'flag', 'number', 'plain_id', 'read_json']
 
@@ -61,7 +62,7 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = float(value)
+        found = parse_number(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None

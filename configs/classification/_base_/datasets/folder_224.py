@@ -1,8 +1,9 @@
-# Photographs in train/CLASS/ and test/CLASS/, read and cut as exported classifiers see them.
+# Photographs in train/CLASS/ and test/CLASS/, read and resized (by Pillow, with its
+# antialiasing) as every verb and every exported classifier does.
 data_root = 'data/photographs'
 train_pipeline = [
     dict(type='LoadPhoto'),
-    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.35, 1.0)),
+    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.35, 1.0), backend='pillow'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
