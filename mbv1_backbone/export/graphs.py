@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.model import LUMA, FaceEmbeddingModel
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, preprocessing_of
@@ -59,7 +60,13 @@ class Normalise(nn.Module):
 
     @classmethod
     def of(cls, model: nn.Module) -> Normalise:
-        """As a model's data preprocessor does it."""
+        """As a model's data preprocessor does it.
+
+        Raises:
+            InputError: If the network's images are not of three channels.
+        """
+        if (channels := getattr(getattr(model, 'backbone', None), 'in_channels', 3)) != 3:
+            raise InputError(f'exported networks take RGB images; this backbone has in_channels={channels}')
         preprocessor = getattr(model, 'data_preprocessor', None)
         mean, std = preprocessing_of(model)
         return cls(

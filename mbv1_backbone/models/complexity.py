@@ -91,7 +91,7 @@ def count_detector(model: BaseModel, height: int, width: int, regions: int = REG
     """
     from mmengine.structures import InstanceData
 
-    image = torch.zeros(1, 3, height, width)
+    image = _image(model, height, width)
 
     def run() -> None:
         maps = model.extract_feat(image)
@@ -108,7 +108,7 @@ def count_detector(model: BaseModel, height: int, width: int, regions: int = REG
 def count_embedder(model: BaseModel) -> list[LayerCost]:
     """Count a face network, of embeddings or attributes, on one image of the size that it was made for."""
     size = model.data_preprocessor.input_size
-    return count_layers(model, lambda: model(torch.zeros(1, 3, size, size)))
+    return count_layers(model, lambda: model(_image(model, size, size)))
 
 
 def count_image_classifier(model: BaseModel, height: int, width: int) -> list[LayerCost]:
@@ -119,7 +119,7 @@ def count_image_classifier(model: BaseModel, height: int, width: int) -> list[La
         height: Of the image, in pixels.
         width: Of the image, in pixels.
     """
-    return count_layers(model, lambda: model(torch.zeros(1, 3, height, width)))
+    return count_layers(model, lambda: model(_image(model, height, width)))
 
 
 def count_classifier(classes: int, size: int, **backbone: Any) -> list[LayerCost]:
@@ -127,7 +127,13 @@ def count_classifier(classes: int, size: int, **backbone: Any) -> list[LayerCost
     net = MobileNetV1(**backbone)
     head = nn.Linear(net.taps[-1].channels, classes) if classes else nn.Identity()
     model = nn.Sequential(net, head)
-    return count_layers(model, lambda: head(net(torch.zeros(1, 3, size, size))[-1].mean((2, 3))))
+    return count_layers(model, lambda: head(net(_image(net, size, size))[-1].mean((2, 3))))
+
+
+def _image(model: nn.Module, height: int, width: int) -> torch.Tensor:
+    """A black one, of the channels that the model's backbone takes."""
+    channels = next((part.in_channels for part in model.modules() if isinstance(part, MobileNetV1)), 3)
+    return torch.zeros(1, channels, height, width)
 
 
 def total(costs: Sequence[LayerCost]) -> tuple[int, int]:

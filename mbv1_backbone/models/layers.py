@@ -25,6 +25,7 @@ __all__ = [
     'SteadyBN',
     'build_activation',
     'build_norm',
+    'fit_channels',
     'folded',
     'folded_norms',
     'freeze',
@@ -116,6 +117,23 @@ class SteadyBN(nn.BatchNorm2d):
         if self.training and x.numel() == x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
+
+
+def fit_channels(weight: Tensor, channels: int) -> Tensor:
+    """The weights (C', C, k, k) of a first layer for another number of input channels.
+
+    More channels get them in turn, each shared among its copies; fewer share their sum. So images whose
+    channels are all alike give what they gave.
+
+    Example:
+        >>> [fit_channels(torch.ones(1, 3, 1, 1), channels).flatten().tolist() for channels in (1, 4)]
+        [[3.0], [0.5, 1.0, 1.0, 0.5]]
+    """
+    given = weight.shape[1]
+    if channels < given:
+        return weight.sum(1, keepdim=True).repeat(1, channels, 1, 1) / channels
+    source = torch.arange(channels, device=weight.device) % given
+    return weight[:, source] / torch.bincount(source)[source].view(1, -1, 1, 1)
 
 
 def build_norm(cfg: dict[str, Any], channels: int) -> nn.Module:

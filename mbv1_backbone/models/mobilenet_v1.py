@@ -18,6 +18,7 @@ from mbv1_backbone.models.layers import (
     PADDINGS,
     ConvUnit,
     SeparableUnit,
+    fit_channels,
     folded_norms,
     freeze,
     keep_batch_statistics,
@@ -83,8 +84,8 @@ class MobileNetV1(BaseModule):
     Args:
         widen_factor: Width multiplier alpha, > 0 (paper, 3.3). 1, .75, .5 and .25 give the paper's
             channels; others are rounded to multiples of 8.
-        out_indices: Rows to return, ascending, a subset of 0..13. The last maps of stride
-            2, 4, 8, 16, 32 are rows 1, 3, 5, 11, 13.
+        out_indices: Rows to return, ascending, a subset of 0..13; -1 is row 13, -2 row 12, and so on. The
+            last maps of stride 2, 4, 8, 16, 32 are rows 1, 3, 5, 11, 13.
         frozen_stages: Rows 0..frozen_stages are frozen, weights and batch norm's statistics;
             -1 freezes none.
         norm_eval: Keep all batch norm layers in evaluation mode while training.
@@ -92,6 +93,8 @@ class MobileNetV1(BaseModule):
         act_cfg: Activation: ReLU as in the paper; released weights were trained with ReLU6.
         padding: ``'symmetric'``, or ``'same'`` for weights trained in TensorFlow.
         variant: ``'separable'``, ``'full'`` (Table 4) or ``'shallow'`` (Table 5).
+        in_channels: Of the images. Weights of three channels are fitted to another number when they are
+            loaded: summed for one channel, shared among copies for more.
         with_cp: Recompute each row in the backward pass, to save memory. Running statistics are
             the same as without.
         init_cfg: mmengine's initialisation; the default is Kaiming normal by fan-in. ``type='Pretrained'``
@@ -124,6 +127,7 @@ class MobileNetV1(BaseModule):
         padding: str = 'symmetric',
         variant: str = 'separable',
         with_cp: bool = False,
+        in_channels: int = 3,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         _check_dicts(norm_cfg=norm_cfg, act_cfg=act_cfg, init_cfg=init_cfg)
@@ -133,6 +137,8 @@ class MobileNetV1(BaseModule):
             raise ValueError(f'widen_factor must be > 0, got {widen_factor!r}')
         if frozen_stages not in range(-1, LAST_ROW + 1):
             raise ValueError(f'frozen_stages must lie in -1..{LAST_ROW}, got {frozen_stages}')
+        if not isinstance(in_channels, int) or isinstance(in_channels, bool) or in_channels < 1:
+            raise ValueError(f'in_channels must be a whole number of 1 or more, got {in_channels!r}')
         if padding not in PADDINGS:
             raise ValueError(f'padding must be one of {", ".join(PADDINGS)}, got {padding!r}')
         self.recipe: Recipe | None = None
@@ -141,6 +147,7 @@ class MobileNetV1(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
+        self.in_channels = in_channels
 
         unit: dict[str, Any] = dict(
             padding=padding,
@@ -151,7 +158,7 @@ class MobileNetV1(BaseModule):
         block = partial(ConvUnit, kernel_size=3) if variant == 'full' else SeparableUnit
         self.rows = nn.ModuleDict()
         taps: dict[int, Tap] = {}
-        channels, stride = 3, 1
+        channels, stride = in_channels, 1
         for index in (i for i in VARIANTS[variant] if i <= self.out_indices[-1]):
             row = TABLE[index]
             width, stride = make_divisible(row.channels * widen_factor), stride * row.stride
@@ -161,10 +168,11 @@ class MobileNetV1(BaseModule):
                 self.rows[str(index)] = block(channels, width, stride=row.stride, **unit)
             channels, taps[index] = width, Tap(width, stride)
         self.taps: tuple[Tap, ...] = tuple(taps[index] for index in self.out_indices)
+        self.rows['0'].register_load_state_dict_pre_hook(_fit_first_layer)
         self._freeze_stages()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, 3, H, W) to one (N, channels, H / stride, W / stride) map per tap, rounded up."""
+        """Map images (N, in_channels, H, W) to maps (N, C, H / stride, W / stride), rounded up, one a tap."""
         if x.device.type == 'cpu':  # about twice as fast there, forward and backward
             x = x.contiguous(memory_format=torch.channels_last)
         if self._may_be_folded and self.training:
@@ -173,7 +181,7 @@ class MobileNetV1(BaseModule):
         for index, row in self.rows.items():
             x = self._recomputed(row, x) if self.with_cp and x.requires_grad else row(x)
             if int(index) in self.out_indices:
-                outputs.append(x)
+                outputs.append(x.contiguous())  # heads may call ``view``
         return tuple(outputs)
 
     def init_weights(self) -> None:
@@ -216,6 +224,14 @@ class MobileNetV1(BaseModule):
         )
 
 
+def _fit_first_layer(row: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Fit weights for images of three channels to a network for another number, before they are loaded."""
+    name = f'{prefix}conv.weight'
+    channels, given = row.conv.weight.shape[1], state.get(name)
+    if channels != 3 and given is not None and given.ndim == 4 and given.shape[1] == 3:
+        state[name] = fit_channels(given, channels)
+
+
 def _default_init() -> list[dict[str, Any]]:
     # By fan-in: fan-out counts a depthwise filter's outputs as if it had no groups, and starts
     # it some twenty times too small.
@@ -238,11 +254,14 @@ def _check_out_indices(out_indices: Sequence[int], variant: str) -> tuple[int, .
         raise ValueError(f'variant must be one of {", ".join(VARIANTS)}, got {variant!r}')
     if not isinstance(out_indices, Sequence) or isinstance(out_indices, str):
         raise ValueError(f'out_indices must be a tuple of rows, got {out_indices!r}')
-    indices = tuple(out_indices)
-    if not indices or any(i not in range(LAST_ROW + 1) for i in indices):
-        raise ValueError(f'out_indices must lie in 0..{LAST_ROW} and name at least one row, got {indices}')
+    given, count = tuple(out_indices), len(TABLE)
+    if not given or any(isinstance(i, bool) or i not in range(-count, count) for i in given):
+        raise ValueError(
+            f'out_indices must lie in {-count}..{LAST_ROW} and name at least one row, got {given}'
+        )
+    indices = tuple(int(i) % count for i in given)
     if list(indices) != sorted(set(indices)):
-        raise ValueError(f'out_indices must be ascending without repeats, got {indices}')
+        raise ValueError(f'out_indices must be ascending without repeats, got {given}')
     if missing := [i for i in indices if i not in VARIANTS[variant]]:
         raise ValueError(
             f'out_indices must be rows of the {variant} variant {VARIANTS[variant]}, got {missing}'

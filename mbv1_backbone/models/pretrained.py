@@ -11,9 +11,11 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModule
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader, Runner
+from torch import Tensor
 
 from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.layers import fit_channels
 from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, preprocessing_of
 
 __all__ = ['PretrainedHook', 'check_pretrained', 'check_pretrained_file']
@@ -63,7 +65,7 @@ def check_pretrained(module: BaseModule) -> Recipe | None:
         source = given.get(prefix + name)
         if source is None and not name.endswith('num_batches_tracked'):
             wrong.append(f'{prefix}{name} is not in it')
-        elif source is not None and source.shape != tensor.shape:
+        elif source is not None and source.shape != tensor.shape and not _is_fitted(name, source, tensor):
             wrong.append(f'{prefix}{name} is {tuple(source.shape)} in it, {tuple(tensor.shape)} here')
     if wrong:
         more = f' and {len(wrong) - _SHOWN} more' if len(wrong) > _SHOWN else ''
@@ -79,6 +81,13 @@ def check_pretrained(module: BaseModule) -> Recipe | None:
             stacklevel=2,
         )
     return recipe
+
+
+def _is_fitted(name: str, source: Tensor, tensor: Tensor) -> bool:
+    """Whether a tensor is the backbone's first layer, which loading fits to the number of input channels."""
+    if name != 'rows.0.conv.weight' or source.ndim != 4 or source.shape[1] != 3:
+        return False
+    return fit_channels(source, tensor.shape[1]).shape == tensor.shape
 
 
 @HOOKS.register_module()

@@ -146,13 +146,17 @@ def built_with(padding: str, act_cfg: Mapping[str, Any], norm_cfg: Mapping[str, 
 
 
 def preprocessing_of(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of a model's data preprocessor, by R, G, B; 0 and 1 where it has none."""
+    """Mean and deviation of a model's data preprocessor, by R, G, B; 0 and 1 where it has none.
+
+    One value for all channels, as mmengine takes it, stands for three.
+    """
     preprocessor = getattr(model, 'data_preprocessor', None)
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if mean is None or std is None:
         return (0.0,) * 3, (1.0,) * 3
     order = slice(None) if getattr(preprocessor, '_channel_conversion', True) else slice(None, None, -1)
-    return tuple(mean.flatten().tolist()[order]), tuple(std.flatten().tolist()[order])
+    means, stds = (values.flatten().tolist()[order] for values in (mean, std))
+    return tuple(means * 3 if len(means) == 1 else means), tuple(stds * 3 if len(stds) == 1 else stds)
 
 
 def layer_differences(recipe: Recipe, found: Mapping[str, Any]) -> list[str]:

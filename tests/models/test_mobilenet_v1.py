@@ -2,6 +2,7 @@ import copy
 import itertools
 import os
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -82,8 +83,12 @@ def test_padding_changes_strided_even_maps_only():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(out_indices=(14,)), r'out_indices must lie in 0..13 .*got \(14,\)'),
-        (dict(out_indices=(-1,)), r'out_indices must lie in 0..13'),
+        (dict(out_indices=(14,)), r'out_indices must lie in -14..13 .*got \(14,\)'),
+        (dict(out_indices=(-15,)), r'out_indices must lie in -14..13'),
+        (dict(out_indices=(13, -1)), r'ascending without repeats, got \(13, -1\)'),
+        (dict(in_channels=0), 'in_channels must be a whole number of 1 or more, got 0'),
+        (dict(in_channels=True), 'in_channels must be a whole number of 1 or more, got True'),
+        (dict(in_channels=1.0), 'in_channels must be a whole number of 1 or more, got 1.0'),
         (dict(out_indices=()), r'name at least one row, got \(\)'),
         (dict(out_indices=(13, 11)), r'ascending without repeats, got \(13, 11\)'),
         (dict(out_indices=(11, 11)), r'ascending without repeats'),
@@ -107,6 +112,35 @@ def test_padding_changes_strided_even_maps_only():
 def test_bad_values_are_refused_with_the_rule_and_the_value(options, message):
     with pytest.raises(ValueError, match=message):
         MobileNetV1(**options)
+
+
+def test_rows_are_counted_from_the_end_by_negative_numbers():
+    assert small(out_indices=(5, -3, -1)).out_indices == (5, 11, 13)
+
+
+@pytest.mark.parametrize('mode', [False, True])
+def test_maps_can_be_viewed(mode):
+    """On the CPU the rows work in channels_last, in which ``view`` fails."""
+    for tap in small(out_indices=(1, 11, 13)).train(mode)(torch.randn(2, 3, 64, 64)):
+        assert tap.view(2, -1).shape[1] == tap[0].numel()
+
+
+@pytest.mark.parametrize('channels', [1, 2, 4, 6])
+def test_weights_are_fitted_to_the_channels_of_the_images(channels, tmp_path):
+    """Images whose channels are all alike give what they gave."""
+    net = small().eval()
+    torch.save(net.state_dict(), tmp_path / 'net.pth')
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'net.pth'))
+    other = small(in_channels=channels, init_cfg=init).eval()
+    other.init_weights()
+    gray = torch.randn(2, 1, 64, 64)
+    np.testing.assert_allclose(
+        other(gray.expand(-1, channels, -1, -1))[0].detach(),
+        net(gray.expand(-1, 3, -1, -1))[0].detach(),
+        atol=1e-5,
+    )
+    other.load_state_dict(other.state_dict())  # its own stay as they are
+    assert other.rows['0'].conv.weight.shape[1] == channels
 
 
 @pytest.mark.parametrize('frozen', [-1, 0, 6, 13])

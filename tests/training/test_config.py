@@ -91,7 +91,7 @@ def test_missing_data_says_what_was_looked_for_and_where_it_comes_from(tmp_path)
             r'model.neck.in_channels=.*must be \(256, 512\).*widen_factor=0.5',
         ),
         ({'model.backbone.out_indices': (5, 11)}, r'must be \(256, 512\).*out_indices=\(5, 11\)'),
-        ({'model.backbone.out_indices': (11, 14)}, r'out_indices must lie in 0..13.*14'),
+        ({'model.backbone.out_indices': (11, 14)}, r'out_indices must lie in -14..13.*14'),
     ],
 )
 def test_layers_that_do_not_fit_the_taps_are_refused(options, message):
