@@ -25,6 +25,9 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several processes: a core each
 elif 'OMP_NUM_THREADS' not in os.environ:
     torch.set_num_threads(2)
 
+# Telemetry, for tests that import runtimes by themselves: OpenVINO's forks the process that tests run in.
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
 torch.set_warn_always(True)  # not in the first test of a process alone: warnings are errors here
 
 NEEDS_DATA = f'needs the real images and weights of {SHARED}'

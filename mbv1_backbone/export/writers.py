@@ -17,6 +17,7 @@ import torch
 from mbv1_backbone.common.choices import EXPORT_PRECISIONS as PRECISIONS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
@@ -61,8 +62,8 @@ def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.nd
         if path.suffix == '.onnx':
             write_atomically(path, source.read_bytes())
             return
-        runtime = importlib.import_module('openvino')
-        model = runtime.convert_model(source)
+        runtime = import_openvino()
+        model = runtime.Core().read_model(source)
         model.set_rt_info(spec.as_text(), [KEY])
         made = Path(folder) / 'model.xml'
         runtime.save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
@@ -107,7 +108,7 @@ def _free_axes(name: str, graph: Graph, spec: ModelSpec) -> dict[int, str]:
 
 def _quantised(source: Path, calibration: Sequence[np.ndarray]) -> Path:
     """The same with convolutions and linear layers in 8 bits: weights by channel, activations by tensor."""
-    tools = importlib.import_module('onnxruntime.quantization')
+    tools = import_onnxruntime('quantization')
 
     class Reader(tools.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:

@@ -17,6 +17,7 @@ from mbv1_backbone.common import choices
 from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
+from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = [
@@ -213,7 +214,7 @@ def top_left(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 
 def _onnxruntime(path: Path, threads: int | None) -> Session:
-    runtime = importlib.import_module('onnxruntime')
+    runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
@@ -232,7 +233,7 @@ def _onnxruntime(path: Path, threads: int | None) -> Session:
 
 
 def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Session:
-    runtime = importlib.import_module('openvino')
+    runtime = import_openvino()
     core = runtime.Core()
     try:
         model = core.read_model(path)
