@@ -108,3 +108,29 @@ def test_a_forked_process_answers_too(backend):
         [sys.executable, '-c', FORKED, FACES, backend], timeout=180, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+QUIET = """
+import sys, threading
+from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino
+from mbv1_backbone.runtime import open_session
+
+for backend in ('onnxruntime', 'openvino'):
+    open_session(sys.argv[1], backend)
+assert 'openvino_telemetry' not in sys.modules
+assert import_openvino() is sys.modules['openvino']
+assert import_onnxruntime() is sys.modules['onnxruntime']
+print(threading.active_count())
+"""
+
+
+@pytest.mark.slow
+def test_runtimes_report_nothing_to_their_makers(run, tmp_path):
+    """OpenVINO's would, from threads that fork; ONNX Runtime's, with a number of the machine kept at home."""
+    home, file = tmp_path / 'home', tmp_path / 'e.onnx'
+    home.mkdir()
+    file.write_bytes(made_of(load(FACES, backend='onnxruntime').network).read_bytes())
+    left_on = dict(HOME=str(home), ORT_DISABLE_TELEMETRY='')
+    script = "import os; os.environ.pop('ORT_DISABLE_TELEMETRY')\n" + QUIET
+    assert run('-c', script, file, env=left_on).stdout.split() == ['1']
+    assert not list(home.iterdir())
