@@ -224,7 +224,7 @@ class MobileNetV1(BaseModule):
         )
 
 
-def _fit_first_layer(row: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def _fit_first_layer(row: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """Fit weights for images of three channels to a network for another number, before they are loaded."""
     name = f'{prefix}conv.weight'
     channels, given = row.conv.weight.shape[1], state.get(name)
