@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,22 +12,21 @@ import numpy as np
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.retrieval import vectors
 from mbv1_backbone.retrieval.catalog import Catalog
-from mbv1_backbone.retrieval.factories import choose_factory, usable_factory
+from mbv1_backbone.retrieval.factories import FLAT_LIMIT, choose_factory, usable_factory
 from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.matching_index import MatchingIndex
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.training import are_uneven
 from mbv1_backbone.retrieval.vectors import MatrixVectors, Vectors
-from mbv1_backbone.retrieval.width import GATHERED, Width
 
-__all__ = ['RECALL', 'build_index', 'measure', 'stored_vectors', 'wanted_factory']
+__all__ = ['RECALL', 'build_index', 'matching_index', 'measure', 'stored_vectors', 'wanted_factory']
 
 RECALL = 0.99  # of the 10 truly nearest, that an index is tuned to find
 _K = 10
 _PROBES = 200
-_SHARES = (0.5, 0.2, 0.1)  # of the rows, that widths of filtered searches are measured for
-_FILTERED_PROBES = 100  # for each of them
-_SEED = 1234
+_MATCHING_PROBES = 100
 _LEAST_PROBED = 8  # lists
 _LEAST_BREADTH = 64  # of the search of a graph
 _SCATTERED = 0.25  # share of the lists: when more must be looked through, few lists serve better
@@ -46,7 +45,8 @@ def build_index(store: Store, old: IndexState | None) -> IndexState:
     with store.reading():
         stamp = store.stamp()
         entries = _Entries(store, stamp.entries)
-        factory = wanted_factory(store, stamp.entries, old)
+        uneven = stamp.entries > FLAT_LIMIT and are_uneven(entries)
+        factory = wanted_factory(store, stamp.entries, old, uneven)
         fixed = store.meta('factory') is not None
         index = SearchIndex.build(factory, entries)
     built = IndexState(index, entries.catalog, stamp.change, stamp.state, {}, stamp.calibration)
@@ -54,20 +54,22 @@ def build_index(store: Store, old: IndexState | None) -> IndexState:
     limits, width = index.limits(), index.width
     scattered = limits.nprobe is not None and (width.nprobe or 0) > _SCATTERED * limits.nprobe
     if not fixed and scattered:
-        fewer = choose_factory(stamp.entries, store.dim, store.meta('bytes_per_vector'), clustered=False)
+        room = store.meta('bytes_per_vector')
+        fewer = choose_factory(stamp.entries, store.dim, room, clustered=False, uneven=uneven)
         if fewer != index.factory:
             built.index, built.measured = index.listed_anew(fewer, stored_vectors(built, store)), {}
             measure(built, store)
     return built
 
 
-def wanted_factory(store: Store, count: int, old: IndexState | None) -> str:
+def wanted_factory(store: Store, count: int, old: IndexState | None, uneven: bool = False) -> str:
     """The factory string that a gallery's index should have for a number of entries.
 
     Args:
         store: Of the gallery.
         count: Entries.
         old: The index that stands, None where there is none.
+        uneven: Whether the entries' vectors are (see ``are_uneven``).
     """
     fixed = store.meta('factory')
     if fixed is not None:
@@ -75,7 +77,7 @@ def wanted_factory(store: Store, count: int, old: IndexState | None) -> str:
     lists = None if old is None else old.index.limits().nprobe
     clustered = lists is None or old is None or lists > math.sqrt(old.index.trained_for)
     people = store.people()
-    return choose_factory(count, store.dim, store.meta('bytes_per_vector'), clustered, people)
+    return choose_factory(count, store.dim, store.meta('bytes_per_vector'), clustered, people, uneven)
 
 
 def measure(standing: IndexState, store: Store) -> None:
@@ -89,35 +91,34 @@ def measure(standing: IndexState, store: Store) -> None:
     if index.exact or index.count < 2:
         standing.measured = {}
         return
-    read = stored_vectors(standing, store)
-    tuned = RecallProbe(index, _K, _PROBES, read).narrowest(RECALL)
+    tuned = RecallProbe(index, _K, _PROBES, stored_vectors(standing, store)).narrowest(RECALL)
     nprobe, ef_search = tuned.width.nprobe, tuned.width.ef_search
     index.width = replace(
         tuned.width,  # the probes are alike to those of training: others get some room
         nprobe=nprobe and min(max(nprobe, _LEAST_PROBED), index.limits().nprobe or 1),
         ef_search=ef_search and max(ef_search, _LEAST_BREADTH),
     )
-    index.parameters.filtered = _filtered_widths(index, read)
     standing.measured = dict(
         all=tuned.recall,
         newest=tuned.newest,
         entries=index.count,
         lists_at_training=standing.measured.get('lists_at_training', index.width.nprobe),
-        filtered={str(share): asdict(width) for share, width in index.parameters.filtered.items()},
     )
 
 
-def _filtered_widths(index: SearchIndex, read: Vectors) -> dict[float, Width]:
-    """Widths of searches where a share of the rows matches, too many to be compared one by one."""
-    found: dict[float, Width] = {}
-    present = np.flatnonzero(~index.removed)
-    for share in _SHARES:
-        if share * len(present) <= GATHERED or index.matrix is None or index.limits().nprobe is None:
-            break
-        drawn = np.random.default_rng(_SEED).choice(len(present), round(share * len(present)), replace=False)
-        probe = RecallProbe(index, _K, _FILTERED_PROBES, read, present[np.sort(drawn)])
-        found[share] = probe.narrowest(RECALL).width
-    return found
+def matching_index(standing: IndexState, rows: np.ndarray) -> MatchingIndex:
+    """An index of the rows that match a filter, as widely searched as finds what the whole index does.
+
+    Args:
+        standing: The index, for which ``can_index_matching``.
+        rows: int64 (N,), ascending.
+    """
+    made = MatchingIndex(standing.index, rows)
+    read = MatrixVectors(standing.index.matrix)
+    made.parameters.own = (
+        RecallProbe(standing.index, _K, _MATCHING_PROBES, read, made).narrowest(RECALL).width
+    )
+    return made
 
 
 def stored_vectors(standing: IndexState, store: Store) -> Vectors:

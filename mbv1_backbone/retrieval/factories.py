@@ -27,6 +27,7 @@ __all__ = [
     'least_training',
     'make_index',
     'reason',
+    'transforms_of',
     'usable_factory',
 ]
 
@@ -49,6 +50,7 @@ def choose_factory(
     bytes_per_vector: int | None = None,
     clustered: bool = True,
     people: int | None = None,
+    uneven: bool = False,
 ) -> str:
     """FAISS's factory string for a number of vectors.
 
@@ -58,6 +60,7 @@ def choose_factory(
         bytes_per_vector: Memory that may be spent on a vector; None for what is best.
         clustered: Whether near vectors are found in few lists: then there are many lists.
         people: Whose the vectors are, if known: where each has several, few people share a list.
+        uneven: Whether they vary more in some directions than in others: then they are rotated for the codes.
 
     Raises:
         InputError: If not even the smallest code fits.
@@ -69,6 +72,8 @@ def choose_factory(
         'IVF4096,PQ32x4fs,Refine(SQ8)'
         >>> choose_factory(1_000_000, 128, people=50_000)
         'IVF16384(PQ64x4fs,RFlat),PQ32x4fs,Refine(SQfp16)'
+        >>> choose_factory(1_000_000, 128, clustered=False, uneven=True)
+        'OPQ64_128,IVF512,PQ64x4fs,Refine(SQfp16)'
     """
     code = _code(count, dim, bytes_per_vector, clustered)
     if count <= FLAT_LIMIT:
@@ -80,7 +85,9 @@ def choose_factory(
     while LEAST_TRAINING * lists > count:
         lists //= 2
     short = f'(PQ{dim // 2}x4fs,RFlat)' if lists >= _CODED_LISTS and dim % 2 == 0 else ''
-    return f'IVF{lists}{short},{code}'
+    pairs = re.match(r'PQ(\d+)', code)
+    rotation = f'OPQ{pairs[1]}_{dim},' if uneven and pairs else ''
+    return f'{rotation}IVF{lists}{short},{code}'
 
 
 def _code(count: int, dim: int, bytes_per_vector: int | None, clustered: bool) -> str:
@@ -146,6 +153,14 @@ def candidates_of(index: Any) -> Any:
 def inner_of(index: Any) -> Any:
     """The index behind a transformation of its vectors, or the index itself."""
     return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+def transforms_of(candidates: Any) -> list[Any]:
+    """FAISS's transformations of vectors before an index, in their order."""
+    if not isinstance(candidates, faiss.IndexPreTransform):
+        return []
+    chain = candidates.chain
+    return [faiss.downcast_VectorTransform(chain.at(place)) for place in range(chain.size())]
 
 
 def centres(index: Any) -> int:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import faiss
 import numpy as np
 
 from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.retrieval.building import matching_index
 from mbv1_backbone.retrieval.conditions import Where, check_conditions
 from mbv1_backbone.retrieval.live import LiveIndex
+from mbv1_backbone.retrieval.matching_index import MatchingIndex
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
-from mbv1_backbone.retrieval.width import GATHERED, Width
+from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
 
 __all__ = ['MatchingEntries']
+
+_WORTH_AN_INDEX = 1000  # vectors to be searched for, from which an index of the entries that match pays
 
 
 class MatchingEntries:
@@ -65,7 +70,12 @@ class MatchingEntries:
             return scores, rows[places]
         index = self._standing.index
         bitmap = live.cached(('bitmap', *self._key), lambda: index.bitmap_of(rows))
-        return index.search_some(vectors, k, bitmap, len(rows) / index.count, width)
+        if width != OWN_WIDTH or index.matrix is None:
+            return index.search_some(vectors, k, bitmap, len(rows) / index.count, width)
+        wanted = live.cached(('index', *self._key), lambda: _IndexOnDemand(self._standing, rows))
+        if (own := wanted.get(len(vectors))) is not None:
+            return own.search(vectors, k)
+        return index.compare_all(vectors, k, faiss.IDSelectorBitmap(bitmap))
 
     def _gathered(self) -> Any:
         index = self._standing.index
@@ -73,3 +83,31 @@ class MatchingEntries:
             some = faiss.IndexFlatIP(self._store.dim)
             some.add(self._store.vectors(self._standing.catalog.ids[self._rows]))
         return some
+
+
+class _IndexOnDemand:
+    """An index of the entries that match, made when as much has been asked for as making it takes.
+
+    To compare a vector with all that match takes a thousandth of that.
+    """
+
+    def __init__(self, standing: IndexState, rows: np.ndarray) -> None:
+        self._standing = standing
+        self._rows = rows
+        self._asked = 0
+        self._made: MatchingIndex | None = None
+        self._making = threading.Lock()
+
+    def get(self, vectors: int) -> MatchingIndex | None:
+        """The index; None where it is not worth it yet, or another thread makes it.
+
+        Args:
+            vectors: How many are asked for now.
+        """
+        self._asked += vectors
+        if self._made is None and self._asked > _WORTH_AN_INDEX and self._making.acquire(blocking=False):
+            try:
+                self._made = self._made or matching_index(self._standing, self._rows)
+            finally:
+                self._making.release()
+        return self._made

@@ -15,6 +15,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
 from mbv1_backbone.retrieval.matrix import gathered, matrix_of
+from mbv1_backbone.retrieval.nearest_first import nearest_first
 from mbv1_backbone.retrieval.parameters import Parameters
 from mbv1_backbone.retrieval.threads import ONE_THREAD, SEVERAL_THREADS
 from mbv1_backbone.retrieval.training import train
@@ -58,6 +59,7 @@ class SearchIndex:
         self._lists = inner if isinstance(inner, faiss.IndexIVF) else None
         self._graph = isinstance(inner, faiss.IndexHNSW)
         self.matrix = matrix_of(self._refine, inner)
+        self._single = nearest_first(index)
         self.parameters = Parameters(index, width or Width())
         self._made: dict[tuple[Width, int], Any] = {}  # parameters
         self._alive: tuple[np.ndarray, Any] | None = None
@@ -146,7 +148,7 @@ class SearchIndex:
             self._candidates.add(array)
         if self._refine is not None:
             self._refine.add(array)
-            self.faiss.ntotal = self._refine.ntotal
+            self.faiss.ntotal = self._single.ntotal = self._refine.ntotal
         self.removed = np.concatenate([self.removed, np.zeros(len(array), bool)])
         self._forget()
 
@@ -217,7 +219,8 @@ class SearchIndex:
                 self._made.clear()
             self._made[key] = parameters
         with ONE_THREAD if len(vectors) == 1 else SEVERAL_THREADS:
-            scores, rows = self.faiss.search(vectors, k, params=parameters)
+            index = self._single if len(vectors) == 1 else self.faiss
+            scores, rows = index.search(vectors, k, params=parameters)
         if (rows[0, -1] if len(rows) == 1 else rows[:, -1].min()) < 0:
             few = np.flatnonzero(rows[:, -1] < 0)
             scores[few], rows[few] = self.compare_all(vectors[few], k)

@@ -7,7 +7,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-__all__ = ['gathered', 'matrix_of']
+__all__ = ['gathered', 'matrix_of', 'refined']
 
 _HALF = faiss.ScalarQuantizer.QT_fp16
 
@@ -36,3 +36,16 @@ def gathered(matrix: Any, rows: np.ndarray) -> Any:
         some = faiss.IndexScalarQuantizer(matrix.d, _HALF, faiss.METRIC_INNER_PRODUCT)
     some.add_sa_codes(np.ascontiguousarray(codes[rows]))
     return some
+
+
+def refined(candidates: Any, matrix: Any) -> Any:
+    """FAISS's index of candidates, which are rows of a matrix that puts them in order.
+
+    Args:
+        candidates: FAISS's index, whose ids are rows; of some or all of them.
+        matrix: Of all rows.
+    """
+    count, candidates.ntotal = candidates.ntotal, matrix.ntotal  # it checks for as many of either
+    index = faiss.IndexRefine(candidates, matrix)
+    candidates.ntotal = count
+    return index

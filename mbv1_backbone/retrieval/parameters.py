@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import faiss
@@ -26,12 +25,10 @@ class Parameters:
 
     Attributes:
         own: The same.
-        filtered: How widely it is searched where only a share of the rows matches, by that share.
     """
 
     def __init__(self, index: Any, own: Width) -> None:
         self.own = own
-        self.filtered: Mapping[float, Width] = {}
         self._candidates = candidates_of(index)
         inner = inner_of(self._candidates)
         self._lists = inner if isinstance(inner, faiss.IndexIVF) else None
@@ -67,14 +64,10 @@ class Parameters:
         return Width(nprobe, ef_search, candidates)
 
     def _wider(self, share: float) -> Width:
-        """The own width where a share of the rows matches: as measured, or in proportion."""
-        if share >= 1:
-            return self.own
-        measured = {**self.filtered, 1.0: self.own}
-        nearest = max((least for least in measured if least <= share), default=min(measured))
-        found, scale = measured[nearest], max(1.0, nearest / share)
-        nprobe, ef_search = (value and math.ceil(value * scale) for value in (found.nprobe, found.ef_search))
-        return Width(nprobe and max(nprobe, self.own.nprobe or 1), ef_search, found.candidates)
+        """The own width where a share of the rows matches: in proportion."""
+        own = self.own
+        nprobe, ef_search = (value and math.ceil(value / share) for value in (own.nprobe, own.ef_search))
+        return Width(nprobe, ef_search, own.candidates)
 
     def of(self, width: Width, k: int, selector: Any = None) -> Any:
         """FAISS's parameters of a search.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import faiss
 import numpy as np
 
 from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.matching_index import MatchingIndex
 from mbv1_backbone.retrieval.vectors import Vectors, nearest
 from mbv1_backbone.retrieval.width import Width
 
@@ -17,6 +17,7 @@ __all__ = ['RecallProbe', 'Tuned']
 _SEED = 1234
 _NEWEST = 0.1  # share of the entries whose recall is looked at by itself
 _MOST_CANDIDATES = 1200
+_CANDIDATE = 150  # codes that are looked at in the time in which a candidate is compared exactly
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Tuned:
     Attributes:
         width: Of the search; the widest where the recall was not reached.
         recall: Mean share of the truly nearest that are found.
-        newest: The same of the newest tenth of the entries, which may have come after training.
+        newest: The same of the newest tenth of the entries, which may have come after training; of a filtered
+            search, of entries that match.
         reached: Whether both are what was wanted.
     """
 
@@ -44,7 +46,8 @@ class RecallProbe:
         k: Nearest rows that count.
         probes: How many rows: half of them of the newest tenth, half of all.
         vectors: Of the index's rows.
-        some: Rows that a filtered search is to find, ascending; None for all. For indexes with a matrix.
+        matching: An index of some of the rows, which is then what is searched. Half of the probes are rows
+            of its own then, in place of the newest; the others may have nobody among them.
     """
 
     def __init__(
@@ -53,23 +56,22 @@ class RecallProbe:
         k: int,
         probes: int,
         vectors: Vectors,
-        some: np.ndarray | None = None,
+        matching: MatchingIndex | None = None,
     ) -> None:
-        self.index = index
-        present = np.flatnonzero(~index.removed) if some is None else some
-        self._bitmap = None if some is None else index.bitmap_of(some)
-        self._share = len(present) / max(1, index.count)
-        self.k = min(k, len(present) - 1)
-        newest = present[-max(1, round(_NEWEST * len(present))) :]
+        present = np.flatnonzero(~index.removed)
+        sought = present if matching is None else matching.rows
+        self.k = min(k, len(sought) - 1)
+        special = sought if matching else present[-max(1, round(_NEWEST * len(present))) :]
         rng = np.random.default_rng(_SEED)
-        parts = (newest, max(1, probes // 2)), (present, probes - probes // 2)
+        parts = (special, max(1, probes // 2)), (present, probes - probes // 2)
         drawn = np.unique(np.concatenate([rng.permutation(rows)[:count] for rows, count in parts]))
         self.rows = drawn
-        self._newest = drawn >= newest[0]
+        self._special = np.isin(drawn, special)
+        self._searched = index if matching is None else matching
+        self._count = len(sought)
         self.vectors = np.ascontiguousarray(vectors.some(drawn), np.float32)
         if index.matrix is not None:
-            selector = None if self._bitmap is None else faiss.IDSelectorBitmap(self._bitmap)
-            found = index.compare_all(self.vectors, self.k + 1, selector)[1]
+            found = self._searched.compare_all(self.vectors, self.k + 1)[1]
         else:
             found = nearest(self.vectors, vectors, self.k + 1)
         self._truth = [
@@ -77,26 +79,25 @@ class RecallProbe:
             for own, rows in zip(drawn.tolist(), found.tolist(), strict=True)
         ]
 
-    def _search(self, k: int, width: Width) -> np.ndarray:
-        if self._bitmap is None:
-            return self.index.search(self.vectors, k, width)[1]
-        return self.index.search_some(self.vectors, k, self._bitmap, self._share, width)[1]
-
     def measure(self, width: Width) -> tuple[float, float]:
-        """Recall of all probes, and of the newest."""
-        found = self._search(self.k + 1, width)
+        """Recall of all probes, and of the newest or those that match."""
+        found = self._searched.search(self.vectors, self.k + 1, width)[1]
         hits = np.array(
             [
                 len(truth & set([row for row in rows if row != own][: self.k])) / max(1, len(truth))
                 for own, truth, rows in zip(self.rows.tolist(), self._truth, found.tolist(), strict=True)
             ]
         )
-        return float(hits.mean()), float(hits[self._newest].mean())
+        return float(hits.mean()), float(hits[self._special].mean())
 
     def narrowest(self, recall: float) -> Tuned:
-        """The narrowest search that reaches a recall for all and for the newest."""
-        limits = self.index.limits()
-        width = self.index.filled(Width(), self.k)
+        """The narrowest search that reaches a recall for all and for the newest, or those that match.
+
+        More candidates take time, too, but need fewer lists: what costs least is taken.
+        """
+        limits = self._searched.limits()
+        width = self._searched.filled(Width(), self.k)
+        best: Tuned | None = None
         while True:
             if limits.nprobe is not None or limits.ef_search is not None:
                 option = 'nprobe' if limits.nprobe is not None else 'ef_search'
@@ -107,10 +108,21 @@ class RecallProbe:
                 )
                 width = replace(width, **{option: wide})
             overall, newest = self.measure(width)
-            reached = min(overall, newest) >= recall
-            if reached or limits.candidates is None or (width.candidates or 0) >= _MOST_CANDIDATES:
-                return Tuned(width, overall, newest, reached)
+            tuned = Tuned(width, overall, newest, min(overall, newest) >= recall)
+            if best is not None and self._cost(width) >= self._cost(best.width):
+                return best
+            if tuned.reached:
+                best = tuned
+            if limits.candidates is None or (width.candidates or 0) >= _MOST_CANDIDATES:
+                return best or tuned
             width = replace(width, candidates=min(_MOST_CANDIDATES, 2 * (width.candidates or 1)))
+            if best is not None and self._cost(replace(width, nprobe=0)) >= self._cost(best.width):
+                return best
+
+    def _cost(self, width: Width) -> float:
+        """Of a search, in codes that are looked at."""
+        share = (width.nprobe or 0) / (self._searched.limits().nprobe or 1)
+        return share * self._count + _CANDIDATE * (width.candidates or 0)
 
 
 def _least(reached: Callable[[int], float], recall: float, max_width: int) -> int:

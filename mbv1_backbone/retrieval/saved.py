@@ -116,13 +116,7 @@ class SavedIndex:
         catalog, removed = Catalog.from_bytes(catalog_bytes)
         index = read_index(content, manifest.factory, manifest.trained_for, manifest.dim, removed)
         index.width = Width(**manifest.search_width)
-        measured = dict(manifest.recall)
-        index.parameters.filtered = {
-            float(share): Width(**width)
-            for share, width in measured.get('filtered', {}).items()
-            if isinstance(width, dict)  # it used to be a number of lists
-        }
-        return IndexState(index, catalog, manifest.change, manifest.state, measured)
+        return IndexState(index, catalog, manifest.change, manifest.state, dict(manifest.recall))
 
     def manifest(self) -> Manifest | None:
         """The manifest; None where a kill at creation has left none, or it is of an older format.

@@ -9,10 +9,10 @@ import faiss
 import numpy as np
 from faiss.contrib.clustering import two_level_clustering
 
-from mbv1_backbone.retrieval.factories import SEVERAL, candidates_of, centres, inner_of
+from mbv1_backbone.retrieval.factories import SEVERAL, candidates_of, centres, inner_of, transforms_of
 from mbv1_backbone.retrieval.vectors import BLOCK, Vectors
 
-__all__ = ['train']
+__all__ = ['are_uneven', 'train']
 
 _TRAINING = 64  # vectors a centre that an index is trained on
 _TRAINING_LEAST = 10_000
@@ -23,6 +23,7 @@ _ROUNDS = 8  # of k-means among people
 _IMAGES = 6  # of a person that its mean is taken of
 _MEANS = 16  # people a centre, at most
 _UNEVEN = 16  # times the mean length of a list, that one person may have
+_UNEVEN_DIRECTIONS = 0.8  # geometric mean of variances, against their mean
 _COMPARED = 8.0  # times the lists that are wanted, that are compared exactly where centres have codes
 
 
@@ -36,24 +37,68 @@ def train(index: Any, vectors: Vectors) -> None:
     Else the centres of very many lists are found in two steps, which is far sooner done; of fewer by
     FAISS's own k-means, whose lists are better: of 100,000 vectors in 1024 lists, 8 hold .995 of the nearest,
     not .963.
+
+    An optimised product quantiser (``OPQ``) is the parametric one of https://doi.org/10.1109/CVPR.2013.379,
+    4.2: it takes a thousandth of FAISS's time, and of 200,000 embeddings alike to real ones the 150 first of
+    64 codes of four bits hold .9965 of the nearest, without it .9825.
     """
     candidates, wanted = candidates_of(index), centres(index)
-    if isinstance(candidates, faiss.IndexIVF):
-        quantizer = faiss.downcast_index(candidates.quantizer)
+    transforms = transforms_of(candidates)
+    for transform in transforms:
+        if isinstance(transform, faiss.OPQMatrix) and transform is transforms[0]:
+            _rotate(transform, _sample(vectors, 1))
+    lists = inner_of(candidates)
+    if isinstance(lists, faiss.IndexIVF) and all(transform.is_trained for transform in transforms):
+        quantizer = faiss.downcast_index(lists.quantizer)
         if isinstance(quantizer, faiss.IndexRefine):
             quantizer.k_factor = _COMPARED
             coded = faiss.downcast_index(quantizer.base_index)
             if hasattr(coded, 'pq'):
                 coded.pq.cp.min_points_per_centroid = 1  # no warnings
-        if (found := _centres(vectors, candidates.nlist, wanted)) is not None:
+        if (found := _centres(vectors, lists.nlist, wanted)) is not None:
+            for transform in transforms:
+                found = transform.apply(found)
             quantizer.train(found)
             quantizer.add(found)
-            wanted = candidates.pq.ksub if hasattr(candidates, 'pq') else 1
+            wanted = lists.pq.ksub if hasattr(lists, 'pq') else 1
     for quantised in (inner_of(candidates), *_refinement(index)):
         if hasattr(quantised, 'sq'):  # later vectors may go beyond the range of the sample
             quantised.sq.rangestat = faiss.ScalarQuantizer.RS_minmax
             quantised.sq.rangestat_arg = _SCALAR_MARGIN
     index.train(_sample(vectors, wanted))
+
+
+def are_uneven(vectors: Vectors) -> bool:
+    """Whether vectors vary much more in some directions than in others: then a rotation makes codes better.
+
+    Args:
+        vectors: At least some hundred.
+    """
+    variances = np.maximum(_axes(_sample(vectors, 1))[0], 1e-12)
+    return float(np.exp(np.log(variances).mean())) < _UNEVEN_DIRECTIONS * float(variances.mean())
+
+
+def _axes(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Second moments (D,) of vectors (N, D) along their principal axes, descending, and these (D, D)."""
+    moments, axes = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors / len(vectors))
+    return moments[::-1], axes.T[::-1]
+
+
+def _rotate(transform: Any, vectors: np.ndarray) -> None:
+    """Train an ``OPQMatrix``: principal axes, dealt out so that moments of every part have one product."""
+    moments, axes = _axes(vectors)
+    logarithms = np.log(np.maximum(moments[: transform.d_out] / max(moments[0], 1e-12), 1e-12))
+    parts: list[list[int]] = [[] for _ in range(transform.M)]
+    products: np.ndarray = np.zeros(transform.M)
+    for axis, logarithm in enumerate(logarithms - logarithms.min()):
+        part = int(np.argmin(products))
+        parts[part].append(axis)
+        products[part] += logarithm
+        if len(parts[part]) == transform.d_out // transform.M:
+            products[part] = np.inf
+    matrix = np.ascontiguousarray(axes[[axis for part in parts for axis in part]], np.float32)
+    faiss.copy_array_to_vector(matrix.ravel(), transform.A)
+    transform.is_trained = True
 
 
 def _centres(vectors: Vectors, lists: int, wanted: int) -> np.ndarray | None:

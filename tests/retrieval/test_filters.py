@@ -6,7 +6,7 @@ from support.crowd import normalised
 
 from mbv1_backbone.retrieval import Condition, Gallery, building, filtering
 from mbv1_backbone.retrieval.maintenance import backup
-from mbv1_backbone.retrieval.width import Width
+from mbv1_backbone.retrieval.matching_index import MatchingIndex
 
 DIM = 32
 COUNT = 6000
@@ -75,25 +75,67 @@ def test_many_are_searched_widely_enough(crowd, factory, share, monkeypatch):
     assert len(every) == len(rows)
 
 
-def test_widths_of_filtered_searches_are_kept_with_the_index(crowd, monkeypatch, tmp_path):
-    """Half of the images of people leave strangers among the nearest, who take more lists and candidates."""
-    monkeypatch.setattr(building, 'GATHERED', 1000)
-    gallery = crowd[0][None]
-    backup(gallery, tmp_path / 'copy')
-    with Gallery(tmp_path / 'copy') as copied:
-        copied.search(np.ones((1, DIM)))
-        parameters = copied._live._standing.index.parameters
-        assert sorted(parameters.filtered) == [0.2, 0.5]
-        half = parameters.filled(Width(), 10, COUNT, 0.5)
-        assert (half.nprobe, half.candidates) >= (parameters.own.nprobe, parameters.own.candidates)
-        assert parameters.filled(Width(), 10, COUNT, 0.3) == parameters.filled(Width(), 10, COUNT, 0.2)
-        assert parameters.filled(Width(candidates=77), 10, COUNT, 0.3).candidates == 77
-        less = [parameters.filled(Width(), 10, COUNT, share).nprobe for share in (0.2, 0.199, 0.1)]
-        assert less[0] <= less[1] <= less[2]  # in proportion to the least that was measured
-        kept = dict(parameters.filtered)
-    with Gallery(tmp_path / 'copy') as opened:
-        opened.search(np.ones((1, DIM)))
-        assert opened._live._standing.index.parameters.filtered == kept
+@pytest.fixture
+def indexed(monkeypatch):
+    """Filters of more than 100 entries get an index of their own at once; a list of those that were made."""
+    made = []
+
+    class Counted(MatchingIndex):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(filtering, 'GATHERED', 100)
+    monkeypatch.setattr(filtering, '_WORTH_AN_INDEX', 0)
+    monkeypatch.setattr(building, 'MatchingIndex', Counted)
+    return made
+
+
+def hits(vectors, rows, probes, found, k=10):
+    pairs = zip(probes, found, strict=True)
+    return np.array(
+        [len(truth(vectors, one, rows, k) & set(matches.ids.tolist())) / k for one, matches in pairs]
+    )
+
+
+@pytest.mark.parametrize('factory', [None, 'PCAR24,IVF32,PQ12x4fs,Refine(SQfp16)'])
+@pytest.mark.parametrize('where', [Condition('half', '=', 1), Condition('team', '<', 50)])
+def test_entries_that_match_have_an_index_of_their_own(crowd, indexed, tmp_path, factory, where):
+    """Half of each person's images, or half of the people: the others' probes find only strangers."""
+    galleries, vectors, probes = crowd
+    backup(galleries[None], tmp_path / 'copy')
+    numbers = np.arange(COUNT)
+    rows = np.flatnonzero(numbers % 2 == 1 if where.key == 'half' else numbers // 4 % 100 < 50)
+    with Gallery(tmp_path / 'copy') as gallery:
+        if factory is not None:
+            gallery.rebuild(factory)
+        some = [where]
+        assert hits(vectors, rows, probes, gallery.search(probes, k=10, metadata=some)).mean() > 0.97
+        for probe in probes[:5]:
+            gallery.search(probe[None], k=3, metadata=some)
+        [every] = gallery.search(probes[:1], k=10_000, threshold=None, metadata=some)
+        assert sorted(every.ids.tolist()) == (rows + 1).tolist()
+        [made] = indexed
+        assert made.parameters.own.candidates
+        assert made.rows.tolist() == rows.tolist()
+        gallery.remove([int(rows[0]) + 1])
+        found = gallery.search(vectors[rows[:1]], k=10, metadata=some)[0].ids.tolist()
+        assert rows[0] + 1 not in found
+        assert len(indexed) == 2
+
+
+def test_an_index_of_their_own_is_made_when_it_pays(crowd, indexed, monkeypatch):
+    monkeypatch.setattr(filtering, '_WORTH_AN_INDEX', 250)
+    galleries, vectors, probes = crowd
+    rows = np.flatnonzero(np.arange(COUNT) // 4 % 100 < 40)
+    some = [Condition('team', '<', 40)]
+    exact = galleries[None].search(probes, k=10, metadata=some)  # 150 probes
+    assert hits(vectors, rows, probes, exact).mean() > 0.995  # half precision may swap the last
+    assert not indexed
+    galleries[None].search(probes, k=10, metadata=some, candidates=50)  # a width is one of the whole index
+    assert not indexed
+    galleries[None].search(probes, k=10, metadata=some)
+    assert len(indexed) == 1
 
 
 def test_a_filter_sees_what_has_changed(tmp_path):

@@ -13,7 +13,7 @@ from mbv1_backbone.retrieval.factories import usable_factory
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.index_file import read_index, write_index
 from mbv1_backbone.retrieval.store import Store
-from mbv1_backbone.retrieval.training import _means
+from mbv1_backbone.retrieval.training import _means, are_uneven
 from mbv1_backbone.retrieval.vectors import ArrayVectors
 from mbv1_backbone.retrieval.width import Width
 
@@ -212,6 +212,57 @@ def test_centres_with_codes_find_the_lists_that_all_centres_find():
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]) > 0.97
     every = index.search(vectors[:5], 8000)[1]  # all lists are looked through
     assert all(len(set(row)) == 8000 for row in every.tolist())
+
+
+def uneven(count, dim, seed=0):
+    """Vectors that vary most in few directions, which are no axes."""
+    rng = np.random.default_rng(seed)
+    turned = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    return normalised((rng.normal(size=(count, dim)) * 0.93 ** np.arange(dim)) @ turned).astype(np.float32)
+
+
+def test_codes_of_uneven_vectors_are_better_of_rotated_ones():
+    vectors = uneven(5000, 64)
+    exact = np.argsort(-vectors[::50] @ vectors.T, axis=1)[:, :10]
+    recalls = []
+    for rotation in ('OPQ32_64,', ''):
+        index = SearchIndex.build(f'{rotation}IVF8,PQ32x4fs,Refine(SQfp16)', vectors)
+        scores, found = index.search(vectors[::50], 10, Width(nprobe=8, candidates=20))
+        recalls.append(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]))
+        assert np.abs(scores[:, 0] - 1).max() < 2e-3
+    assert recalls[0] > recalls[1] + 0.02
+    assert are_uneven(ArrayVectors(vectors))
+    assert not are_uneven(ArrayVectors(normalised(np.random.default_rng(0).normal(size=(5000, 64)))))
+
+
+def test_a_gallery_rotates_uneven_vectors_and_comes_back(tmp_path):
+    vectors = uneven(3500, 32)
+    names = [str(i) for i in range(len(vectors))]
+    with Gallery.create(tmp_path / 'g', 32, 'm') as gallery:
+        gallery.add(vectors, names, names, [f'{i:064x}' for i in range(len(vectors))])
+        assert gallery.stats()['factory'].startswith('OPQ16_32,IVF')
+        gallery.remove([1])
+        before = gallery.search(vectors[:50], k=5)
+    with Gallery(tmp_path / 'g') as gallery:
+        assert gallery.search(vectors[:50], k=5) == before
+        assert [match.id for match in gallery.search(vectors[1:2], k=1)[0]] == [2]
+        assert 1 not in gallery.search(vectors[:1], k=50)[0].ids
+
+
+@pytest.mark.parametrize(
+    'factory', ['IVF32,PQ16x4fs,Refine(SQfp16)', 'OPQ16_32,IVF32,PQ16x4fs', 'IVF32,PQ16x4fs']
+)
+def test_one_query_is_answered_as_among_many_also_after_changes(factory):
+    vectors = uneven(4000, 32)
+    index = SearchIndex.build(factory, vectors[:3000])
+    index.add(vectors[3000:])
+    index.remove(np.arange(0, 4000, 7))
+    width = Width(nprobe=6, candidates=60)
+    _, many = index.search(vectors[::40], 10, width)
+    alone = np.concatenate([index.search(probe[None], 10, width)[1] for probe in vectors[::40]])
+    alike = [len(set(a) & set(b)) / 10 for a, b in zip(many, alone, strict=True)]
+    assert np.mean(alike) > (0.98 if 'Refine' in factory else 0.9)  # codes alone have ties
+    assert not np.isin(alone, np.arange(0, 4000, 7)).any()
 
 
 def test_scores_of_later_entries_are_right_in_short_codes(tmp_path):
