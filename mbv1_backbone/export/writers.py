@@ -17,7 +17,7 @@ import torch
 from mbv1_backbone.common.choices import EXPORT_PRECISIONS as PRECISIONS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
-from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino
+from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino, openvino_core
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
@@ -62,11 +62,10 @@ def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.nd
         if path.suffix == '.onnx':
             write_atomically(path, source.read_bytes())
             return
-        runtime = import_openvino()
-        model = runtime.Core().read_model(source)
+        model = openvino_core().read_model(source)
         model.set_rt_info(spec.as_text(), [KEY])
         made = Path(folder) / 'model.xml'
-        runtime.save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
+        import_openvino().save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
         write_atomically(path.with_suffix('.bin'), made.with_suffix('.bin').read_bytes())
         write_atomically(path, made.read_bytes())
 

@@ -17,7 +17,7 @@ from mbv1_backbone.common import choices
 from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
-from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino
+from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino, openvino_core
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = [
@@ -233,8 +233,7 @@ def _onnxruntime(path: Path, threads: int | None) -> Session:
 
 
 def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Session:
-    runtime = import_openvino()
-    core = runtime.Core()
+    core = openvino_core()
     try:
         model = core.read_model(path)
     except RuntimeError as error:
@@ -267,7 +266,7 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
 
     # Two threads that are the first to hand over arrays wait for each other for ever in OpenVINO 2026.4.
     run(np.zeros((1, *spec.size, 3), np.uint8))
-    version = f'openvino {runtime.__version__.split("-")[0]}'
+    version = f'openvino {import_openvino().__version__.split("-")[0]}'
     return Session(path, spec, version, _computes(spec, bf16), run, parallel)
 
 

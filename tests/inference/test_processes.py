@@ -134,3 +134,24 @@ def test_runtimes_report_nothing_to_their_makers(run, tmp_path):
     script = "import os; os.environ.pop('ORT_DISABLE_TELEMETRY')\n" + QUIET
     assert run('-c', script, file, env=left_on).stdout.split() == ['1']
     assert not list(home.iterdir())
+
+
+ENDING = """
+import signal, subprocess, sys
+from mbv1_backbone.runtime import open_session
+
+first, second = (open_session(sys.argv[1], 'openvino') for _ in range(2))
+signal.signal(signal.SIGCHLD, lambda *_: None)
+del first
+del second
+subprocess.run(['true'])
+print('alive')
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_is_survived_after_sessions_that_ended_in_order(run, tmp_path):
+    """OpenVINO left the process without a stack to handle it on: dead at the next Ctrl-C or child's end."""
+    file = tmp_path / 'e.onnx'
+    file.write_bytes(made_of(load(FACES, backend='onnxruntime').network).read_bytes())
+    assert run('-c', ENDING, file).stdout == 'alive\n'
