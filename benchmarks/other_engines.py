@@ -17,6 +17,8 @@ from typing_extensions import override
 
 from benchmarks.engines import geometric
 from benchmarks.rivals import Rival
+from mbv1_backbone.retrieval.training import train
+from mbv1_backbone.retrieval.vectors import ArrayVectors
 
 EDGES = 16
 _SCORES = 20_000_000  # that NumPy has in memory at once
@@ -153,7 +155,7 @@ class FaissLists(_Faiss):
 
     @override
     def learn(self, vectors: np.ndarray) -> None:
-        self.index.train(vectors)
+        train(self.index, ArrayVectors(vectors))
 
     @property
     def nlist(self) -> int:
@@ -166,8 +168,11 @@ class FaissLists(_Faiss):
     @override
     def search(self, probes: np.ndarray, k: int, setting: Any) -> np.ndarray:
         nprobe, candidates = setting
+        lists = faiss.SearchParametersIVF(nprobe=nprobe)
+        if self.factory.startswith('OPQ'):
+            lists = faiss.SearchParametersPreTransform(index_params=lists)
         parameters = faiss.IndexRefineSearchParameters(
-            k_factor=max(1.0, candidates / k), base_index_params=faiss.SearchParametersIVF(nprobe=nprobe)
+            k_factor=max(1.0, candidates / k), base_index_params=lists
         )
         return self.index.search(probes, k, params=parameters)[1]
 

@@ -148,10 +148,11 @@ def test_numpy_compares_in_parts_that_memory_holds(people, tmp_path, monkeypatch
     assert recall(found, _nearest(people.vectors, people.probes)) > 0.999
 
 
-def test_the_same_lists_without_the_gallery(tmp_path):
+@pytest.mark.parametrize('rotation', ['', 'OPQ64_128,'])
+def test_the_same_lists_without_the_gallery(tmp_path, rotation):
     some = made_up(3200, probes=100)
     lists = FaissLists(128, 3200)
-    lists.factory = 'IVF16,PQ64x4fs,Refine(SQfp16)'
+    lists.factory = f'{rotation}IVF16,PQ64x4fs,Refine(SQfp16)'
     rivals.built(lists, some.vectors, tmp_path)
     assert lists.ladders[0][-1] == (16, 50)
     found = lists.search(some.probes, 10, lists.ladders[-1][-1])
