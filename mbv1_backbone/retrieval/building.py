@@ -27,6 +27,7 @@ RECALL = 0.99  # of the 10 truly nearest, that an index is tuned to find
 _K = 10
 _PROBES = 200
 _MATCHING_PROBES = 100
+_MATCHING_ROOM = 1.5  # times the candidates that these need
 _LEAST_PROBED = 8  # lists
 _LEAST_BREADTH = 64  # of the search of a graph
 _SCATTERED = 0.25  # share of the lists: when more must be looked through, few lists serve better

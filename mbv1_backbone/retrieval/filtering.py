@@ -19,7 +19,7 @@ from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
 
 __all__ = ['MatchingEntries']
 
-_WORTH_AN_INDEX = 1000  # vectors to be searched for, from which an index of the entries that match pays
+_WORTH_AN_INDEX = 200  # vectors to be searched for, from which an index of the entries that match pays
 
 
 class MatchingEntries:
@@ -88,7 +88,7 @@ class MatchingEntries:
 class _IndexOnDemand:
     """An index of the entries that match, made when as much has been asked for as making it takes.
 
-    To compare a vector with all that match takes a thousandth of that.
+    To compare a vector with all that match takes a two-hundredth of that.
     """
 
     def __init__(self, standing: IndexState, rows: np.ndarray) -> None:

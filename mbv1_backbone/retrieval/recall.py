@@ -47,7 +47,7 @@ class RecallProbe:
         probes: How many rows: half of them of the newest tenth, half of all.
         vectors: Of the index's rows.
         matching: An index of some of the rows, which is then what is searched. Half of the probes are rows
-            of its own then, in place of the newest; the others may have nobody among them.
+            of its own then, half of them others, whose people may have no images among them.
     """
 
     def __init__(
@@ -61,12 +61,15 @@ class RecallProbe:
         present = np.flatnonzero(~index.removed)
         sought = present if matching is None else matching.rows
         self.k = min(k, len(sought) - 1)
-        special = sought if matching else present[-max(1, round(_NEWEST * len(present))) :]
+        if matching is None:
+            others, special = present, present[-max(1, round(_NEWEST * len(present))) :]
+        else:
+            others, special = np.setdiff1d(present, sought), sought
         rng = np.random.default_rng(_SEED)
-        parts = (special, max(1, probes // 2)), (present, probes - probes // 2)
+        parts = (special, max(1, probes // 2)), (others, probes - probes // 2)
         drawn = np.unique(np.concatenate([rng.permutation(rows)[:count] for rows, count in parts]))
         self.rows = drawn
-        self._special = np.isin(drawn, special)
+        self._groups = [np.isin(drawn, rows) for rows in (others, special) if len(rows)]
         self._searched = index if matching is None else matching
         self._count = len(sought)
         self.vectors = np.ascontiguousarray(vectors.some(drawn), np.float32)
@@ -80,7 +83,7 @@ class RecallProbe:
         ]
 
     def measure(self, width: Width) -> tuple[float, float]:
-        """Recall of all probes, and of the newest or those that match."""
+        """Recall of all probes and of the newest; or of those that do not match, and of those that do."""
         found = self._searched.search(self.vectors, self.k + 1, width)[1]
         hits = np.array(
             [
@@ -88,7 +91,8 @@ class RecallProbe:
                 for own, truth, rows in zip(self.rows.tolist(), self._truth, found.tolist(), strict=True)
             ]
         )
-        return float(hits.mean()), float(hits[self._special].mean())
+        recalls = [float(hits[group].mean()) for group in self._groups]
+        return recalls[0], recalls[-1]
 
     def narrowest(self, recall: float) -> Tuned:
         """The narrowest search that reaches a recall for all and for the newest, or those that match.
@@ -97,6 +101,8 @@ class RecallProbe:
         """
         limits = self._searched.limits()
         width = self._searched.filled(Width(), self.k)
+        if limits.nprobe is None and limits.ef_search is None and limits.candidates is not None:
+            return self._fewest_candidates(width, recall)
         best: Tuned | None = None
         while True:
             if limits.nprobe is not None or limits.ef_search is not None:
@@ -118,6 +124,14 @@ class RecallProbe:
             width = replace(width, candidates=min(_MOST_CANDIDATES, 2 * (width.candidates or 1)))
             if best is not None and self._cost(replace(width, nprobe=0)) >= self._cost(best.width):
                 return best
+
+    def _fewest_candidates(self, width: Width, recall: float) -> Tuned:
+        fewest = _least(
+            lambda value: min(self.measure(replace(width, candidates=value))), recall, _MOST_CANDIDATES
+        )
+        width = replace(width, candidates=fewest)
+        overall, newest = self.measure(width)
+        return Tuned(width, overall, newest, min(overall, newest) >= recall)
 
     def _cost(self, width: Width) -> float:
         """Of a search, in codes that are looked at."""
