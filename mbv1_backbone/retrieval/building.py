@@ -27,7 +27,7 @@ RECALL = 0.99  # of the 10 truly nearest, that an index is tuned to find
 _K = 10
 _PROBES = 200
 _MATCHING_PROBES = 100
-_MATCHING_ROOM = 1.5  # times the candidates that these need
+_MATCHING_ROOM = 1.3  # times the candidates that these need
 _LEAST_PROBED = 8  # lists
 _LEAST_BREADTH = 64  # of the search of a graph
 _SCATTERED = 0.25  # share of the lists: when more must be looked through, few lists serve better
@@ -111,14 +111,13 @@ def matching_index(standing: IndexState, rows: np.ndarray) -> MatchingIndex:
     """An index of the rows that match a filter, as widely searched as finds what the whole index does.
 
     Args:
-        standing: The index, for which ``can_index_matching``.
+        standing: The index, which keeps full vectors.
         rows: int64 (N,), ascending.
     """
     made = MatchingIndex(standing.index, rows)
     read = MatrixVectors(standing.index.matrix)
-    made.parameters.own = (
-        RecallProbe(standing.index, _K, _MATCHING_PROBES, read, made).narrowest(RECALL).width
-    )
+    width = RecallProbe(standing.index, _K, _MATCHING_PROBES, read, made).narrowest(RECALL).width
+    made.parameters.own = replace(width, candidates=math.ceil(_MATCHING_ROOM * (width.candidates or 1)))
     return made
 
 

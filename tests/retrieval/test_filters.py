@@ -5,8 +5,10 @@ import pytest
 from support.crowd import normalised
 
 from mbv1_backbone.retrieval import Condition, Gallery, building, filtering
+from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.maintenance import backup
 from mbv1_backbone.retrieval.matching_index import MatchingIndex
+from mbv1_backbone.retrieval.width import Width
 
 DIM = 32
 COUNT = 6000
@@ -136,6 +138,20 @@ def test_an_index_of_their_own_is_made_when_it_pays(crowd, indexed, monkeypatch)
     assert not indexed
     galleries[None].search(probes, k=10, metadata=some)
     assert len(indexed) == 1
+
+
+@pytest.mark.parametrize('dim', [15, 16])
+def test_codes_of_what_matches_give_its_rows(dim):
+    vectors = normalised(np.random.default_rng(0).normal(size=(2000, dim))).astype(np.float32)
+    index = SearchIndex.build('IVF4,SQ8,Refine(SQfp16)', vectors)
+    rows = np.arange(1, 2000, 2)
+    made = MatchingIndex(index, rows)
+    scores, found = made.search(vectors[:50], 5, Width(candidates=100))
+    exact_scores, exact = made.compare_all(vectors[:50], 5)
+    assert (found == exact).mean() > 0.98
+    np.testing.assert_allclose(scores[found == exact], exact_scores[found == exact], atol=1e-6)
+    assert (exact % 2 == 1).all()
+    assert exact[1::2, 0].tolist() == list(range(1, 50, 2))
 
 
 def test_a_filter_sees_what_has_changed(tmp_path):
