@@ -5,13 +5,21 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO := work_dirs/demo
 CONFIG := configs/detection/ssd_mbv1_demo.py
+SHARED := ../shared/data
+PHOTOS ?= $(SHARED)/lfw_color/whole
+FACES := work_dirs/faces
+EMBEDDER ?= facenet_mbv1_1.0-160_distill
+RETINAFACE := $(SHARED)/weights/retinaface_mobilenet0.25.safetensors
+DETECTOR ?= $(if $(wildcard $(RETINAFACE)),$(FACES)/retinaface.onnx,auto)
+GALLERY := $(RUN) -m mbv1_backbone gallery
 
-.PHONY: help install demo test bench docs docs-long lint format clean
+.PHONY: help install demo faces photos test bench docs docs-long lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make install  virtual environment in $(VENV) with everything the demo and the tests need'
 	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: less than ten minutes on two cores'
+	@echo 'make faces    find, group and search the faces of photographs: PHOTOS=FOLDER, by default of the shared data'
 	@echo 'make test     the tests'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
 	@echo 'make docs     the documentation as a site in build/site'
@@ -41,6 +49,28 @@ demo: $(DEMO)/done
 	@echo 'Annotated (left) and detected (right):  $(DEMO)/pictures/'
 	@echo 'Trained weights:                        $(DEMO)/epoch_20.pth'
 
+photos:
+	@test -d '$(PHOTOS)' || { echo 'make faces: $(PHOTOS): no such folder; make faces PHOTOS=FOLDER takes yours'; exit 2; }
+
+$(FACES)/retinaface.onnx: | $(READY)
+	$(RUN) -m mbv1_backbone weights import $(RETINAFACE) --out $(FACES)/retinaface.safetensors >/dev/null
+	$(RUN) -m mbv1_backbone export configs/face/retinaface_mbv1_0.25.py $(FACES)/retinaface.safetensors \
+		--to onnx --out $@ --images '$(PHOTOS)' --num 4
+
+faces: | photos $(READY) $(filter $(FACES)/%,$(DETECTOR))
+	rm -rf $(FACES)/gallery $(FACES)/groups
+	$(GALLERY) build $(FACES)/gallery '$(PHOTOS)' --unnamed --min-quality 0.1 \
+		--model $(EMBEDDER) --detector $(DETECTOR)
+	$(GALLERY) cluster $(FACES)/gallery --out-dir $(FACES)/groups
+	$(GALLERY) calibrate $(FACES)/gallery --fpir 0.05
+	$(GALLERY) search $(FACES)/gallery '$(PHOTOS)' --num 12 --policy all --top 4 --out $(FACES)/search.png \
+		--model $(EMBEDDER) --detector $(DETECTOR)
+	@echo
+	@echo 'Groups, the largest first:  $(FACES)/groups/overview.png'
+	@echo 'All faces of each:          $(FACES)/groups/group-*.png'
+	@echo 'Whom others are like:       $(FACES)/search.png'
+	@echo 'To name one:                mbv1 gallery rename $(FACES)/gallery GROUP NAME'
+
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
@@ -66,4 +96,4 @@ format: $(READY)
 	$(RUN) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) data/demo $(DEMO)
+	rm -rf $(VENV) data/demo $(DEMO) $(FACES)

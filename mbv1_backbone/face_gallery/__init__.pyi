@@ -1,3 +1,8 @@
 from .answers import Answer as Answer, ask as ask, draw_answers as draw_answers
 from .enrolment import Enrolled as Enrolled, OtherName as OtherName, enrol as enrol
-from .sources import Sources as Sources, read_sources as read_sources
+from .groups import draw_groups as draw_groups
+from .sources import (
+    Sources as Sources,
+    read_photographs as read_photographs,
+    read_sources as read_sources,
+)

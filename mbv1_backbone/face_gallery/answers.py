@@ -7,12 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.evaluation.drawing import BAD, GOOD, Tile, contact_sheet
-from mbv1_backbone.face_gallery.sources import FOLDER, entry_path
+from mbv1_backbone.face_gallery.pictures import entry_picture, face_picture
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.records import Match
@@ -28,16 +24,23 @@ class Answer:
         probe: The image file.
         matches: By descending score; none where nobody reaches the threshold: unknown.
         nearest: The most alike entry, whatever its score; None of an empty gallery.
+        box: Of the face in the image, (x0, y0, x1, y1) in pixels; None where the image is the face.
     """
 
     probe: str
     matches: tuple[Match, ...]
     nearest: Match | None
+    box: tuple[float, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         nearest = asdict(self.nearest) if self.nearest else None
-        return dict(probe=self.probe, matches=[asdict(match) for match in self.matches], nearest=nearest)
+        return dict(
+            probe=self.probe,
+            box=self.box,
+            matches=[asdict(match) for match in self.matches],
+            nearest=nearest,
+        )
 
 
 def ask(
@@ -85,14 +88,14 @@ def ask(
             ]
         nearest = gallery.search(found.vectors, 1, None, **search)
     answers = [
-        Answer(str(probes[source]), tuple(mine), first[0] if first else None)
-        for source, mine, first in zip(found.sources, matches, nearest, strict=True)
+        Answer(str(probes[source]), tuple(mine), first[0] if first else None, place.box)
+        for source, place, mine, first in zip(found.sources, found.places, matches, nearest, strict=True)
     ]
     return answers, failures
 
 
 def draw_answers(gallery: Gallery, answers: Sequence[Answer], path: str | Path) -> Path:
-    """Write a contact sheet: each probe, and beside it its matches with names and scores.
+    """Write a contact sheet: the face of each probe, and beside it its matches with names and scores.
 
     An entry whose image is not to be had keeps an empty place.
 
@@ -105,16 +108,10 @@ def draw_answers(gallery: Gallery, answers: Sequence[Answer], path: str | Path) 
     for answer in answers:
         best = f'nearest {answer.nearest.score:.2f}' if answer.nearest else 'empty gallery'
         state = ['probe', Path(answer.probe).name] if answer.matches else ['unknown', best]
-        row = [Tile(read_image(answer.probe), state, GOOD if answer.matches else BAD)]
+        row = [Tile(face_picture(answer.probe, answer.box), state, GOOD if answer.matches else BAD)]
         for match in answer.matches:
-            row.append(Tile(_image_of(gallery, match), [match.identity, f'score {match.score:.2f}']))
+            row.append(
+                Tile(entry_picture(gallery.get(match.id)), [match.identity, f'score {match.score:.2f}'])
+            )
         rows.append(row)
     return contact_sheet(rows, path)
-
-
-def _image_of(gallery: Gallery, match: Match) -> np.ndarray | None:
-    folder = gallery.get(match.id).metadata.get(FOLDER)
-    try:
-        return read_image(entry_path(folder, match.file)) if isinstance(folder, str) else None
-    except InputError:
-        return None

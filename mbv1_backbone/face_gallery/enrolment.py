@@ -15,6 +15,8 @@ from mbv1_backbone.face_gallery.faces import face_of
 from mbv1_backbone.face_gallery.sources import FOLDER, Source, Sources, entry_path
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
 from mbv1_backbone.retrieval import Entry, Gallery
+from mbv1_backbone.retrieval.checks import check_box
+from mbv1_backbone.retrieval.unnamed import is_unnamed, unnamed
 
 __all__ = ['Enrolled', 'OtherName', 'enrol']
 
@@ -75,7 +77,7 @@ def enrol(
     Args:
         gallery: Of this embedder's model.
         embedder: With a finder of policy ``all``, every face of an image becomes an entry with its box.
-        sources: Images.
+        sources: Images. Faces of those without a name get automatic ones, for ``cluster`` to group them.
         progress: Show a bar.
         min_quality: Faces of a lower ``FaceQuality.value`` are left out, with the reason; images that are
             taken as they are without a detector have none, and stay.
@@ -134,7 +136,12 @@ class _Enrolment:
 
     def _may_have_more(self, source: Source, entries: Sequence[Entry]) -> bool:
         """Whether a file may show faces that were not asked for when its only entry was added."""
-        return self._every_face and len(entries) == 1 and entries[0].identity == source.identity
+        if not self._every_face or len(entries) > 1:
+            return False
+        [entry] = entries
+        return entry.identity == source.identity or (
+            source.identity is None and not is_unnamed(entry.identity)
+        )
 
     def _embed(self, new: Mapping[str, Source], there: Mapping[str, Sequence[Entry]]) -> None:
         """Add the faces of files, by their hashes, that are not there."""
@@ -177,13 +184,18 @@ class _Enrolment:
     ) -> tuple[int | None, ...]:
         chosen = [sources[found.sources[row]] for row in rows]
         places = [found.places[row] for row in rows]
+        mine = [hashes[found.sources[row]] for row in rows]
+        boxes = [check_box(place.box) for place in places]
         added = self._gallery.add(
             found.vectors[rows],
-            [source.identity for source in chosen],
+            [
+                source.identity or unnamed(sha256, box)
+                for source, sha256, box in zip(chosen, mine, boxes, strict=True)
+            ],
             [source.file for source in chosen],
-            [hashes[found.sources[row]] for row in rows],
+            mine,
             [{**source.metadata, FOLDER: str(source.folder)} for source in chosen],
-            [place.box for place in places],
+            boxes,
             [place.landmarks for place in places],
             [place.score for place in places],
             [None if place.quality is None else place.quality.value for place in places],
@@ -198,8 +210,13 @@ class _Enrolment:
 
         Without entries its face was corrected not to be that person.
         """
-        named = [entry for entry in entries if entry.identity == source.identity]
-        if named or not entries or (sha256, source.identity) in self._not_them:
+        names = {entry.identity for entry in entries}
+        if (
+            source.identity is None
+            or source.identity in names
+            or not entries
+            or (sha256, source.identity) in self._not_them
+        ):
             self._done.known += 1
         else:
             self._done.other_names.append(OtherName(source.file, source.identity, entries[0]))

@@ -11,13 +11,14 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
+from mbv1_backbone.common.images import find_images
 from mbv1_backbone.common.names import plain_name
 from mbv1_backbone.common.tables import read_table
 from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import metadata_json, value_of
 
-__all__ = ['FOLDER', 'Source', 'Sources', 'entry_path', 'inside', 'read_sources']
+__all__ = ['FOLDER', 'Source', 'Sources', 'entry_path', 'inside', 'read_photographs', 'read_sources']
 
 FOLDER = 'folder'  # the metadata that says where an entry's file lies
 
@@ -29,13 +30,13 @@ class Source:
     Attributes:
         folder: Absolute.
         file: Relative to it.
-        identity: Whose face it is.
+        identity: Whose face it is; None where nobody has said, and every face of it is to be enrolled.
         metadata: Free values.
     """
 
     folder: Path
     file: str
-    identity: str
+    identity: str | None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -107,6 +108,26 @@ def _of_table(location: Path, root: str | Path | None) -> Sources:
     return sources
 
 
+def read_photographs(location: str | Path) -> Sources:
+    """Photographs of people whom nobody has named: a folder, and all folders in it.
+
+    Args:
+        location: Of the folder.
+
+    Raises:
+        InputError: If it is none, or there is no image in it.
+    """
+    folder = Path(location).resolve()
+    if not folder.is_dir():
+        raise InputError(f'{location}: no such folder of photographs')
+    sources = Sources()
+    for path in find_images([folder]):
+        file = path.relative_to(folder).as_posix()
+        with _left_out(sources, file):
+            sources.append(_checked(Source(folder, file, None)))
+    return sources
+
+
 @contextmanager
 def _left_out(sources: Sources, where: str) -> Iterator[None]:
     """What is wrong inside is noted, and ends nothing."""
@@ -119,7 +140,8 @@ def _left_out(sources: Sources, where: str) -> Iterator[None]:
 def _checked(source: Source) -> Source:
     """The same, if a gallery takes it."""
     check_text(source.file, 'file')
-    check_text(source.identity, 'identity')
+    if source.identity is not None:
+        check_text(source.identity, 'identity')
     metadata_json({**source.metadata, FOLDER: str(source.folder)})
     return source
 

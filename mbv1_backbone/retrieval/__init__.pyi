@@ -1,7 +1,13 @@
 from .calibration import Calibration as Calibration, calibrate as calibrate
+from .clustering import (
+    cluster as cluster,
+    cluster_all as cluster_all,
+    estimate_threshold as estimate_threshold,
+)
 from .conditions import Condition as Condition
 from .factories import choose_factory as choose_factory
 from .gallery import Gallery as Gallery
+from .groups import Group as Group, Grouping as Grouping
 from .records import (
     Correction as Correction,
     Entry as Entry,

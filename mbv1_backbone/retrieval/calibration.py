@@ -20,6 +20,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_vectors
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.records import Entry
+from mbv1_backbone.retrieval.unnamed import is_alone
 
 __all__ = ['Calibration', 'calibrate']
 
@@ -56,6 +57,7 @@ class Calibration:
 def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int = 20_000) -> Calibration:
     """Compute a gallery's threshold and store it in the gallery.
 
+    Faces alone that nobody has named are left out, since they may be anybody's; groups count as people.
     Every enrolled image stands in for a non-mated probe, compared with all other people's images; where
     embeddings of people who are not enrolled are given, they are compared with all. For DIR every image of
     a person with several is compared with all the others. Entries are read block by block, and never held.
@@ -73,10 +75,13 @@ def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int 
         raise InputError(f'fpir must lie between 0 and 1, got {fpir}')
     given = None if non_mated is None else check_vectors(non_mated, gallery.dim, 'non-mated probes')
     with gallery.one_state() as change:
-        ids = gallery.ids()
+        people = list(gallery.identities())
+        known = [name for name in people if not is_alone(name)]
+        which = {} if len(known) == len(people) else dict(identity=known)
+        ids = gallery.ids(**which)
         blocks = _blocks(gallery.dim, gallery.some(ids[_drawn(len(ids), sample)]))
         drawn = _Columns(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
-        blocks = _blocks(gallery.dim, gallery.entries_with_vectors())
+        blocks = _blocks(gallery.dim, gallery.entries_with_vectors(**which))
         other, own, best = _best_scores(drawn, given, blocks)
     groups = drawn.people if given is None else np.arange(len(given))
     best = other if given is None else best

@@ -16,15 +16,15 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import integrity, writes
 from mbv1_backbone.retrieval.checks import check_number
 from mbv1_backbone.retrieval.factories import make_index
+from mbv1_backbone.retrieval.naming import NamedGallery
 from mbv1_backbone.retrieval.opening import create_files, discard
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.width import Width
-from mbv1_backbone.retrieval.writing import WritableGallery
 
 __all__ = ['Gallery']
 
 
-class Gallery(WritableGallery):
+class Gallery(NamedGallery):
     """An open gallery. May be used by several threads; other processes may read and write beside it.
 
     Example:

@@ -20,6 +20,7 @@ from mbv1_backbone.retrieval.migration import migrate
 from mbv1_backbone.retrieval.opening import STORE, discard
 from mbv1_backbone.retrieval.records import Entry
 from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.unnamed import is_unnamed
 
 __all__ = ['Report', 'backup', 'counted', 'merge', 'other_names', 'reembed', 'repair', 'verify']
 
@@ -179,10 +180,10 @@ def merge(
 def other_names(target: Gallery, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
     """Of another gallery's entries, those whose face a gallery has under another name, each with its own one.
 
-    What was corrected not to be that person is no question, and left out.
+    What was corrected not to be that person, or has no name there, is no question, and left out.
     """
     wrong = {(one.sha256, one.box, one.identity) for one in target.corrections() if not one.correct}
-    entries = iter(entries)
+    entries = (entry for entry in entries if not is_unnamed(entry.identity))
     while batch := list(islice(entries, _PROGRESS)):
         there = target.faces(list({entry.sha256 for entry in batch}))
         for entry in batch:

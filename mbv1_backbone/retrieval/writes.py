@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from sqlite3 import Connection
@@ -16,12 +16,14 @@ from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.conditions import attributes_of, metadata_json
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.store import Store
+from mbv1_backbone.retrieval.unnamed import is_alone
 
 __all__ = [
     'add',
     'correct',
     'corrections',
     'forget_removals',
+    'name',
     'reindex',
     'remove',
     'rewrite',
@@ -36,6 +38,11 @@ _UPDATE = (
 )
 _STATES = 1000  # that are remembered: what was acknowledged last must be among them
 _CORRECT = 'INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?)'
+_CARRIED = (  # what was said of one name, to another; not that a face is wrong which has it
+    'INSERT OR IGNORE INTO corrections SELECT sha256, box, ?, correct, made FROM corrections AS old '
+    'WHERE identity = ? AND (correct OR NOT EXISTS (SELECT 1 FROM entries WHERE entries.sha256 = old.sha256 '
+    'AND entries.box = old.box AND entries.identity = ?))'
+)
 
 
 @dataclass
@@ -126,33 +133,64 @@ def rewrite(store: Store, ids: Sequence[int], changed: Callable[[Entry], Entry])
             _rewrite(change, changed(entry), vector)
 
 
-def correct(store: Store, ids: Sequence[int], identity: str | None) -> None:
+def correct(store: Store, names: Mapping[int, str | None]) -> None:
     """Remember of some entries that they do not show their person, and whom they show, if that is known.
 
     Those whose person is not known are removed.
 
     Args:
         store: Of the gallery.
-        ids: Of the entries.
-        identity: Whom they show; None if that is not known.
+        names: Of entries, by id: whom they show; None if that is not known.
 
     Raises:
         InputError: If there is no such entry.
     """
     now = time.time()
     with _changing(store) as change:
-        for entry_id in ids:
+        for entry_id, identity in names.items():
             entry, vector = _entry(store, change.connection, entry_id)
             face = (entry.sha256, schema.box_text(entry.box))
             change.connection.execute(
                 'DELETE FROM corrections WHERE sha256 = ? AND box = ? AND correct', face
             )
-            change.connection.execute(_CORRECT, (*face, entry.identity, 0, now))
-            if identity is not None:
+            if not is_alone(entry.identity):  # that name says nothing
+                change.connection.execute(_CORRECT, (*face, entry.identity, 0, now))
+            if identity is None:
+                _remove(change, [entry_id])
+                continue
+            if not is_alone(identity):
                 change.connection.execute(_CORRECT, (*face, identity, 1, now))
+            _rewrite(change, replace(entry, identity=identity), vector)
+
+
+def name(store: Store, ids: Sequence[int], identity: str, settled: bool) -> None:
+    """Give entries of one person or several a name; what was said of the names before is said of it, too.
+
+    Args:
+        store: Of the gallery.
+        ids: Of the entries.
+        identity: Their name from now on.
+        settled: Whether to remember of each entry that it is right.
+
+    Raises:
+        InputError: If there is no such entry.
+    """
+    now = time.time()
+    with _changing(store) as change:
+        former: dict[str, None] = {}
+        faces = []
+        for entry_id in ids:
+            entry, vector = _entry(store, change.connection, entry_id)
+            former[entry.identity] = None
+            faces.append((entry.sha256, schema.box_text(entry.box)))
+            if entry.identity != identity:
                 _rewrite(change, replace(entry, identity=identity), vector)
-        if identity is None:
-            _remove(change, ids)
+        for old in former:
+            change.connection.execute(_CARRIED, (identity, old, identity))
+            if old != identity:
+                change.connection.execute('DELETE FROM corrections WHERE identity = ? AND correct', (old,))
+        if settled:
+            change.connection.executemany(_CORRECT, [(*face, identity, 1, now) for face in faces])
 
 
 def corrections(store: Store) -> list[Correction]:

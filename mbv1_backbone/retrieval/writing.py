@@ -1,4 +1,4 @@
-"""Changing a gallery: its entries, their names, and what was corrected."""
+"""Changing a gallery: its entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from mbv1_backbone.retrieval.checks import (
     check_id,
     check_ids,
     check_landmarks,
-    check_names,
     check_number,
     check_sha256,
     check_text,
@@ -203,81 +202,6 @@ class WritableGallery(SearchableGallery):
         with self._writing('update'):
             writes.rewrite(self._store, [number], lambda entry: replace(entry, **new))
             self._changed()
-
-    def rename(self, identity: str, new: str) -> int:
-        """Give a person another name.
-
-        Returns:
-            How many entries the person has.
-
-        Raises:
-            InputError: If there is no such person, or somebody has the new name: then ``merge_identities``.
-        """
-        check_text(new, 'identity')
-        with self._writing('rename'):
-            entries = self._entries_of([identity])
-            if new != identity and self._store.images_of([new]):
-                raise InputError(
-                    f'{self.folder}: there is a {new!r:.60} already: merge_identities '
-                    '(mbv1 gallery merge-people) makes the two one'
-                )
-            return self._name(entries, new)
-
-    def merge_identities(self, identities: Sequence[str], into: str) -> int:
-        """Make several names one person's.
-
-        Args:
-            identities: The names that go.
-            into: The name that stays; it may be one of them, or new.
-
-        Returns:
-            How many entries have got the name.
-
-        Raises:
-            InputError: If one of the people is not there.
-        """
-        check_text(into, 'identity')
-        names = [name for name in dict.fromkeys(check_names(identities)) if name != into]
-        with self._writing('merge identities'):
-            return self._name(self._entries_of(names), into)
-
-    def not_this_person(self, ids: Iterable[int], identity: str | None = None) -> None:
-        """Say that entries do not show the person whose name they have.
-
-        That is remembered: the same face (file and box) is never again added under that name, also not in a
-        gallery that ``reembed`` makes of this one.
-
-        Args:
-            ids: The entries.
-            identity: Whom they show; without it they are removed.
-
-        Raises:
-            InputError: If there is no such entry, or it has that very name.
-        """
-        wanted = list(dict.fromkeys(check_ids(ids)))
-        if identity is not None:
-            check_text(identity, 'identity')
-        with self._writing('correct'):
-            for entry_id in wanted:
-                if self.get(entry_id).identity == identity:
-                    raise InputError(f'entry {entry_id} has the name {identity!r:.60} already')
-            writes.correct(self._store, wanted, identity)
-            self._changed()
-
-    def corrections(self) -> list[Correction]:
-        """All that ``not_this_person`` was told."""
-        return writes.corrections(self._store)
-
-    def _entries_of(self, identities: Sequence[str]) -> list[int]:
-        there = self._store.images_of(check_names(identities))
-        if missing := [name for name in identities if name not in there]:
-            raise InputError(f'{self.folder}: there is no {missing[0]!r:.60}')
-        return self._store.select_ids(identities).tolist()
-
-    def _name(self, ids: Sequence[int], identity: str) -> int:
-        writes.rewrite(self._store, ids, lambda entry: replace(entry, identity=identity))
-        self._changed()
-        return len(ids)
 
     @contextmanager
     def bulk(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ _BLOCK = re.compile(
 )
 _MARKS = {None, 'long', 'install', 'config', 'network'}
 # What a page installs, tests or makes anew is what runs this test.
-_INSTALLS = re.compile(r'^(pip install|make (demo|test|install|bench|docs|lint))\b', re.MULTILINE)
+_INSTALLS = re.compile(r'^(pip install|make (demo|faces|test|install|bench|docs|lint))\b', re.MULTILINE)
 
 
 class Block(NamedTuple):

@@ -17,6 +17,7 @@ def add_arguments(parser: options.Parser) -> None:
     _add_enrolment(parser)
     _add_search(parser)
     _add_entries(parser)
+    _add_grouping(parser)
     _add_upkeep(parser)
     made = _verb(parser, 'reembed', 'Make a gallery of another model from the source files.', 'people')
     former = made.add_argument(
@@ -72,8 +73,7 @@ def _add_model(parser: options.Parser) -> None:
     parser.add_argument(
         '--policy',
         choices=FACE_POLICIES,
-        default='largest',
-        help='of several faces in an image (default: largest)',
+        help='of several faces in an image (default: largest; all with --unnamed)',
     )
     options.add_backend(parser)
 
@@ -96,6 +96,11 @@ def _add_enrolment(parser: options.Parser) -> None:
         made = _verb(parser, name, summary, 'people', new=name == 'build')
         _add_model(made)
         made.add_argument('images', help='FOLDER/PERSON/IMAGE, or a CSV file with file, identity, metadata')
+        made.add_argument(
+            '--unnamed',
+            action='store_true',
+            help='a folder of any photographs: every face of them, for cluster to group',
+        )
         made.add_argument('--root', help="folder that the CSV file's paths start from (default: its own)")
         made.add_argument(
             '--min-quality',
@@ -117,6 +122,7 @@ def _add_search(parser: options.Parser) -> None:
     _add_model(made)
     _add_filter(made)
     made.add_argument('images', nargs='+', help='image files, folders or globs')
+    made.add_argument('--num', type=options.at_least(1), help='only so many of them, the first')
     made.add_argument('--top', type=options.at_least(1), default=5, help='matches of each face (default 5)')
     made.add_argument('--by', choices=['best', 'mean'], help='match people, by this score of their images')
     floor = made.add_mutually_exclusive_group()
@@ -155,7 +161,29 @@ def _add_entries(parser: options.Parser) -> None:
     made.add_argument('--into', required=True, help='the name that stays')
     made = _verb(parser, 'correct', 'Say that entries do not show their person; it is remembered.', 'entries')
     made.add_argument('id', type=int, nargs='+', help=_NUMBER)
-    made.add_argument('--identity', help='whom they show (default: they are removed)')
+    made.add_argument(
+        '--identity', help='whom they show (default: they are removed, and those of a group leave it)'
+    )
+    made = _verb(parser, 'split', "Say that entries of a person or group are another's.", 'entries')
+    made.add_argument('id', type=int, nargs='+', help=_NUMBER)
+    made.add_argument('--identity', help='whom they show (default: a group that nobody has named)')
+
+
+def _add_grouping(parser: options.Parser) -> None:
+    made = _verb(parser, 'cluster', 'Group the faces that nobody has named.', 'grouping')
+    made.add_argument(
+        '--threshold',
+        type=options.within(-1, 1),
+        help='mean cosine of two groups from which on they are one (default: the calibrated one; where there '
+        'is none, estimated)',
+    )
+    made.add_argument(
+        '--evaluate',
+        action='store_true',
+        help='change nothing: group all faces as if nobody had a name, and say how well that is the people',
+    )
+    made.add_argument('--json', action='store_true', help='print JSON')
+    options.output_folder(made, 'new folder for a contact sheet a group', empty=True)
 
 
 def _add_upkeep(parser: options.Parser) -> None:

@@ -1,4 +1,4 @@
-"""The gallery's verbs for entries and people: remove, list, get, update, rename and the like."""
+"""The gallery's verbs for entries and people: remove, list, get, update, rename, split and the like."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     'read_metadata',
     'remove',
     'rename',
+    'split',
     'update',
 ]
 
@@ -88,6 +89,13 @@ def correct(args: Namespace) -> None:
     with Gallery(args.gallery) as gallery:
         gallery.not_this_person(args.id, None if args.identity is None else plain_name(args.identity))
         print(f'{len(args.id)} corrected, {len(gallery)} entries')
+
+
+def split(args: Namespace) -> None:
+    """Say that some entries of a person or group are another's, all of them the same one's."""
+    with Gallery(args.gallery) as gallery:
+        name = gallery.split(args.id, None if args.identity is None else plain_name(args.identity))
+        print(f'{len(set(args.id))} entries are {shown(name)} now')
 
 
 def read_metadata(pairs: list[str] | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mbv1_backbone.common.images import find_images
 from mbv1_backbone.face_gallery.answers import Answer, ask, draw_answers
 from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
 from mbv1_backbone.face_gallery.faces import embed_entries
-from mbv1_backbone.face_gallery.sources import Sources, read_sources
+from mbv1_backbone.face_gallery.sources import Sources, read_photographs, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.face_detectors import named_finder
 from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
@@ -54,7 +54,7 @@ def add(args: Namespace) -> None:
 
 def search(args: Namespace) -> None:
     """Say who is on images."""
-    probes = find_images(args.images)
+    probes = find_images(args.images)[: args.num]
     threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
     with Gallery(args.gallery, read_only=args.read_only) as gallery:
         wanted = read_filter(gallery, args)
@@ -104,17 +104,27 @@ def reembed(args: Namespace) -> None:
 
 
 def _sources(args: Namespace) -> Sources:
-    """The images that are named, or the asked part of them: every N-th person's."""
-    sources = read_sources(args.images, args.root)
+    """The images that are named, or the asked part of them: every N-th person's, or photograph."""
+    sources = _named_sources(args)
     if args.part is None:
         return sources
     part, slash, parts = args.part.partition('/')
     if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
         raise InputError(f'--part must be I/N with I from 0 to N - 1, got {args.part}')
-    mine = set(sorted({source.identity for source in sources})[int(part) :: int(parts)])
+    keys = [source.file if source.identity is None else source.identity for source in sources]
+    mine = set(sorted(set(keys))[int(part) :: int(parts)])
     if not mine:
         raise InputError(f'--part {args.part}: nobody is in it')
-    return Sources((source for source in sources if source.identity in mine), sources.left_out)
+    chosen = (source for source, key in zip(sources, keys, strict=True) if key in mine)
+    return Sources(chosen, sources.left_out)
+
+
+def _named_sources(args: Namespace) -> Sources:
+    if not args.unnamed:
+        return read_sources(args.images, args.root)
+    if args.root is not None:
+        raise InputError('--root goes with a CSV file, and --unnamed with a folder of photographs')
+    return read_photographs(args.images)
 
 
 def _embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedder:
@@ -123,7 +133,8 @@ def _embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedder:
     if gallery is not None and detector == 'auto' and _as_they_are(gallery):
         detector = 'none'
         print(f'{args.gallery}: made with --detector none: images are taken as they are', file=sys.stderr)
-    finder = named_finder(detector, args.policy)
+    policy = args.policy or ('all' if getattr(args, 'unnamed', False) else 'largest')
+    finder = named_finder(detector, policy)
     if finder is not None:
         finder.open()
     embedder: FaceEmbedder = open_network(args, args.model, args.checkpoint, 'embedder', finder)

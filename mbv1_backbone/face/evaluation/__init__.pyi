@@ -1,3 +1,4 @@
+from .clustering import BCubed as BCubed, b_cubed as b_cubed
 from .metrics import (
     Roc as Roc,
     detect_and_identify as detect_and_identify,

@@ -1,0 +1,341 @@
+"""Faces that nobody has named, grouped; and what people say of the groups, which stays."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from support.crowd import DIM, normalised
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.face.evaluation import b_cubed
+from mbv1_backbone.retrieval import Gallery, calibrate, cluster, cluster_all, estimate_threshold
+from mbv1_backbone.retrieval.export import export, import_file
+from mbv1_backbone.retrieval.linkage import average_linkage
+from mbv1_backbone.retrieval.maintenance import merge, other_names, reembed, verify
+from mbv1_backbone.retrieval.unnamed import group_name, is_alone, is_group, is_unnamed, unnamed
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    with Gallery.create(tmp_path / 'g', DIM, 'm') as opened:
+        yield opened
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def vectors_of(people, seed=0, spread=0.15):
+    """Around a centre a person; the same number is the same person."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).normal(size=(max(people) + 1, DIM))
+    return centres[people] + spread * generator.normal(size=(len(people), DIM))
+
+
+def fill(gallery, people, seed=0, photographs=None, names=None):
+    """Faces without names, one of each number; where they are given, of these photographs."""
+    files = photographs or [f'{seed}-{place}.jpg' for place in range(len(people))]
+    boxes = [(10 * place, 0, 10 * place + 9, 9) for place in range(len(people))]
+    hashes = [sha256(file) for file in files]
+    alone = [unnamed(one, box) for one, box in zip(hashes, boxes, strict=True)]
+    added = gallery.add(vectors_of(people, seed), names or alone, files, hashes, boxes=boxes)
+    return list(added.ids)
+
+
+def partition(gallery):
+    """The groups as sets of ids, without those of one face."""
+    groups = {}
+    for entry in gallery.entries():
+        groups.setdefault(entry.identity, set()).add(entry.id)
+    return sorted((ids for name, ids in groups.items() if is_group(name)), key=min)
+
+
+def test_automatic_names():
+    box = (1, 2, 3, 4)
+    assert is_alone(unnamed('ab', box))
+    assert not is_group(unnamed('ab', box))
+    name = group_name([('ab', box)], ())
+    other = group_name([('ab', box), ('cd', None)], {name})
+    assert is_group(name)
+    assert is_group(other)
+    assert len({name, other, group_name([('ab', box)], {name})}) == 3
+    assert not any(map(is_unnamed, ('Ada', 'group-1', 'group-0123456789x', 'unnamed-ABCDEF0123', 'Group 1')))
+    assert unnamed('ab', None) != unnamed('ab', box) == unnamed('ab', (1, 2, 3, 4))
+
+
+def test_faces_of_one_person_are_a_group_and_others_alone(gallery):
+    people = [0, 0, 0, 1, 1, 2, 3, 0]
+    ids = fill(gallery, people)
+    found = cluster(gallery, 0.7)
+    assert [group.ids for group in found.groups] == [(1, 2, 3, 8), (4, 5)]
+    assert found.alone == (6, 7)
+    assert (found.threshold, found.origin, found.changed) == (0.7, 'given', 6)
+    assert gallery.identities()[found.groups[0].identity] == 4
+    unit = normalised(vectors_of(people).astype(np.float32))[[3, 4]]
+    assert found.groups[1].cohesion == pytest.approx(float(unit[0] @ unit[1]), abs=1e-5)
+    assert found.groups[0].photographs == 4
+    assert [is_alone(gallery.get(i).identity) for i in ids] == [i in (6, 7) for i in ids]
+    assert verify(gallery).problems == ()
+    again = cluster(gallery, 0.7)
+    assert again.changed == 0
+    assert again.groups == found.groups
+
+
+def test_two_faces_of_a_photograph_are_never_one_person(gallery):
+    fill(gallery, [0] * 6, photographs=['a.jpg', 'b.jpg', 'a.jpg', 'c.jpg', 'b.jpg', 'a.jpg'])
+    found = cluster(gallery, -1)
+    assert sum(len(group.ids) for group in found.groups) + len(found.alone) == 6
+    assert len(found.groups) + len(found.alone) == 3  # as many as faces in the fullest photograph
+    for group in found.groups:
+        assert group.photographs == len(group.ids)
+
+
+def test_a_higher_threshold_takes_groups_apart_and_the_larger_part_keeps_the_name(gallery):
+    fill(gallery, [0, 0, 0, 1, 1])
+    [group] = cluster(gallery, -1).groups
+    first, second = cluster(gallery, 0.7).groups
+    assert (first.identity, first.ids, second.ids) == (group.identity, (1, 2, 3), (4, 5))
+    assert is_group(second.identity)
+
+
+def test_named_people_stay_and_groups_say_whom_they_are_like(gallery):
+    named = fill(gallery, [0, 0, 1], names=['Ada', 'Ada', 'Eve'])
+    fill(gallery, [0, 0, 2, 2, 1], seed=5)
+    found = cluster(gallery, 0.7)
+    assert [group.ids for group in found.groups] == [(4, 5), (6, 7)]
+    assert found.alone == (8,)
+    assert found.groups[0].like[0] == 'Ada'
+    assert found.groups[0].like[1] > 0.7
+    assert found.groups[1].like is None
+    assert [gallery.get(i).identity for i in named] == ['Ada', 'Ada', 'Eve']
+    gallery.not_this_person([named[0]], 'Eve')
+    assert cluster(gallery, 0.7).groups[0].like[0] in ('Ada', 'Eve')
+
+
+def test_a_group_is_not_like_somebody_who_is_beside_it_in_a_photograph(gallery):
+    fill(gallery, [0], names=['Ada'], photographs=['a.jpg'])
+    gallery.add(
+        vectors_of([0, 0], seed=3),
+        ['unnamed-0000000001', 'unnamed-0000000002'],
+        ['a.jpg', 'b.jpg'],
+        [sha256('a.jpg'), sha256('b.jpg')],
+        boxes=[(50, 50, 60, 60), (50, 50, 60, 60)],
+    )
+    [group] = cluster(gallery, 0.7).groups
+    assert (group.ids, group.like) == ((2, 3), None)
+
+
+def test_a_named_group_is_a_person(gallery):
+    fill(gallery, [0, 0, 1])
+    [group] = cluster(gallery, 0.7).groups
+    assert gallery.rename(group.identity, 'Ada') == 2
+    fill(gallery, [0, 0], seed=9)
+    [group] = cluster(gallery, 0.7).groups
+    assert (group.ids, group.like[0]) == ((4, 5), 'Ada')
+    assert gallery.merge_identities([group.identity], 'Ada') == 2
+    assert gallery.identities()['Ada'] == 4
+
+
+def test_what_is_merged_stays_so_and_takes_more(gallery):
+    fill(gallery, [0, 0, 1, 1, 2, 2])
+    one, other, third = cluster(gallery, 0.7).groups
+    assert gallery.merge_identities([other.identity], one.identity) == 2
+    fill(gallery, [0, 2], seed=3)
+    found = cluster(gallery, 0.7)
+    assert [(group.identity, group.ids) for group in found.groups] == [
+        (one.identity, (1, 2, 3, 4)),  # its mean is between the two people, and too far from 7
+        (third.identity, (5, 6, 8)),
+    ]
+    assert partition(gallery) == [{1, 2, 3, 4}, {5, 6, 8}]
+    loose = cluster(gallery, 0.2)
+    assert loose.groups[0].ids == (1, 2, 3, 4, 7)
+
+
+def test_groups_that_were_settled_are_not_merged_with_each_other(gallery):
+    fill(gallery, [0, 0, 0, 0])
+    [group] = cluster(gallery, 0.7).groups
+    name = gallery.split([3, 4])
+    assert is_group(name)
+    assert name != group.identity
+    fill(gallery, [1, 1], seed=2)
+    gallery.merge_identities([cluster(gallery, 0.7).groups[2].identity], group.identity)
+    assert partition(gallery) == [{1, 2, 5, 6}, {3, 4}]
+    cluster(gallery, -1)
+    assert partition(gallery) == [{1, 2, 5, 6}, {3, 4}]
+
+
+def test_what_is_split_stays_apart(gallery):
+    fill(gallery, [0] * 5)
+    [group] = cluster(gallery, 0.7).groups
+    name = gallery.split([2, 4])
+    assert [gallery.get(i).identity for i in (2, 4, 1)] == [name, name, group.identity]
+    assert cluster(gallery, 0.7).changed == 0
+    alone = gallery.split([5])
+    assert is_alone(alone)
+    fill(gallery, [0, 0, 0], seed=4)
+    cluster(gallery, 0.7)
+    names = {i: gallery.get(i).identity for i in range(1, 9)}
+    assert names[2] == names[4] != names[1] == names[3]
+    assert names[5] not in (names[1],)
+    assert gallery.split([1], 'Ada') == 'Ada'
+    assert gallery.get(1).identity == 'Ada'
+
+
+@pytest.mark.parametrize(
+    ('ids', 'identity', 'complaint'),
+    [
+        ([1, 5], None, 'of one person are split, got 2 of 2'),
+        ([], None, 'of one person are split, got 0 of 0'),
+        ([1, 2, 3], None, 'these are all entries of'),
+        ([5], None, 'these are all entries of'),
+        ([99], None, 'no entry 99'),
+        ([1.5], None, 'ids must be'),
+        ([1], '', 'identity must be text'),
+    ],
+)
+def test_what_cannot_be_split_is_one_line(ids, identity, complaint, gallery):
+    fill(gallery, [0, 0, 0, 1, 2])
+    cluster(gallery, 0.7)
+    before = gallery.identities()
+    with pytest.raises(InputError, match=complaint):
+        gallery.split(ids, identity)
+    assert (gallery.identities(), gallery.corrections()) == (before, [])
+
+
+def test_a_face_that_is_not_of_a_group_leaves_it_for_good(gallery):
+    fill(gallery, [0] * 4)
+    [group] = cluster(gallery, 0.7).groups
+    gallery.not_this_person([2])
+    assert len(gallery) == 4
+    assert is_alone(gallery.get(2).identity)
+    for threshold in (0.7, -1):
+        found = cluster(gallery, threshold)
+        assert ([one.ids for one in found.groups], found.alone) == ([(1, 3, 4)], (2,))
+        assert found.groups[0].identity == group.identity
+    with pytest.raises(InputError, match='has no name and is in no group'):
+        gallery.not_this_person([2])
+    fill(gallery, [0], seed=8)
+    cluster(gallery, 0.7)
+    assert gallery.get(2).identity != group.identity
+    gallery.rename(group.identity, 'Ada')
+    wrong = [one.identity for one in gallery.corrections() if not one.correct]
+    assert sorted(wrong) == ['Ada', group.identity]  # what was said of the group is said of its name
+    gallery.not_this_person([1])
+    assert len(gallery) == 4  # who has a name is removed, as ever
+
+
+def test_what_is_said_of_a_name_follows_it_but_not_to_faces_that_have_the_new_one(gallery):
+    fill(gallery, [0, 0, 0], names=['Ada', 'Ada', 'Eve'])
+    gallery.not_this_person([2], 'Eve')
+    gallery.merge_identities(['Ada'], 'Eve')  # so 2 is right after all
+    face = gallery.get(2)
+    said = {(one.identity, one.correct) for one in gallery.corrections() if one.box == face.box}
+    assert said == {('Ada', False), ('Eve', True)}
+
+
+def test_corrections_outlive_reembed_export_and_another_gallery(gallery, tmp_path):
+    fill(gallery, [0] * 6 + [1, 1])
+    one, other = cluster(gallery, 0.7).groups
+    gallery.not_this_person([1])
+    name = gallery.split([2, 3])
+    gallery.merge_identities([other.identity], one.identity)
+    wanted = [{2, 3}, {4, 5, 6, 7, 8}]
+    assert partition(gallery) == wanted
+    vectors = vectors_of([0] * 8, seed=6)
+
+    def embed(entries):
+        return [vectors[entry.id - 1] for entry in entries]
+
+    made, lost = reembed(gallery, tmp_path / 'new', 'other', {}, DIM, embed)
+    with made:
+        assert lost == []
+        found = cluster(made, 0.7)
+        new = partition(made)
+        assert new == [{1, 2, 3}, {4, 5, 6, 7, 8}]  # 1 is not of the group of 4, and may be of that of 2
+        assert {group.identity for group in found.groups} == {one.identity, name}
+        export(made, tmp_path / 'new.npz')
+    with Gallery.create(tmp_path / 'third', DIM, 'other') as third:
+        import_file(third, tmp_path / 'new.npz')
+        cluster(third, 0.7)
+        assert partition(third) == new
+        assert not list(other_names(gallery, third.entries()))  # automatic names are no question
+
+
+def test_groups_of_two_galleries_stay_two_when_they_are_merged(gallery, tmp_path):
+    fill(gallery, [0, 0])
+    cluster(gallery, 0.7)
+    with Gallery.create(tmp_path / 'h', DIM, 'm') as other:
+        fill(other, [1, 1], seed=2)
+        cluster(other, 0.7)
+        merge(gallery, [other])
+    assert partition(gallery) == [{1, 2}, {3, 4}]
+
+
+def test_the_calibrated_threshold_is_taken_and_faces_alone_are_not_calibrated_with(gallery):
+    people = [i // 3 for i in range(90)]
+    fill(gallery, people)
+    assert cluster(gallery).origin == 'estimated'
+    with_groups = calibrate(gallery, 0.1)
+    found = cluster(gallery)
+    assert (found.origin, found.threshold) == ('calibrated', with_groups.threshold)
+    fill(gallery, people, seed=7)  # the same people again, whom nobody has grouped
+    assert calibrate(gallery, 0.1).threshold == pytest.approx(with_groups.threshold)
+    with pytest.raises(InputError, match=r'threshold must lie in -1\.\.1'):
+        cluster(gallery, 1.5)
+    with pytest.raises(InputError, match='threshold must be a finite number'):
+        cluster(gallery, float('nan'))
+
+
+@pytest.mark.parametrize('people', [2, 20, 200])
+def test_the_estimated_threshold_lies_between_impostors_and_people(people):
+    vectors = normalised(vectors_of(sorted([*range(people)] * (400 // people)), spread=0.3)).astype(
+        np.float32
+    )
+    of = np.repeat(np.arange(people), 400 // people)
+    threshold = estimate_threshold(vectors)
+    scores = vectors @ vectors.T
+    same = of[:, None] == of
+    assert threshold == estimate_threshold(vectors)
+    if people > 2:
+        assert (scores[~same] >= threshold).mean() < 0.01
+    assert threshold <= 1
+
+
+@pytest.mark.parametrize(('count', 'threshold'), [(0, 1.0), (1, 1.0)])
+def test_one_face_has_nobody_to_be_grouped_with(count, threshold, gallery):
+    fill(gallery, [0] * count) if count else None
+    assert estimate_threshold(np.ones((count, DIM), np.float32)) == threshold
+    found = cluster(gallery)
+    assert (found.groups, len(found.alone), found.changed) == ((), count, 0)
+
+
+def test_grouping_all_changes_nothing_and_knows_no_names(gallery):
+    people = [0, 0, 1, 1, 1, 2]
+    fill(gallery, people, names=['a', 'b', 'c', 'd', 'e', 'f'])
+    before = [entry.identity for entry in gallery.entries()]
+    threshold, entries, labels = cluster_all(gallery, 0.7)
+    assert (threshold, labels.tolist()) == (0.7, [0, 0, 1, 1, 1, 2])
+    assert [entry.identity for entry in entries] == before == [e.identity for e in gallery.entries()]
+
+
+def test_regroup_gives_automatic_names_only_and_leaves_what_was_named(gallery):
+    fill(gallery, [0, 1])
+    with pytest.raises(InputError, match='automatic names'):
+        gallery.regroup({1: 'Ada'})
+    gallery.rename(gallery.get(1).identity, 'Ada')
+    assert gallery.regroup({1: 'group-0123456789', 2: 'group-0123456789', 77: 'group-0123456789'}) == 1
+    assert [entry.identity for entry in gallery.entries()] == ['Ada', 'group-0123456789']
+
+
+def test_an_index_of_codes_groups_as_exact_search_does(gallery):
+    generator = np.random.default_rng(4)
+    people = np.repeat(np.arange(450), generator.integers(1, 16, 450)).tolist()
+    assert len(people) > 3000
+    fill(gallery, people)
+    gallery.optimize()
+    assert not gallery.exact
+    _, entries, found = cluster_all(gallery, 0.8)
+    vectors = normalised(vectors_of(people)).astype(np.float32)
+    exact = average_linkage(vectors, np.argwhere(np.triu(vectors @ vectors.T >= 0.8, 1)), 0.8)
+    assert len(entries) == len(people)
+    assert b_cubed(exact.tolist(), found.tolist()).f > 0.99
