@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mbv1_backbone.cli import options
-from mbv1_backbone.common.choices import EXPORT_FORMATS, EXPORT_PRECISIONS, PARTS
+from mbv1_backbone.common.choices import EXPORT_FORMATS, EXPORT_INPUTS, EXPORT_PRECISIONS, PARTS
 
 if TYPE_CHECKING:
     from mbv1_backbone.inference.exportable import Exportable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ['SUFFIXES', 'add_arguments', 'run']
 
-SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml'}
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'litert': '.tflite'}
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -35,9 +35,18 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument('checkpoint', nargs='?', help='of the config: file, or name in the model zoo')
     parser.add_argument('--to', choices=EXPORT_FORMATS, required=True)
     parser.add_argument('--precision', choices=EXPORT_PRECISIONS, default='fp32')
+    parser.add_argument(
+        '--input-type',
+        choices=EXPORT_INPUTS,
+        default='uint8',
+        help='of the images that an int8 file for LiteRT takes (default uint8; int8 is the bytes less 128)',
+    )
     parser.add_argument('--part', choices=PARTS, default='whole', help='the backbone alone, with its taps')
     options.output_file(
-        parser, tuple(SUFFIXES.values()), 'file to write: .onnx, or .xml for OpenVINO', required=True
+        parser,
+        tuple(SUFFIXES.values()),
+        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT',
+        required=True,
     )
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
     parser.add_argument(
@@ -81,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         draft = Path(folder) / out.name  # in its place only once it has been compared
-        writers.write(*exported, draft, calibration)
+        writers.write(*exported, draft, calibration, args.input_type)
         size = sum(path.stat().st_size for path in files_of(draft))
         print(f'{kind}, {size / 1e6:.2f} MB')
         if failures := _compare(network, exported, draft, images, truth):

@@ -6,6 +6,7 @@ __all__ = [
     'BACKENDS',
     'COMPUTED_IN',
     'EXPORT_FORMATS',
+    'EXPORT_INPUTS',
     'EXPORT_PRECISIONS',
     'FACE_POLICIES',
     'LAUNCHERS',
@@ -13,9 +14,10 @@ __all__ = [
     'PARTS',
 ]
 
-BACKENDS = ('auto', 'openvino', 'onnxruntime', 'torch')
+BACKENDS = ('auto', 'openvino', 'onnxruntime', 'litert', 'torch')
 COMPUTED_IN = ('auto', 'fp32', 'bf16')
-EXPORT_FORMATS = ('onnx', 'openvino')
+EXPORT_FORMATS = ('onnx', 'openvino', 'litert')
+EXPORT_INPUTS = ('uint8', 'int8')
 EXPORT_PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 MODES = ('latency', 'throughput')

@@ -21,8 +21,10 @@ __all__ = [
     'OneStage',
     'Size',
     'TwoStage',
+    'coder_of',
     'decoded',
     'detector_graph_of',
+    'limits_of',
     'multiclass_nms',
 ]
 
@@ -78,7 +80,7 @@ class OneStage(DetectorGraph):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (N, K, 4) in pixels, scores and labels (N, K) of images, uint8 (N, H, W, 3) in RGB."""
         boxes, scores = self.decoder(self.model.extract_feat(self.normalise(images)))
-        best, labels, which = multiclass_nms(torch.cat(boxes, 1), torch.cat(scores, 1), *_limits(self.cfg))
+        best, labels, which = multiclass_nms(torch.cat(boxes, 1), torch.cat(scores, 1), *limits_of(self.cfg))
         return _chosen(torch.cat(boxes, 1), which), best, labels
 
 
@@ -90,8 +92,8 @@ class TwoStage(DetectorGraph):
         self.size = size
         self.decoder = DenseDecoder(model.rpn_head, self._maps(size), size)
         self.rpn_cfg, self.cfg = model.rpn_head.test_cfg, model.roi_head.test_cfg
-        self.coder = _coder(model.roi_head.bbox_head)
-        _limits(self.cfg)
+        self.coder = coder_of(model.roi_head.bbox_head)
+        limits_of(self.cfg)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (N, K, 4) in pixels, scores and labels (N, K) of images, uint8 (N, H, W, 3) in RGB."""
@@ -104,7 +106,7 @@ class TwoStage(DetectorGraph):
         boxes = decoded(self.coder, regions.unsqueeze(2), encoded, self.size).reshape(-1, count * classes, 4)
         labels = torch.arange(classes).repeat(count)
         apart = boxes + (labels * (max(self.size) + 1.0)).view(1, -1, 1)  # classes do not overlap there
-        best, _, which = multiclass_nms(apart, scores.flatten(1).unsqueeze(-1), *_limits(self.cfg))
+        best, _, which = multiclass_nms(apart, scores.flatten(1).unsqueeze(-1), *limits_of(self.cfg))
         return _chosen(boxes, which), best, which % classes
 
     def _regions(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -112,7 +114,7 @@ class TwoStage(DetectorGraph):
         boxes, scores = self.decoder(maps)
         last = len(scores) - 1
         by_level = [F.pad(level, (place, last - place)) for place, level in enumerate(scores)]
-        _, iou_threshold, max_boxes = _limits(self.rpn_cfg)
+        _, iou_threshold, max_boxes = limits_of(self.rpn_cfg)
         best, _, which = multiclass_nms(
             torch.cat(boxes, 1), torch.cat(by_level, 1), 0.0, iou_threshold, max_boxes
         )
@@ -141,8 +143,8 @@ class DenseDecoder(nn.Module):
 
     def __init__(self, head: Any, maps: Sequence[Tensor], size: Size) -> None:
         super().__init__()
-        self.head, self.size, self.coder = head, size, _coder(head)
-        _limits(head.test_cfg)
+        self.head, self.size, self.coder = head, size, coder_of(head)
+        limits_of(head.test_cfg)
         shapes = [tuple(level.shape[-2:]) for level in maps]
         for level, anchors in enumerate(head.prior_generator.grid_priors(shapes, device='cpu')):
             self.register_buffer(f'anchors_{level}', anchors.float())
@@ -259,14 +261,23 @@ class NonMaxSuppression(torch.autograd.Function):
         )
 
 
-def _limits(cfg: Any) -> tuple[float, float, int]:
-    """Least score, IoU and number of boxes of a ``test_cfg``."""
+def limits_of(cfg: Any) -> tuple[float, float, int]:
+    """Least score, IoU and number of boxes of a ``test_cfg``.
+
+    Raises:
+        ValueError: If it suppresses in another way.
+    """
     if (kind := cfg.nms.get('type', 'nms')) != 'nms':
         raise ValueError(f"test_cfg.nms must be of type 'nms', got {kind!r}")
     return float(cfg.get('score_thr', 0.0)), float(cfg.nms.iou_threshold), int(cfg.max_per_img)
 
 
-def _coder(head: Any) -> Any:
+def coder_of(head: Any) -> Any:
+    """The box coder of a head.
+
+    Raises:
+        ValueError: If it codes boxes in another way.
+    """
     coder = getattr(head, 'bbox_coder', None)
     if not isinstance(coder, DeltaXYWHBBoxCoder) or coder.add_ctr_clamp:
         raise ValueError(f'bbox_coder must be DeltaXYWHBBoxCoder, got {type(coder).__name__}')

@@ -1,4 +1,4 @@
-"""Models to files: ONNX, and by way of it OpenVINO."""
+"""Models to files: ONNX, by way of it OpenVINO, and LiteRT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbv1_backbone.common.choices import EXPORT_PRECISIONS as PRECISIONS
+from mbv1_backbone.common.choices import EXPORT_INPUTS, EXPORT_PRECISIONS as PRECISIONS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino, openvino_core
@@ -22,14 +22,27 @@ from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
 
-__all__ = ['write']
+__all__ = ['MIN_CALIBRATION', 'write']
 
 # In the names of layers that int8 leaves as they are: they place and score boxes, or lose most by rounding.
 _EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
 _PERCENTILE = 99.99  # of activations, beyond which int8 cuts off
+MIN_CALIBRATION = 8  # images
+# OpenVINO computes int8 graphs of ONNX Runtime's wrongly.
+_PRECISIONS_OF = {
+    '.onnx': ('fp32', 'int8'),
+    '.xml': ('fp32', 'fp16', 'bf16'),
+    '.tflite': ('fp32', 'fp16', 'int8'),
+}
 
 
-def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.ndarray] = ()) -> None:
+def write(
+    graph: Graph,
+    spec: ModelSpec,
+    path: Path,
+    calibration: Sequence[np.ndarray] = (),
+    input_type: str = 'uint8',
+) -> None:
     """Write a graph with what it says of itself.
 
     Args:
@@ -37,23 +50,25 @@ def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.nd
         spec: Goes into the file.
         path: ``.onnx``: fp32 or int8. ``.xml``, with a ``.bin`` beside it: OpenVINO's, whose weights are
             halved for ``fp16`` and ``bf16``; the latter also computes in bfloat16 where the processor does.
+            ``.tflite``: fp32, fp16 (weights) or int8, one image at a time.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
+            Those of one colour are left out.
+        input_type: Of the images that an int8 ``.tflite`` takes: ``uint8``, or ``int8``, bytes less 128.
 
     Raises:
-        InputError: If the path ends otherwise, the format has no such precision, or there is nothing to
-            calibrate on.
+        InputError: If the path ends otherwise, the format has no such precision or no operator for something
+            in the graph, or there is too little to calibrate on.
+        NotInstalledError: If the format's library is not installed.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f'an exported model ends in {" or ".join(SUFFIXES)}, got {path}')
-    if spec.precision not in PRECISIONS:
-        raise InputError(f'precision must be one of {", ".join(PRECISIONS)}, got {spec.precision!r}')
-    if path.suffix == '.onnx' and spec.precision in ('fp16', 'bf16'):
-        raise InputError(f'{path}: {spec.precision} is for OpenVINO (.xml); ONNX is written in fp32 or int8')
-    if path.suffix == '.xml' and spec.precision == 'int8':
-        raise InputError(f'{path}: int8 is for ONNX; OpenVINO computes these graphs wrongly')
-    if spec.precision == 'int8' and not len(calibration):
-        raise InputError(f'{path}: int8 needs images to calibrate on')
+    _check(spec, path, input_type)
+    if spec.precision == 'int8':
+        calibration = _with_content(calibration, path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == '.tflite':
+        from mbv1_backbone.export.litert.writer import litert_bytes
+
+        write_atomically(path, litert_bytes(graph, spec, calibration, input_type))
+        return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         source = Path(folder) / 'model.onnx'
         source.write_bytes(_onnx(graph, spec))
@@ -68,6 +83,38 @@ def write(graph: Graph, spec: ModelSpec, path: Path, calibration: Sequence[np.nd
         import_openvino().save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
         write_atomically(path.with_suffix('.bin'), made.with_suffix('.bin').read_bytes())
         write_atomically(path, made.read_bytes())
+
+
+def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
+    """Refuse what no format, or not this one, has."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f'an exported model ends in {", ".join(SUFFIXES)}, got {path}')
+    if spec.precision not in PRECISIONS:
+        raise InputError(f'precision must be one of {", ".join(PRECISIONS)}, got {spec.precision!r}')
+    if spec.precision not in _PRECISIONS_OF[path.suffix]:
+        usual = ', '.join(_PRECISIONS_OF[path.suffix])
+        others = ', '.join(suffix for suffix, has in _PRECISIONS_OF.items() if spec.precision in has)
+        raise InputError(f'{path}: {path.suffix} is written in {usual}; {spec.precision} is for {others}')
+    if input_type not in EXPORT_INPUTS:
+        raise InputError(f'input_type must be one of {", ".join(EXPORT_INPUTS)}, got {input_type!r}')
+    if input_type != 'uint8' and (path.suffix, spec.precision) != ('.tflite', 'int8'):
+        raise InputError(f'{path}: images given as {input_type} are for .tflite in int8; others take uint8')
+
+
+def _with_content(images: Sequence[np.ndarray], path: Path) -> list[np.ndarray]:
+    """The images that are of more than one colour: the others tell no range.
+
+    Raises:
+        InputError: If fewer than ``MIN_CALIBRATION`` are left.
+    """
+    kept = [image for image in images if np.ptp(image.reshape(-1, image.shape[-1]), axis=0).any()]
+    if len(kept) < MIN_CALIBRATION:
+        flat = len(images) - len(kept)
+        of_one = f', {flat} more of one colour' if flat else ''
+        raise InputError(
+            f'{path}: int8 needs at least {MIN_CALIBRATION} images to calibrate on, got {len(kept)}{of_one}'
+        )
+    return kept
 
 
 def _onnx(graph: Graph, spec: ModelSpec) -> bytes:

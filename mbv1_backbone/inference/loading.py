@@ -22,7 +22,7 @@ from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.face_detectors import named_finder
-from mbv1_backbone.runtime.sessions import SUFFIXES, Network, Session, check_options, open_session
+from mbv1_backbone.runtime.sessions import Network, Session, check_options, is_exported, open_session
 from mbv1_backbone.runtime.spec import KINDS, with_article
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def load(
             or a backbone; or a config, with ``checkpoint``.
         checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
         backend: ``'auto'``: the fastest that is there, OpenVINO before ONNX Runtime before PyTorch; or one of
-            ``'openvino'``, ``'onnxruntime'``, ``'torch'``. The object's ``backend`` says which it is.
+            ``'openvino'``, ``'onnxruntime'``, ``'torch'``; a ``.tflite`` of ``mbv1 export`` has ``'litert'``.
+            The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it. ONNX
@@ -184,7 +185,7 @@ def load(
     check_options(threads, mode, precision)
     wanted = 'embedder' if given else kind
     options: dict[str, Any] = dict(backend=backend, threads=threads, mode=mode, precision=precision)
-    exported = next((p for p in (source, checkpoint) if p and Path(p).suffix in SUFFIXES), None)
+    exported = next((p for p in (source, checkpoint) if p and is_exported(p)), None)
     if exported is None:
         network = _trained(source, checkpoint, wanted, cache, **options)
     elif backend == 'torch':
@@ -215,11 +216,7 @@ def _trained(
         options: ``backend``, ``threads``, ``mode`` and ``precision``.
     """
     backend = options['backend']
-    runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
-    if backend not in ('auto', *runtimes, 'torch'):
-        raise NotInstalledError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")
-    if backend == 'auto':
-        options['backend'] = runtimes[0] if runtimes else 'torch'
+    options['backend'] = _runtime_of(source, backend)
     key = None
     if cache and options['backend'] != 'torch':
         key = exports.export_key(source, checkpoint)
@@ -244,6 +241,18 @@ def _trained(
     if cache and key is None and found.config is None:  # of a URL; a config's key is told or not
         key = exports.key_of(found.checkpoint.path, None)
     return _reopened(_exported(network, key, options), source, checkpoint, cache, options)
+
+
+def _runtime_of(source: PathLike, backend: str) -> str:
+    """What runs a network that is exported on the way."""
+    if backend == 'litert':
+        raise InputError(f'{source}: litert runs .tflite files of mbv1 export --to litert')
+    runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
+    if backend not in ('auto', *runtimes, 'torch'):
+        raise NotInstalledError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")
+    if backend == 'auto':
+        return runtimes[0] if runtimes else 'torch'
+    return backend
 
 
 def _exported(network: Exportable, key: str | None, options: dict[str, Any]) -> Session:

@@ -18,7 +18,6 @@ from mbv1_backbone.common.coco import COCO_CLASSES, category_ids
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.models.recipe import Recipe, recipe_of
-from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import with_article
 from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint, weights_fingerprint
 from mbv1_backbone.training.config import kind_of, load_config
@@ -33,6 +32,7 @@ __all__ = ['PathLike', 'Trained', 'resolve']
 PathLike = str | os.PathLike[str]
 _CHECKPOINT = 'backbone.rows.0.conv.weight'  # is there where weights have more than a backbone
 _EMBEDDER = 'FaceEmbeddingModel'
+_WITHOUT_WEIGHTS = ('.onnx', '.xml')  # exported files that nothing is read back from
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def resolve(source: PathLike | Config, checkpoint: PathLike | None = None) -> Tr
     name = os.fspath(source)
     if checkpoint is not None:
         raise InputError(f'{name}: a second checkpoint {checkpoint} goes with a config only')
-    if Path(name).suffix in SUFFIXES:
+    if Path(name).suffix in _WITHOUT_WEIGHTS:
         raise InputError(f'{name}: an exported file has no weights to read; give what it was exported from')
     found = _read(name)
     if _CHECKPOINT not in found.state:

@@ -1,4 +1,4 @@
-"""Exported files, ready to run: ONNX Runtime and OpenVINO behind one face. Needs no torch."""
+"""Exported files, ready to run: ONNX Runtime, OpenVINO and LiteRT behind one face. Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino, openvino_core
+from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = [
@@ -31,12 +32,15 @@ __all__ = [
     'check_images',
     'check_options',
     'files_of',
+    'is_exported',
     'open_session',
     'top_left',
 ]
 
-SUFFIXES = ('.onnx', '.xml')
+SUFFIXES = ('.onnx', '.xml', '.tflite')
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
+_READERS = {'.onnx': ('openvino', 'onnxruntime'), '.xml': ('openvino',), '.tflite': ('litert',)}
+_PACKAGES = {'litert': ('ai_edge_litert', 'ai-edge-litert')}  # to import, and to install
 Outputs = tuple[np.ndarray, ...]
 Reopen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # function, arguments, named arguments
 
@@ -110,12 +114,12 @@ def open_session(
     """Open a file of ``mbv1 export``.
 
     Args:
-        path: ``.onnx``, or OpenVINO's ``.xml`` with its ``.bin`` beside it.
-        backend: ``'openvino'``, ``'onnxruntime'``, or ``'auto'``: OpenVINO where it is installed, else ONNX
-            Runtime, and ONNX Runtime for int8.
+        path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, or ``.tflite``.
+        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, or ``'auto'``: LiteRT for ``.tflite``, else
+            OpenVINO where it is installed, else ONNX Runtime, and ONNX Runtime for int8.
         threads: Cores to use; None for all.
-        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO works on several at once,
-            a core on each, which takes longer for each of them, but less for all.
+        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO and LiteRT work on
+            several at once, a core on each, which takes longer for each of them, but less for all.
         precision: That OpenVINO computes in: ``'fp32'``, ``'bf16'`` or ``'auto'``: bfloat16 where the
             processor multiplies in it and the file is ``.onnx`` or was exported for it. ONNX Runtime computes
             in the file's.
@@ -127,19 +131,21 @@ def open_session(
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise InputError(f'{path}: an exported model ends in {" or ".join(SUFFIXES)}')
+        raise InputError(f'{path}: an exported model ends in {", ".join(SUFFIXES)}')
     if not path.is_file():
         raise InputError(f'{path}: no such file')
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
     check_options(threads, mode, precision)
-    if backend == 'onnxruntime' and path.suffix == '.xml':
-        raise InputError(f'{path}: onnxruntime reads .onnx files only')
-    usable = ('openvino',) if path.suffix == '.xml' else ('openvino', 'onnxruntime')
+    usable = _READERS[path.suffix]
+    if backend not in ('auto', *usable):
+        of = [suffix for suffix, readers in _READERS.items() if backend in readers]
+        raise InputError(f'{path}: {backend} reads {" and ".join(of)} files only')
     wanted = usable if backend == 'auto' else (backend,)
     there = [name for name in wanted if _installed(name)]
     if not there:
-        raise NotInstalledError(f'{path}: {" or ".join(wanted)} is not installed; pip install {wanted[-1]}')
+        package = _PACKAGES.get(wanted[-1], ('', wanted[-1]))[1]
+        raise NotInstalledError(f'{path}: {" or ".join(wanted)} is not installed; pip install {package}')
     session = _open(path, there, threads, mode, precision)
     options = dict(backend=backend, threads=threads, mode=mode, precision=precision)
     return replace(session, reopen=(open_session, (path.absolute(),), options))
@@ -147,6 +153,14 @@ def open_session(
 
 def _open(path: Path, backends: list[str], threads: int | None, mode: str, precision: str) -> Session:
     """By the first of the backends, or the second where the first computes the file wrongly."""
+    if backends[0] == 'litert':
+        spec, version, run, parallel = open_litert(path, threads, mode)
+
+        def checked(images: np.ndarray) -> Outputs:
+            check_images(images, spec)
+            return run(images)
+
+        return Session(path, spec, version, _computes(spec, False), checked, parallel)
     if backends[0] == 'openvino':
         try:
             return _openvino(path, threads, mode, precision)
@@ -177,6 +191,12 @@ def check_options(threads: int | None, mode: str, precision: str) -> None:
 
 class Int8Error(InputError):
     """OpenVINO 2026.4 computes our int8 graphs wrongly: the SSD's finds nothing, ONNX Runtime's all."""
+
+
+def is_exported(path: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of an exported file; a ``.tflite`` of others is weights to import."""
+    suffix = Path(path).suffix
+    return is_exported_litert(Path(path)) if suffix == '.tflite' else suffix in SUFFIXES
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -289,4 +309,4 @@ def _said(model: Any) -> str | None:
 
 
 def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    return importlib.util.find_spec(_PACKAGES.get(name, (name, ''))[0]) is not None

@@ -18,7 +18,7 @@ from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.models.layers import folded
-from mbv1_backbone.runtime.sessions import SUFFIXES, open_session
+from mbv1_backbone.runtime.sessions import is_exported, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
 from mbv1_backbone.training.cells import check_cells
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, read_checkpoint
@@ -119,7 +119,7 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     cfg.load_from, cfg.resume = None, False
     check_data_classes(cfg, 'test_dataloader')
     runner = build_runner(cfg, launcher)
-    if Path(checkpoint).suffix in SUFFIXES:
+    if is_exported(checkpoint):
         session = open_session(checkpoint)
         runner.model, classes = ExportedModel(session), session.spec.classes
     else:

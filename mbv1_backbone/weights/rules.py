@@ -13,6 +13,7 @@ from mbv1_backbone.common.errors import InputError
 __all__ = [
     'NORM',
     'NORM_NAMES',
+    'XYWH',
     'Convert',
     'Move',
     'Rule',
@@ -24,6 +25,7 @@ __all__ = [
     'from_hwcm',
     'from_hwio',
     'from_ohwi',
+    'pick_outputs',
 ]
 
 Convert = Callable[[np.ndarray], np.ndarray]
@@ -33,6 +35,7 @@ Target = str | Callable[[re.Match[str]], str] | None
 # TensorFlow's names of batch norm's tensors, and PyTorch's.
 NORM = {'gamma': 'weight', 'beta': 'bias', 'moving_mean': 'running_mean', 'moving_variance': 'running_var'}
 NORM_NAMES = '|'.join(NORM)
+XYWH = (1, 0, 3, 2)  # places of x, y, w, h in y, x, h, w
 
 
 def as_it_is(tensor: np.ndarray) -> np.ndarray:
@@ -68,6 +71,25 @@ def as_linear(kernel: np.ndarray) -> np.ndarray:
     if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):
         return kernel[0, 0].T
     return kernel.reshape(kernel.shape[0], -1)
+
+
+def pick_outputs(boxes: int, picked: tuple[int, ...], values: int) -> Convert:
+    """How a predictor's outputs are picked.
+
+    Args:
+        boxes: At a place.
+        picked: Indices of the outputs of a box, in our order.
+        values: Outputs of a box.
+
+    Returns:
+        Of ``boxes`` times ``values`` outputs, along the first axis, the picked ones of each box.
+    """
+
+    def pick(tensor: np.ndarray) -> np.ndarray:
+        per_box = tensor.reshape(boxes, values, *tensor.shape[1:])
+        return per_box[:, list(picked)].reshape(-1, *tensor.shape[1:])
+
+    return pick
 
 
 class Rule(NamedTuple):

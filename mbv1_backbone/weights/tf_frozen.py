@@ -19,14 +19,23 @@ import torch
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe
-from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, apply_rules, as_it_is, from_hwio
+from mbv1_backbone.weights.rules import (
+    NORM,
+    NORM_NAMES,
+    XYWH,
+    Rule,
+    apply_rules,
+    as_it_is,
+    from_hwio,
+    pick_outputs,
+)
 from mbv1_backbone.weights.slim import RULES, logits_of, recipe_of
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier
 from mbv1_backbone.weights.tf_graph import TfGraph, read_tf_graph
 from mbv1_backbone.weights.tf_layers import check_layers, norm_epsilon
 from mbv1_backbone.weights.tflite import COCO_LOGITS
-from mbv1_backbone.weights.tflite_ssd import XYWH, pick_outputs, ssd_shapes
+from mbv1_backbone.weights.tflite_ssd import ssd_shapes
 
 __all__ = ['CLASSIFIER_RULES', 'read_frozen']
 

@@ -16,10 +16,19 @@ from mmengine.registry import TASK_UTILS
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe
-from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Convert, Rule, apply_rules, from_hwcm, from_hwio
+from mbv1_backbone.weights.rules import (
+    NORM,
+    NORM_NAMES,
+    XYWH,
+    Convert,
+    Rule,
+    apply_rules,
+    from_hwcm,
+    from_hwio,
+)
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import as_moves, folded_norms, widen_factor_of
-from mbv1_backbone.weights.tflite_ssd import XYWH, ssd_shapes
+from mbv1_backbone.weights.tflite_ssd import ssd_shapes
 
 __all__ = ['is_tfjs_ssd', 'read_tfjs_ssd']
 

@@ -19,6 +19,7 @@ from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Rule, apply_rules, as_linear, from_1hwc, from_ohwi
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import UNITS, as_moves, classifier_shapes, folded_norms, widen_factor_of
+from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY, read_exported
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer, TfliteTensor, read_graph
 
 __all__ = [
@@ -49,7 +50,8 @@ def read_tflite(paths: Sequence[str | os.PathLike[str]]) -> Weights:
     """Import a network from one file, or from several that follow each other.
 
     Args:
-        paths: A classifier; a feature extractor; both parts of a classifier; or an SSD detector of COCO.
+        paths: A classifier; a feature extractor; both parts of a classifier; an SSD detector of COCO; or
+            anything that ``mbv1 export`` has written.
 
     Returns:
         ``rows.*`` and, where there are logits, ``head.fc.*`` (of a detector ``backbone.*``, ``neck.*``,
@@ -60,6 +62,10 @@ def read_tflite(paths: Sequence[str | os.PathLike[str]]) -> Weights:
     """
     graphs = [read_graph(path) for path in paths]
     subject = ' + '.join(os.fspath(path) for path in paths)
+    if any(WEIGHTS_KEY in graph.texts for graph in graphs):
+        if len(graphs) > 1:
+            raise InputError(f'{subject}: a file of mbv1 export is a whole network')
+        return read_exported(graphs[0], subject)
     layers = [layer for graph in graphs for layer in graph.layers]
     if any('Detection_PostProcess' in tensor.name for tensor in graphs[0].tensors):
         from mbv1_backbone.weights.tflite_ssd import read_ssd

@@ -5,6 +5,7 @@ Format: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ class TfliteTensor(NamedTuple):
     values: np.ndarray | None
     scale: np.ndarray | None
     zero_point: np.ndarray | None
+    dtype: type | None = None
 
 
 class TfliteLayer(NamedTuple):
@@ -62,12 +64,14 @@ class TfliteGraph(NamedTuple):
         operators: All operators: kind, inputs and outputs.
         tensors: All tensors.
         image: The input.
+        texts: What the file keeps beside the network, by name, where it is text.
     """
 
     layers: list[TfliteLayer]
     operators: list[tuple[str, list[int], list[int]]]
     tensors: list[TfliteTensor]
     image: TfliteTensor
+    texts: dict[str, str]
 
 
 def is_tflite(path: str | os.PathLike[str]) -> bool:
@@ -100,12 +104,20 @@ def read_graph(path: str | os.PathLike[str]) -> TfliteGraph:
             operators.append((kind, operator, operator.InputsAsNumpy().tolist()))
         image = tensors[int(graph.Inputs(0))]
         layers = list(_layers(path, operators, tensors))
+        texts = dict(_texts(model))
     except (IndexError, TypeError, ValueError, AttributeError, KeyError, struct.error) as error:
         if isinstance(error, InputError):
             raise
         raise DamagedFileError(f'{path}: damaged TFLite file: {error}') from error
     plain = [(kind, inputs, operator.OutputsAsNumpy().tolist()) for kind, operator, inputs in operators]
-    return TfliteGraph(layers, plain, tensors, image)
+    return TfliteGraph(layers, plain, tensors, image, texts)
+
+
+def _texts(model: Any) -> Iterator[tuple[str, str]]:
+    for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
+        data = model.Buffers(entry.Buffer())
+        with contextlib.suppress(UnicodeDecodeError):
+            yield entry.Name().decode(), data.DataAsNumpy().tobytes().decode() if data.DataLength() else ''
 
 
 def _tensor(model: Any, tensor: Any) -> TfliteTensor:
@@ -119,7 +131,7 @@ def _tensor(model: Any, tensor: Any) -> TfliteTensor:
     if data.DataLength() and tensor.Type() in _TYPES:
         stored = np.frombuffer(data.DataAsNumpy().tobytes(), _TYPES[tensor.Type()]).reshape(shape)
         values = _dequantised(stored, scale, zero_point, about.QuantizedDimension() if about else 0)
-    return TfliteTensor(name, shape, values, scale, zero_point)
+    return TfliteTensor(name, shape, values, scale, zero_point, _TYPES.get(tensor.Type()))
 
 
 def _dequantised(

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, TASK_UTILS
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe
-from mbv1_backbone.weights.rules import Convert, Rule, from_ohwi
+from mbv1_backbone.weights.rules import XYWH, Rule, from_ohwi, pick_outputs
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import UNITS, classifier_shapes
 from mbv1_backbone.weights.tflite import (
@@ -31,9 +31,7 @@ from mbv1_backbone.weights.tflite import (
 )
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer
 
-__all__ = ['XYWH', 'pick_outputs', 'read_ssd', 'ssd_shapes']
-
-XYWH = (1, 0, 3, 2)  # places of x, y, w, h in y, x, h, w
+__all__ = ['read_ssd', 'ssd_shapes']
 
 
 def read_ssd(graph: TfliteGraph, subject: str) -> Weights:
@@ -72,25 +70,6 @@ def _split(graph: TfliteGraph) -> tuple[list[TfliteLayer], list[TfliteLayer]]:
     reshaped = {inputs[0] for kind, inputs, _ in graph.operators if kind == 'RESHAPE'}
     chain = [layer for layer in graph.layers if layer.result not in reshaped]
     return chain, [layer for layer in graph.layers if layer.result in reshaped]
-
-
-def pick_outputs(boxes: int, picked: tuple[int, ...], values: int) -> Convert:
-    """How a predictor's outputs are picked.
-
-    Args:
-        boxes: At a place.
-        picked: Indices of the outputs of a box, in our order.
-        values: Outputs of a box.
-
-    Returns:
-        Of ``boxes`` times ``values`` outputs, along the first axis, the picked ones of each box.
-    """
-
-    def pick(tensor: np.ndarray) -> np.ndarray:
-        per_box = tensor.reshape(boxes, values, *tensor.shape[1:])
-        return per_box[:, list(picked)].reshape(-1, *tensor.shape[1:])
-
-    return pick
 
 
 def _predictor_rules(layer: TfliteLayer, branch: str, pick: Callable[[np.ndarray], np.ndarray]) -> list[Rule]:

@@ -1,0 +1,1 @@
+"""LiteRT (TensorFlow Lite) files: a graph as a plan of operators, its int8 form, and the flatbuffer."""

@@ -1,0 +1,52 @@
+"""A graph to the bytes of a ``.tflite`` file, with what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mbv1_backbone.common.errors import NotInstalledError
+from mbv1_backbone.export.graphs import Graph
+from mbv1_backbone.export.litert.halves import in_halves
+from mbv1_backbone.export.litert.int8 import in_int8
+from mbv1_backbone.export.litert.networks import plan_of
+from mbv1_backbone.runtime.spec import KEY, ModelSpec
+from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY, described_weights
+
+__all__ = ['litert_bytes']
+
+
+def litert_bytes(
+    graph: Graph, spec: ModelSpec, calibration: Sequence[np.ndarray] = (), input_type: str = 'uint8'
+) -> bytes:
+    """A graph as a ``.tflite`` file: operators of TensorFlow Lite alone, an image at a time.
+
+    Args:
+        graph: Of a classifier, an embedder, a backbone, or an SSD.
+        spec: Goes into the file; precision is ``fp32``, ``fp16`` (weights) or ``int8``.
+        calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
+        input_type: Of an int8 file's images: ``uint8``, or ``int8``, which is the bytes less 128.
+
+    Raises:
+        InputError: If something in the graph has no operator there.
+        NotInstalledError: If the runtime is not installed, whose schema files are written by.
+    """
+    try:
+        from mbv1_backbone.export.litert.calibration import statistics_on
+        from mbv1_backbone.export.litert.flatbuffer import as_bytes
+    except ImportError as error:
+        raise NotInstalledError(
+            "writing .tflite needs LiteRT: pip install 'mbv1-backbone[litert]'"
+        ) from error
+    plan = plan_of(graph, spec.size)
+    if spec.precision == 'fp16':
+        plan = in_halves(plan)
+    elif spec.precision == 'int8':
+        plan = in_int8(plan, statistics_on(plan, calibration), input_type)
+    recipe = {**spec.recipe, 'background': None}  # left out of the file
+    spec = replace(spec, recipe=recipe, any_size=False, multiple=1)
+    about = described_weights(recipe, spec.kind, plan.norms, spec.classes, spec.category_ids)
+    metadata = {KEY: spec.as_text(), WEIGHTS_KEY: about}
+    return as_bytes(plan, 'MobileNetV1 by mbv1-backbone', metadata)
