@@ -61,11 +61,11 @@ def distribution(package):
         ('classification', ['classification']),
         ('geolocation', ['classification']),
         ('weights', ['detection', 'weights', 'slim']),
-        ('runtime', ['deploy']),
+        ('runtime', ['deploy', 'litert']),
         ('retrieval', ['faces']),
         ('detection', ['detection']),
         ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's
-        ('export', ['detection', 'deploy']),
+        ('export', ['detection', 'deploy', 'litert']),
         ('training', ['detection', 'deploy']),
         ('inference', ['detection', 'faces', 'deploy', 'weights']),
         ('face_gallery', ['faces']),

@@ -21,7 +21,7 @@ __all__ = ['INPUTS', 'LOGIT_RANGE', 'Statistics', 'in_int8', 'measured']
 INPUTS = ('uint8', 'int8')  # what images may be given as; int8 is the bytes less 128
 LOGIT_RANGE = 6.25  # beyond it a sigmoid is the same byte
 _IN_FLOAT = ('SOFTMAX', 'L2_NORMALIZATION', POST_PROCESS)
-_SAME_SCALE = ('RESHAPE', 'PAD', 'CONCATENATION')
+_SAME_SCALE = ('RESHAPE', 'PAD', 'SLICE', 'CONCATENATION')
 _SIGMOID = Quantisation.of(1 / 256, -128)  # LOGISTIC's output, as its kernel wants it
 _MIN_STEP = 2.0**-24  # of a product, in steps of the output: dead channels would have none
 _MAX_BIAS = 2.0**30
@@ -45,7 +45,7 @@ def measured(plan: Plan) -> list[str]:
     return [
         operator.outputs[0]
         for operator in plan.operators[started:]
-        if operator.kind not in (*_IN_FLOAT, 'LOGISTIC', 'PAD', 'RESHAPE', 'CONCATENATION')
+        if operator.kind not in (*_IN_FLOAT, *_SAME_SCALE, 'LOGISTIC', 'SUB')
     ]
 
 
@@ -81,7 +81,7 @@ class _Quantiser:
         for operator in self.plan.operators[_start_of(self.plan) :]:
             if operator.kind in CONVOLUTIONS:
                 self._add_convolution(operator)
-            elif operator.kind in _IN_FLOAT:
+            elif operator.kind in _IN_FLOAT or self._is_float(operator.inputs[0]):
                 self._add_in_float(operator)
             else:
                 self._add_other(operator)
@@ -223,6 +223,9 @@ class _Quantiser:
     ) -> str:
         self.made.operators.append(Operator(kind, inputs, (name,), options))
         return self.made.tensor(name, self.plan.values[name].shape, 'int8', scale or self.scales[name])
+
+    def _is_float(self, name: str) -> bool:
+        return name in self.made.values and self.made.values[name].dtype == 'float32'
 
     def _keep(self, name: str) -> None:
         """Take a constant over as it is."""

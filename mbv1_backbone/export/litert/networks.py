@@ -17,6 +17,10 @@ from mbv1_backbone.export.litert.plan import POST_PROCESS, Operator, Plan, Quant
 __all__ = ['MIN_SCORE', 'plan_of']
 
 MIN_SCORE = 1 / 512  # of a detection: bytes hold no smaller one, and float files leave them out as well
+# TensorFlow Lite's suppression by class passes over the class whose number is that of its threads, from two
+# threads on (detection_postprocess.cc: std::atomic<int> next_col(num_threads), and then ++next_col). So many
+# classes that never occur stand before the network's own, whose numbers are taken down again.
+_SPARE = 33
 _YXHW = [1, 0, 3, 2]  # places of y, x, h, w in our x, y, w, h
 
 
@@ -199,10 +203,6 @@ def _add_post_process(
     coder, (score_thr, iou_threshold, count) = coder_of(head), limits_of(head.test_cfg)
     if any(coder.means):
         raise InputError(f'LiteRT: bbox_coder.target_means must be 0, got {coder.means}; {OTHER_FORMATS}')
-    x1, y1, x2, y2 = torch.cat(head.prior_generator.grid_priors(shapes, device='cpu')).double().unbind(1)
-    height, width = size
-    centres = [(y1 + y2) / 2 / height, (x1 + x2) / 2 / width, (y2 - y1) / height, (x2 - x1) / width]
-    anchors = plan.constant('anchors', torch.stack(centres, 1).float().numpy())
     scales = dict(zip(('x_scale', 'y_scale', 'w_scale', 'h_scale'), (1 / s for s in coder.stds), strict=True))
     options = dict(
         scales,
@@ -212,10 +212,34 @@ def _add_post_process(
         use_regular_nms=True,
         nms_score_threshold=max(score_thr, MIN_SCORE),
         nms_iou_threshold=iou_threshold,
-        num_classes=head.num_classes,
+        num_classes=head.num_classes + _SPARE,
     )
-    outputs = ('boxes', 'labels', 'best_scores', 'count')
-    plan.operators.append(Operator(POST_PROCESS, (*inputs, anchors), outputs, options))
+    encoded, scores = inputs
+    anchors = plan.constant('anchors', _anchors(head, shapes, size))
+    scores = _add_spare_classes(plan, scores, head)
+    outputs = ('boxes', 'numbers', 'best_scores', 'count')
+    plan.operators.append(Operator(POST_PROCESS, (encoded, scores, anchors), outputs, options))
     for name, shape in zip(outputs, ((1, count, 4), (1, count), (1, count), (1,)), strict=True):
         plan.tensor(name, shape)
-    return outputs
+    spare = plan.constant('spare', np.array(_SPARE, np.float32))
+    labels = plan.add('SUB', ['numbers', spare], 'labels', fusedActivationFunction=1)  # 0 where there is none
+    return 'boxes', labels, 'best_scores', 'count'
+
+
+def _add_spare_classes(plan: Plan, scores: str, head: Any) -> str:
+    """The scores of classes, without the background's, after those of classes that never occur."""
+    shape = plan.values[scores].shape
+    begin = plan.constant('foreground/begin', np.array([0, 0, shape[2] - head.num_classes], np.int32))
+    extent = plan.constant('foreground/size', np.array([1, shape[1], head.num_classes], np.int32))
+    x = plan.add('SLICE', [scores, begin, extent], 'foreground', (1, shape[1], head.num_classes))
+    borders = plan.constant('foreground/borders', np.array([(0, 0), (0, 0), (_SPARE, 0)], np.int32))
+    return plan.add('PAD', [x, borders], 'candidates', (1, shape[1], head.num_classes + _SPARE))
+
+
+def _anchors(head: Any, shapes: Sequence[tuple[int, ...]], size: tuple[int, int]) -> np.ndarray:
+    """Centre y, x, height and width of each, as shares of the image, float32 (A, 4)."""
+    height, width = size
+    x1, y1, x2, y2 = torch.cat(head.prior_generator.grid_priors(shapes, device='cpu')).double().unbind(1)
+    places = [(y1 + y2) / 2 / height, (x1 + x2) / 2 / width, (y2 - y1) / height, (x2 - x1) / width]
+    anchors: np.ndarray = torch.stack(places, 1).float().numpy()
+    return anchors
