@@ -16,7 +16,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
-__all__ = ['answers_of', 'is_exported_litert', 'open_litert', 'spec_text']
+__all__ = ['is_exported_litert', 'open_litert', 'predictions_of', 'spec_text']
 
 _MARK = b'TFL3'  # the fifth to eighth byte
 _BUFFERS, _METADATA = 4, 6  # fields of the schema's table Model
@@ -107,17 +107,17 @@ def open_litert(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
 
 
 def _run_one(interpreter: Any, image: np.ndarray, spec: ModelSpec) -> list[np.ndarray]:
-    """The answers of one image, uint8 (H, W, 3), with a batch axis."""
+    """The predictions of one image, uint8 (H, W, 3), with a batch axis."""
     [entry] = interpreter.get_input_details()
     if entry['dtype'] == np.int8:
         image = (image ^ 0x80).view(np.int8)
     interpreter.set_tensor(entry['index'], image[None])
     interpreter.invoke()
     outputs = [interpreter.get_tensor(output['index']) for output in interpreter.get_output_details()]
-    return answers_of(outputs, spec)
+    return predictions_of(outputs, spec)
 
 
-def answers_of(outputs: list[np.ndarray], spec: ModelSpec) -> list[np.ndarray]:
+def predictions_of(outputs: list[np.ndarray], spec: ModelSpec) -> list[np.ndarray]:
     """What a file's outputs are in the other formats.
 
     Args:

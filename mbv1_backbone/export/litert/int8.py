@@ -2,7 +2,7 @@
 
 https://ai.google.dev/edge/litert/models/quantization_spec. Weights are symmetric, int8 in -127..127, a scale
 for each output channel; biases int32 with the scale of input times weight; activations int8 with one scale
-and zero point. Softmax, unit length and the decoding of boxes are computed in float32, and answers are
+and zero point. Softmax, unit length and the decoding of boxes are computed in float32, and predictions are
 float32.
 """
 

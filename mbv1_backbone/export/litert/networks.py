@@ -1,4 +1,4 @@
-"""Whole networks as plans in float32, from bytes of an image to answers."""
+"""Whole networks as plans in float32, from bytes of an image to predictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _YXHW = [1, 0, 3, 2]  # places of y, x, h, w in our x, y, w, h
 def plan_of(graph: Graph, size: tuple[int, int]) -> Plan:
     """A graph as LiteRT runs it, one image at a time, in float32.
 
-    Takes ``images``, uint8 (1, H, W, 3) in RGB. A classifier answers with probabilities (1, classes), an
+    Takes ``images``, uint8 (1, H, W, 3) in RGB. A classifier gives probabilities (1, classes), an
     embedder with an embedding of length 1 (1, D), a backbone with a map a tap (1, h, w, channels), a detector
     with boxes (1, K, 4) as shares of the image (y1, x1, y2, x2), labels (1, K), scores (1, K), descending,
     and how many there are (1,); all in float32.

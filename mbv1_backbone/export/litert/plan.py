@@ -75,7 +75,7 @@ class Plan:
     Attributes:
         values: Tensors by name.
         operators: In order.
-        outputs: Names of what it answers.
+        outputs: Names of its predictions.
         mean: Of R, G, B in 0..255, which the network wants subtracted from ``normalised``.
         std: Of R, G, B in 0..255, which it wants divided by.
         norms: Epsilon of each batch norm that is folded into a convolution, by the norm's name: its bias is
