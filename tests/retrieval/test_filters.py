@@ -100,8 +100,15 @@ def hits(vectors, rows, probes, found, k=10):
     )
 
 
-@pytest.mark.parametrize('factory', [None, 'PCAR24,IVF32,PQ12x4fs,Refine(SQfp16)'])
-@pytest.mark.parametrize('where', [Condition('half', '=', 1), Condition('team', '<', 50)])
+@pytest.mark.parametrize(
+    ('factory', 'where'),
+    [
+        (None, Condition('half', '=', 1)),
+        (None, Condition('team', '<', 50)),
+        ('PCAR24,IVF32,PQ12x4fs,Refine(SQfp16)', Condition('half', '=', 1)),
+        ('HNSW16,Flat', Condition('team', '<', 50)),
+    ],
+)
 def test_entries_that_match_have_an_index_of_their_own(crowd, indexed, tmp_path, factory, where):
     """Half of each person's images, or half of the people: the others' probes find only strangers."""
     galleries, vectors, probes = crowd
