@@ -287,7 +287,7 @@ class Exact(Rival):
         threadpool_limits(count, 'blas')
 
 
-_CANDIDATES = (50, 80, 120, 160, 240, 400, 800)
+_CANDIDATES = (30, 40, 50, 80, 120, 160, 240, 400, 800)
 
 
 def lists_ladders(lists: int) -> list[list[tuple[int, int]]]:

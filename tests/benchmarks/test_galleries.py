@@ -154,7 +154,7 @@ def test_the_same_lists_without_the_gallery(tmp_path, rotation):
     lists = FaissLists(128, 3200)
     lists.factory = f'{rotation}IVF16,PQ64x4fs,Refine(SQfp16)'
     rivals.built(lists, some.vectors, tmp_path)
-    assert lists.ladders[0][-1] == (16, 50)
+    assert lists.ladders[0][-1] == (16, 30)
     found = lists.search(some.probes, 10, lists.ladders[-1][-1])
     assert recall(found, _nearest(some.vectors, some.probes)) > 0.99
 
