@@ -19,7 +19,7 @@ from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
 
 __all__ = ['MatchingEntries']
 
-_WORTH_AN_INDEX = 200  # vectors to be searched for, from which an index of the entries that match pays
+_WORTH_AN_INDEX = 1000  # vectors to be searched for, from which an index of the entries that match pays
 
 
 class MatchingEntries:
@@ -69,13 +69,11 @@ class MatchingEntries:
             scores, places = some.search(vectors, k)
             return scores, rows[places]
         index = self._standing.index
-        bitmap = live.cached(('bitmap', *self._key), lambda: index.bitmap_of(rows))
         if width != OWN_WIDTH or index.matrix is None:
+            bitmap = live.cached(('bitmap', *self._key), lambda: index.bitmap_of(rows))
             return index.search_some(vectors, k, bitmap, len(rows) / index.count, width)
-        wanted = live.cached(('index', *self._key), lambda: _IndexOnDemand(self._standing, rows))
-        if (own := wanted.get(len(vectors))) is not None:
-            return own.search(vectors, k)
-        return index.compare_all(vectors, k, faiss.IDSelectorBitmap(bitmap))
+        matching = live.cached(('index', *self._key), lambda: _IndexOnDemand(self._standing, rows))
+        return matching.search(vectors, k)
 
     def _gathered(self) -> Any:
         index = self._standing.index
@@ -86,28 +84,30 @@ class MatchingEntries:
 
 
 class _IndexOnDemand:
-    """An index of the entries that match, made when as much has been asked for as making it takes.
+    """Compares with all that match, until as much was asked for as an index of them takes to be made.
 
-    To compare a vector with all that match takes a two-hundredth of that.
+    That is the time of some thousand comparisons with all.
     """
 
     def __init__(self, standing: IndexState, rows: np.ndarray) -> None:
         self._standing = standing
         self._rows = rows
         self._asked = 0
+        self._exact: Any = standing.index.gathered(rows)
         self._made: MatchingIndex | None = None
         self._making = threading.Lock()
 
-    def get(self, vectors: int) -> MatchingIndex | None:
-        """The index; None where it is not worth it yet, or another thread makes it.
-
-        Args:
-            vectors: How many are asked for now.
-        """
-        self._asked += vectors
-        if self._made is None and self._asked > _WORTH_AN_INDEX and self._making.acquire(blocking=False):
+    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As ``MatchingEntries.search``; another thread's search does not wait while the index is made."""
+        self._asked += len(vectors)
+        exact = self._exact
+        if exact is not None and self._asked > _WORTH_AN_INDEX and self._making.acquire(blocking=False):
             try:
                 self._made = self._made or matching_index(self._standing, self._rows)
+                self._exact = exact = None
             finally:
                 self._making.release()
-        return self._made
+        if exact is None and self._made is not None:
+            return self._made.search(vectors, k)
+        scores, places = exact.search(vectors, k)
+        return scores, self._rows[places]

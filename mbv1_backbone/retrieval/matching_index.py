@@ -34,7 +34,6 @@ class MatchingIndex:
     def __init__(self, index: SearchIndex, rows: np.ndarray) -> None:
         self.rows = rows
         self._index = index
-        self._bits = index.bitmap_of(rows)
         vectors = MatrixVectors(index.matrix, rows)
         self._codes = faiss.index_factory(vectors.dim, _codes_for(vectors), faiss.METRIC_INNER_PRODUCT)
         train(self._codes, vectors)
@@ -60,7 +59,8 @@ class MatchingIndex:
 
     def compare_all(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The same, exactly."""
-        return self._index.compare_all(vectors, k, faiss.IDSelectorBitmap(self._bits))
+        scores, places = self._index.gathered(self.rows).search(vectors, k)
+        return scores, self.rows[places]
 
 
 def _codes_for(vectors: MatrixVectors) -> str:
