@@ -152,7 +152,9 @@ def call(tmp_path, model, capsys):
 
     def run(verb, *args):
         weights = ('--model', str(tmp_path / 'w.safetensors'), '--detector', 'none')
-        code = main(['gallery', verb, *map(str, args), *(weights if verb in ('build', 'add') else ())])
+        code = main(
+            ['gallery', verb, *map(str, args), *(weights if verb in ('build', 'add', 'search') else ())]
+        )
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -163,7 +165,10 @@ def test_the_verbs_lead_from_photographs_to_people(call, tmp_path):
     draw_copies(tmp_path / 'people', people=3, images=3)
     crops, folder = tmp_path / 'people', tmp_path / 'g'
     code, out, _ = call('build', folder, crops, '--unnamed')
-    assert (code, out.splitlines()[-1]) == (0, '9 added, 0 known already; 9 entries of 9 people')
+    assert (code, out.splitlines()[-1]) == (
+        0,
+        '9 added, 0 known already; 9 entries of 0 people, 0 groups and 9 faces alone',
+    )
     code, out, _ = call('cluster', folder, '--threshold', '.9', '--out-dir', tmp_path / 'sheets')
     assert code == 0
     *lines, last = out.splitlines()
@@ -187,7 +192,15 @@ def test_the_verbs_lead_from_photographs_to_people(call, tmp_path):
         assert is_group(names[4])
         assert names[7:] == [groups[1]] * 2
     code, out, _ = call('add', folder, crops, '--unnamed')
-    assert out.startswith('0 added, 9 known already')
+    assert out == '0 added, 9 known already; 9 entries of 1 people, 2 groups and 2 faces alone\n'
+
+
+def test_only_so_many_probes_are_searched_for(call, tmp_path):
+    draw_copies(tmp_path / 'people', people=2, images=2)
+    assert call('build', tmp_path / 'g', tmp_path / 'people')[0] == 0
+    code, out, _ = call('search', tmp_path / 'g', tmp_path / 'people', '--num', '3', '--json')
+    probes = [answer['probe'] for answer in json.loads(out)['answers']]
+    assert (code, [probe[-5:] for probe in probes]) == (0, ['1.png', '2.png', '1.png'])
 
 
 def test_groups_are_measured_on_people_who_are_known(call, tmp_path):

@@ -23,6 +23,7 @@ from mbv1_backbone.face_gallery.sources import Sources, read_photographs, read_s
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.face_detectors import named_finder
 from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
+from mbv1_backbone.retrieval.unnamed import is_alone, is_group
 
 __all__ = ['add', 'build', 'reembed', 'search']
 
@@ -170,10 +171,15 @@ def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: st
         'left out': len(done.failures),
     }
     more = ''.join(f', {count} {what}' for what, count in counts.items() if count)
-    print(
-        f'{done.added} added, {done.known} known already{more}; {len(gallery)} entries of '
-        f'{len(gallery.identities())} people'
-    )
+    print(f'{done.added} added, {done.known} known already{more}; {_contents(gallery)}')
+
+
+def _contents(gallery: Gallery) -> str:
+    """What a gallery holds, in words."""
+    names = list(gallery.identities())
+    alone, groups = sum(map(is_alone, names)), sum(map(is_group, names))
+    said = f'{len(gallery)} entries of {len(names) - alone - groups} people'
+    return said + (f', {groups} groups and {alone} faces alone' if alone or groups else '')
 
 
 def _notes(embedder: FaceEmbedder) -> None:
