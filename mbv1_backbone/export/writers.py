@@ -62,7 +62,7 @@ def write(
     """
     _check(spec, path, input_type)
     if spec.precision == 'int8':
-        calibration = _with_content(calibration, path)
+        calibration = _with_content(calibration)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.tflite':
         from mbv1_backbone.export.litert.writer import litert_bytes
@@ -94,14 +94,18 @@ def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
     if spec.precision not in _PRECISIONS_OF[path.suffix]:
         usual = ', '.join(_PRECISIONS_OF[path.suffix])
         others = ', '.join(suffix for suffix, has in _PRECISIONS_OF.items() if spec.precision in has)
-        raise InputError(f'{path}: {path.suffix} is written in {usual}; {spec.precision} is for {others}')
+        raise InputError(
+            f'{path.name}: {path.suffix} is written in {usual}; {spec.precision} is for {others}'
+        )
     if input_type not in EXPORT_INPUTS:
         raise InputError(f'input_type must be one of {", ".join(EXPORT_INPUTS)}, got {input_type!r}')
     if input_type != 'uint8' and (path.suffix, spec.precision) != ('.tflite', 'int8'):
-        raise InputError(f'{path}: images given as {input_type} are for .tflite in int8; others take uint8')
+        raise InputError(
+            f'{path.name}: images given as {input_type} are for .tflite in int8; others take uint8'
+        )
 
 
-def _with_content(images: Sequence[np.ndarray], path: Path) -> list[np.ndarray]:
+def _with_content(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The images that are of more than one colour: the others tell no range.
 
     Raises:
@@ -112,7 +116,7 @@ def _with_content(images: Sequence[np.ndarray], path: Path) -> list[np.ndarray]:
         flat = len(images) - len(kept)
         of_one = f', {flat} more of one colour' if flat else ''
         raise InputError(
-            f'{path}: int8 needs at least {MIN_CALIBRATION} images to calibrate on, got {len(kept)}{of_one}'
+            f'int8 needs at least {MIN_CALIBRATION} images to calibrate on, got {len(kept)}{of_one}'
         )
     return kept
 

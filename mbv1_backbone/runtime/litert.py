@@ -96,6 +96,8 @@ def open_litert(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
         free.put(interpreter)
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
+        if not len(images):
+            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
         interpreter = free.get()
         try:
             found = [_run_one(interpreter, image, spec) for image in images]
@@ -135,6 +137,7 @@ def predictions_of(outputs: list[np.ndarray], spec: ModelSpec) -> list[np.ndarra
         return outputs
     boxes, labels, scores, count = outputs
     height, width = spec.size
-    pixels = boxes[..., [1, 0, 3, 2]] * np.array([width, height] * 2, np.float32)
+    limits = np.array([width, height] * 2, np.float32)
+    pixels = np.clip(boxes[..., [1, 0, 3, 2]] * limits, 0, limits)  # the operator leaves that out
     there = np.arange(scores.shape[1]) < count[0]
     return [pixels, np.where(there, scores, 0).astype(np.float32), labels.astype(np.int64)]

@@ -1,6 +1,9 @@
 """LiteRT files against the PyTorch models that they were made of, by the runtime itself."""
 
+import pickle
 import re
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import tflite
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 from support import embedders
 from support.project import ROOT
@@ -22,13 +26,16 @@ from mbv1_backbone.export.litert.int8 import Statistics, in_int8
 from mbv1_backbone.export.litert.networks import plan_of
 from mbv1_backbone.export.litert.plan import POST_PROCESS
 from mbv1_backbone.export.writers import MIN_CALIBRATION, write
+from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import embedder_spec, exportable, input_of
 from mbv1_backbone.inference.resolve import resolve
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.runtime.sessions import is_exported, open_session
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training import load_config
+from mbv1_backbone.training.exported import ExportedModel
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.tflite_graph import read_graph
 
@@ -424,6 +431,55 @@ def test_frigates_plugin_reads_the_file(tmp_path, shared):
     assert exported.classes == ssd.classes
     assert exported.backend.startswith('litert')
     assert len(exported.detect(paths[:1])[0].above(0.4)) == pytest.approx(kept.sum(), abs=3)
+
+
+def test_a_file_is_tested_and_makes_galleries_in_place_of_the_model(tmp_path, shared):
+    ssd = resolve(SSD)
+    write(*exportable(ssd), tmp_path / 's.tflite')
+    exported = ExportedModel(open_session(tmp_path / 's.tflite'))
+    steps = ssd.config.test_dataloader.dataset.pipeline
+    pipeline = Compose([step for step in steps if step['type'] != 'LoadAnnotations'])
+    paths = find_images([str(shared / 'bccd' / 'JPEGImages')])[:2]
+    samples = [pipeline(dict(img_path=str(path), img_id=0)) for path in paths]
+    data = dict(inputs=[s['inputs'] for s in samples], data_samples=[s['data_samples'] for s in samples])
+    before = [sample.pred_instances for sample in ssd.model.test_step(data)]
+    for one, sample in zip(before, exported.test_step(data), strict=True):
+        count = int((one.scores > 0.3).sum())
+        torch.testing.assert_close(
+            sample.pred_instances.scores[:count], one.scores[:count], atol=1e-3, rtol=0
+        )
+        torch.testing.assert_close(sample.pred_instances.bboxes[:5], one.bboxes[:5], atol=2.0, rtol=0)
+    model = embedders.build()
+    write(EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test')), tmp_path / 'e.tflite')
+    embedder = load(tmp_path / 'e.tflite', kind='embedder', finder=None)
+    ours = FaceEmbedder.of_model(model, recipe_of(model, 'test'))
+    with Gallery.create(tmp_path / 'g', ours.dims, ours.fingerprint, ours.preprocessing) as gallery:
+        gallery.check_model(embedder.fingerprint, embedder.preprocessing)
+
+
+def test_a_file_runs_in_a_forked_process_and_is_pickled(tmp_path):
+    graph, spec = classifier()
+    write(graph, spec, tmp_path / 'c.tflite')
+    classify = load(tmp_path / 'c.tflite', kind='classifier', threads=2, mode='throughput')
+    images = [*patterns(5)]
+    before = classify.classify(images)
+    assert classify.network.run(np.zeros((0, 64, 64, 3), np.uint8))[0].shape == (0, 10)
+    again = pickle.loads(pickle.dumps(classify.network))
+    np.testing.assert_array_equal(again.run(np.stack(images))[0], before)
+    script = (
+        'import os, sys; import numpy as np; from mbv1_backbone import load; '
+        'network = load(sys.argv[1], threads=2); image = np.full((64, 64, 3), 9, np.uint8); '
+        'image[:30] = 200; before = network.classify(image); child = os.fork()\n'
+        'if child == 0: os._exit(0 if np.allclose(network.classify(image), before) else 3)\n'
+        'assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script, str(tmp_path / 'c.tflite')],
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_two_stages_and_other_layers_are_refused_in_one_line(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,13 +24,14 @@ def statistics_on(plan: Plan, images: Sequence[np.ndarray]) -> Statistics:
 
     Returns:
         Of each tensor that is stored with a scale of its own the least and the greatest value, and the mean
-        of each channel. Percentiles and ranges of least squared error, which cut values off, were tried and
-        lose more: ReLU6 has cut off already, and what is left out of logits is of the surest classes.
+        of each channel. Ranges of least squared error, which cut values off, were tried and lose more: ReLU6
+        has cut off already, and what is cut off logits is of the surest classes.
     """
     interpreter = Interpreter(
         model_content=as_bytes(plan, '', {}),
         experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        num_threads=os.cpu_count(),
     )
     interpreter.allocate_tensors()
     [entry] = interpreter.get_input_details()
