@@ -153,7 +153,12 @@ def call(tmp_path, model, capsys):
     def run(verb, *args):
         weights = ('--model', str(tmp_path / 'w.safetensors'), '--detector', 'none')
         code = main(
-            ['gallery', verb, *map(str, args), *(weights if verb in ('build', 'add', 'search') else ())]
+            [
+                'gallery',
+                verb,
+                *map(str, args),
+                *(weights if verb in ('build', 'add', 'search', 'reembed') else ()),
+            ]
         )
         said = capsys.readouterr()
         return code, said.out, said.err
@@ -193,6 +198,39 @@ def test_the_verbs_lead_from_photographs_to_people(call, tmp_path):
         assert names[7:] == [groups[1]] * 2
     code, out, _ = call('add', folder, crops, '--unnamed')
     assert out == '0 added, 9 known already; 9 entries of 1 people, 2 groups and 2 faces alone\n'
+
+
+def test_what_was_said_outlives_reembed(call, photographs, tmp_path, monkeypatch):
+    def named_finder(detector, policy):
+        return FaceFinder(Halves(), policy)
+
+    class Halves:
+        identity = 'halves'
+
+        def open(self):
+            """As detectors that are fetched."""
+
+        def __call__(self, image):
+            return halves(image)
+
+    monkeypatch.setattr('mbv1_backbone.cli.gallery.people.named_finder', named_finder)
+    folder, new = tmp_path / 'g', tmp_path / 'new'
+    assert call('build', folder, photographs, '--unnamed')[0] == 0
+    groups = json.loads(call('cluster', folder, '--threshold', '.9', '--json')[1])['groups']
+    assert [len(group['ids']) for group in groups] == [3, 3, 3, 3]
+    assert call('rename', folder, groups[3]['identity'], 'Ada')[0] == 0
+    assert call('correct', folder, groups[0]['ids'][0])[0] == 0
+    assert call('split', folder, *groups[1]['ids'][:2])[0] == 0
+    assert call('merge-people', folder, groups[1]['identity'], '--into', groups[2]['identity'])[0] == 0
+    code, out, err = call('reembed', folder, '--out-dir', new)
+    assert (code, out) == (0, f'{new}: 12 of 12 entries\n'), err
+    found, before = (json.loads(call('cluster', g, '--threshold', '.9', '--json')[1]) for g in (new, folder))
+    assert found == before
+    assert sorted(len(group['ids']) for group in found['groups']) == [2, 2, 4]
+    assert found['alone'] == groups[0]['ids'][:1]
+    assert found['changed'] == 0
+    with Gallery(new) as gallery:
+        assert gallery.identities()['Ada'] == 3
 
 
 def test_only_so_many_probes_are_searched_for(call, tmp_path):

@@ -73,7 +73,7 @@ def _add_model(parser: options.Parser) -> None:
     parser.add_argument(
         '--policy',
         choices=FACE_POLICIES,
-        help='of several faces in an image (default: largest; all with --unnamed)',
+        help='of several faces in an image (default: largest; all with --unnamed, and to reembed several)',
     )
     options.add_backend(parser)
 

@@ -94,6 +94,8 @@ def reembed(args: Namespace) -> None:
         return vectors
 
     with Gallery(args.gallery) as gallery:
+        if args.policy is None and _has_photographs_of_several(gallery):
+            args.policy = 'all'
         embedder = _embedder(args, gallery)
         made, _ = maintenance.reembed(
             gallery, args.out_dir, embedder.fingerprint, embedder.preprocessing, embedder.dims, embed
@@ -141,6 +143,16 @@ def _embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedder:
     embedder: FaceEmbedder = open_network(args, args.model, args.checkpoint, 'embedder', finder)
     print(embedder.backend, file=sys.stderr)
     return embedder
+
+
+def _has_photographs_of_several(gallery: Gallery) -> bool:
+    """Whether two entries are of one image file."""
+    seen: set[str] = set()
+    for entry in gallery.entries():
+        if entry.sha256 in seen:
+            return True
+        seen.add(entry.sha256)
+    return False
 
 
 def _as_they_are(gallery: Gallery) -> bool:
