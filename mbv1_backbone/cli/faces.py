@@ -11,7 +11,7 @@ import io
 import sys
 from pathlib import Path
 
-from mbv1_backbone.cli import face_crops, face_groups, face_targets, options
+from mbv1_backbone.cli import attribute_costs, face_attributes, face_crops, face_groups, face_targets, options
 from mbv1_backbone.common.choices import FACE_POLICIES
 from mbv1_backbone.common.errors import InputError
 
@@ -42,6 +42,16 @@ def add_arguments(parser: options.Parser) -> None:
     )
     face_groups.add_arguments(
         parser.add_verb('groups', 'Errors of an embedder by group of people.', face_groups.run)
+    )
+    face_attributes.add_arguments(
+        parser.add_verb(
+            'attributes', 'Find the faces of photographs, and say what each looks like.', face_attributes.run
+        )
+    )
+    attribute_costs.add_arguments(
+        parser.add_verb(
+            'attribute-costs', 'Mean AP of attribute networks beside their cost.', attribute_costs.run
+        )
     )
     _add_split(
         parser.add_verb(

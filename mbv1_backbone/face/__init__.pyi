@@ -1,9 +1,9 @@
-from .attributes import (
-    AttributeDataset as AttributeDataset,
-    AttributeMetric as AttributeMetric,
-    CelebA as CelebA,
-    FaceAttributeModel as FaceAttributeModel,
+from .age_gender_race import (
+    AgeGenderRaceMetric as AgeGenderRaceMetric,
+    AgeGenderRaceModel as AgeGenderRaceModel,
 )
+from .attribute_data import AttributeDataset as AttributeDataset, CelebA as CelebA
+from .attributes import AttributeMetric as AttributeMetric, FaceAttributeModel as FaceAttributeModel
 from .datasets import FaceDataset as FaceDataset
 from .evaluation.metric import DisjointPeopleHook as DisjointPeopleHook, FaceMetric as FaceMetric
 from .losses import (
@@ -18,3 +18,4 @@ from .model import (
     FacePreprocessor as FacePreprocessor,
 )
 from .sampler import PKBatchSampler as PKBatchSampler
+from .utkface import UTKFace as UTKFace

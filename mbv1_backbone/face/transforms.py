@@ -15,7 +15,7 @@ from mbv1_backbone.face.geometry import fit_square, similarity
 
 __all__ = ['BlendFaces', 'FlipFace', 'LightFace', 'LoadFace', 'MoveFace', 'PackFace']
 
-_PACKED = ('label', 'teacher', 'attributes')
+_PACKED = ('label', 'teacher', 'attributes', 'age', 'gender', 'race')
 
 
 @TRANSFORMS.register_module()

@@ -65,7 +65,7 @@ class AgeGenderEstimator:
         )
         model.load_state_dict(weights.state, strict=False)
         self.input_size = recipe.input_size
-        self._model = folded(model.eval())
+        self.model = folded(model.eval())
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] = SOURCE) -> AgeGenderEstimator:
@@ -104,7 +104,7 @@ class AgeGenderEstimator:
     def _of_batch(self, faces: Sequence[np.ndarray]) -> list[Estimate]:
         squares = [torch.from_numpy(fit_square(face, self.input_size)).permute(2, 0, 1) for face in faces]
         # The model takes B, G, R, as files of training are read.
-        data = self._model.data_preprocessor(dict(inputs=[square.flip(0) for square in squares]))
-        said = self._model(data['inputs'])
+        data = self.model.data_preprocessor(dict(inputs=[square.flip(0) for square in squares]))
+        said = self.model(data['inputs'])
         years = years_of(said.ages)
         return [Estimate(float(y), float(m)) for y, m in zip(years, said.male, strict=True)]

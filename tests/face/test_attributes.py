@@ -11,7 +11,8 @@ from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face import AttributeDataset, AttributeMetric, CelebA
-from mbv1_backbone.face.attributes import read_attributes, soft_attributes, soft_cross_entropy
+from mbv1_backbone.face.attribute_data import read_attributes
+from mbv1_backbone.face.attributes import soft_attributes, soft_cross_entropy
 
 
 def test_cross_entropy_to_probabilities_by_a_loop():
@@ -80,7 +81,7 @@ LOAD = [dict(type='LoadFace', size=32), dict(type='PackFace')]
 @pytest.mark.parametrize(('split', 'numbers'), [('train', [1, 2]), ('val', [3]), ('test', [4, 5])])
 def test_celebas_files(celeba, split, numbers):
     data = CelebA(split=split, data_root=str(celeba), pipeline=LOAD)
-    assert data.metainfo['attributes'] == ['Bald', 'Smiling', 'Young']
+    assert data.metainfo['classes'] == ['Bald', 'Smiling', 'Young']
     samples = [data[i]['data_samples'] for i in range(len(data))]
     assert [sample.file for sample in samples] == [f'00000{n}.jpg' for n in numbers]
     wanted = [[float((-1) ** (n + a) > 0) for a in range(3)] for n in numbers]

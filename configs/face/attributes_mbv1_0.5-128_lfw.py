@@ -1,0 +1,2 @@
+_base_ = 'attributes_mbv1_1.0-128_lfw.py'
+model = dict(backbone=dict(widen_factor=0.5))

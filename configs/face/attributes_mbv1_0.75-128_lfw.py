@@ -1,0 +1,3 @@
+# Beside the paper's grid: the thin network of its Table 5.
+_base_ = 'attributes_mbv1_1.0-128_lfw.py'
+model = dict(backbone=dict(widen_factor=0.75))
