@@ -66,9 +66,11 @@ def draw_costs(runs: Sequence[CostedRun], path: str | Path, paper: Sequence[Cost
         _curves(axes, found)
         values = [run.mean_ap for run in found]
         axes.set(title=title, xscale='log', xlabel='million mult-adds', ylabel='mean average precision')
-        axes.set_ylim(min(values) - 0.05, max(values) + 0.05)
+        axes.set_ylim(min(values) - 0.06, max(values) + 0.06)
         axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
-        axes.margins(x=0.2)
+        axes.xaxis.set_minor_formatter('')
+        axes.set_xlim(5, 4000)
+        axes.set_xticks([10, 20, 50, 100, 200, 500, 1000])
         axes.grid(alpha=0.3, which='both')
         axes.legend(loc='lower right', fontsize='small')
     with atomic_file(path) as file:
@@ -86,15 +88,17 @@ def _curves(axes: Any, runs: Sequence[CostedRun]) -> None:
         axes.plot(
             costs, [run.mean_ap for run in found], color=colour, marker=marker, label=f'trained on {label}'
         )
+        above = targets == 'probabilities'
         for run, cost in zip(found, costs, strict=True):
-            text = f'{run.name}, {run.epochs} epochs' if run.epochs else run.name
-            above = targets == 'probabilities'
             axes.annotate(
-                text,
+                f'{run.name}, {run.epochs} epochs' if run.epochs else run.name,
                 (cost, run.mean_ap),
                 textcoords='offset points',
-                xytext=(0, 8 if above else -14),
-                ha='center',
+                xytext=(2, 6 if above else -6),
+                ha='left',
+                va='bottom' if above else 'top',
+                rotation=50 if above else -50,
+                rotation_mode='anchor',
                 fontsize=7,
                 color=colour,
             )
