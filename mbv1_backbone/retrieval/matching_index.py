@@ -36,10 +36,11 @@ class MatchingIndex:
         self._index = index
         vectors = MatrixVectors(index.matrix, rows)
         self._codes = faiss.index_factory(vectors.dim, _codes_for(vectors), faiss.METRIC_INNER_PRODUCT)
-        train(self._codes, vectors)
-        self._numbered = faiss.IndexIDMap(self._codes)
-        for some, block in vectors.blocks():
-            self._numbered.add_with_ids(block, some)
+        with ONE_THREAD:  # threads would wait for each other at each of many small steps
+            train(self._codes, vectors)
+            self._numbered = faiss.IndexIDMap(self._codes)
+            for some, block in vectors.blocks():
+                self._numbered.add_with_ids(block, some)
         self._refined = refined(self._numbered, index.matrix)
         self.parameters = Parameters(self._refined, Width())
 
