@@ -53,7 +53,13 @@ class MatchingIndex:
         return self.parameters.filled(width, k, len(self.rows))
 
     def search(self, vectors: np.ndarray, k: int, width: Width = OWN_WIDTH) -> tuple[np.ndarray, np.ndarray]:
-        """The ``k`` most alike of the rows, as ``SearchIndex.search``; ``k`` is no more than there are."""
+        """The most alike of the rows, as ``SearchIndex.search``.
+
+        Args:
+            vectors: Probes, float32 (N, D).
+            k: Of them, no more than there are rows.
+            width: Of the search.
+        """
         parameters = self.parameters.of(self.filled(width, k), k)
         with ONE_THREAD if len(vectors) == 1 else SEVERAL_THREADS:
             return self._refined.search(vectors, k, params=parameters)
