@@ -11,7 +11,15 @@ import io
 import sys
 from pathlib import Path
 
-from mbv1_backbone.cli import attribute_costs, face_attributes, face_crops, face_groups, face_targets, options
+from mbv1_backbone.cli import (
+    attribute_costs,
+    face_attributes,
+    face_crops,
+    face_fit,
+    face_groups,
+    face_targets,
+    options,
+)
 from mbv1_backbone.common.choices import FACE_POLICIES
 from mbv1_backbone.common.errors import InputError
 
@@ -66,6 +74,7 @@ def add_arguments(parser: options.Parser) -> None:
     face_targets.add_arguments(
         parser.add_verb('targets', 'Run teachers on faces: what students learn from.', face_targets.run)
     )
+    face_fit.add_arguments(parser.add_verb('fit', "Fit a student's last layer to teachers.", face_fit.run))
     made = parser.add_verb(
         'prepare-lfw',
         'Fetch Labeled Faces in the Wild, cut its faces out, and write its pairs.',

@@ -33,6 +33,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'face.distillation': ('DistillationDataset', 'LoadRecipe'),
     'face.evaluation.metric': ('DisjointPeopleHook', 'FaceMetric'),
     'face.evaluation.wider': ('WiderFaceMetric',),
+    'face.head_fit': ('FitHeadHook',),
     'face.losses': ('ArcFaceLoss', 'CosFaceLoss', 'DistillationLoss', 'SemiHardTripletLoss'),
     'face.model': ('EmbeddingHead', 'FaceEmbeddingModel', 'FacePreprocessor'),
     'face.sampler': ('PKBatchSampler',),
