@@ -15,7 +15,7 @@ from mbv1_backbone.retrieval.unnamed import group_name, is_group, is_unnamed, un
 __all__ = ['Faces', 'Group', 'Grouping', 'describe', 'give_names']
 
 _NEIGHBOURS = 50  # of each face, at most
-_BLOCK = 1024  # faces that are searched for at once
+_BLOCK = 16_384  # faces that are searched for at once: names of all are sorted for each search
 _ROUNDED = 0.01  # by which scores of an index may lie below the true ones
 
 

@@ -318,6 +318,18 @@ def test_grouping_all_changes_nothing_and_knows_no_names(gallery):
     assert [entry.identity for entry in entries] == before == [e.identity for e in gallery.entries()]
 
 
+def test_people_whom_no_network_has_seen_are_grouped_by_the_teachers_embeddings(tmp_path, shared):
+    with np.load(shared / 'lfw_color' / 'teacher_dev.npz') as content:
+        files, vectors = content['files'].tolist(), content['embeddings']
+    people = [file.rpartition('/')[2].rpartition('_')[0] for file in files]
+    with Gallery.create(tmp_path / 'lfw', vectors.shape[1], 'teacher') as gallery:
+        gallery.add(vectors, people, files, [sha256(file) for file in files])
+        _, entries, labels = cluster_all(gallery)
+    found = b_cubed([entry.identity for entry in entries], labels.tolist())
+    assert (len(entries), found.people) == (1204, 574)
+    assert found.f > 0.98
+
+
 def test_regroup_gives_automatic_names_only_and_leaves_what_was_named(gallery):
     fill(gallery, [0, 1])
     with pytest.raises(InputError, match='automatic names'):
