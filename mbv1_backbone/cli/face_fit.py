@@ -32,7 +32,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument(
         '--pictures', type=options.at_least(1), default=8192, help='that are regressed (default 8192)'
     )
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='of their draw')
+    parser.add_argument('--seed', type=options.seed, default=0, help='of their draw')
     parser.add_argument('--half', action='store_true', help='store float16')
 
 

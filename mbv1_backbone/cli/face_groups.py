@@ -42,7 +42,7 @@ def add_arguments(parser: options.Parser) -> None:
         default=0.01,
         help='of all pairs, whatever their groups: sets the threshold (default .01)',
     )
-    parser.add_argument('--seed', type=options.at_least(0), default=0, help='of the altered copies')
+    parser.add_argument('--seed', type=options.seed, default=0, help='of the altered copies')
     options.output_file(parser, ('.json',), 'write the figures there')
     options.add_batch_size(parser)
     options.add_backend(parser)
