@@ -32,6 +32,13 @@ class ExportedModel(BaseModel):
             raise InputError(f'{session.path}: not a whole network, but {session.spec.a_kind}')
         self.session = session
 
+    @property
+    def count(self) -> int | None:
+        """Classes that a classifier tells apart, of which it need not know the names; None of others."""
+        if self.session.spec.kind != 'classifier':
+            return None
+        return int(self.session.run(np.zeros((1, *self.session.spec.size, 3), np.uint8))[0].shape[1])
+
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """Not for training.
 
@@ -46,8 +53,15 @@ class ExportedModel(BaseModel):
         raise NotImplementedError('an exported model is for testing')
 
     def test_step(self, data: dict[str, Any]) -> list[Any]:
-        """Samples with what was found in ``inputs``, a list of BGR uint8 (3, H, W)."""
+        """Samples with what was found in ``inputs``, a list of BGR uint8 (3, H, W).
+
+        Raises:
+            InputError: If images have another size than the network's input, or, where a detector keeps
+                their shape, a larger one.
+        """
         rgb = [image.numpy()[::-1].transpose(1, 2, 0) for image in data['inputs']]
+        for image in rgb:
+            self._check_size(image.shape[:2])
         images = np.stack([top_left(image, self.session.spec) for image in rgb])
         samples = data['data_samples']
         if self.session.spec.kind == 'classifier':
@@ -67,3 +81,15 @@ class ExportedModel(BaseModel):
                 labels=torch.from_numpy(labels[kept]),
             )
         return list(samples)
+
+    def _check_size(self, size: tuple[int, ...]) -> None:
+        """Only a detector that keeps the shape of images pads them; others would see a small one framed."""
+        spec = self.session.spec
+        fits = size == tuple(spec.size)
+        if spec.kind == 'detector' and spec.keep_ratio:
+            fits = size[0] <= spec.size[0] and size[1] <= spec.size[1]
+        if not fits:
+            raise InputError(
+                f'{self.session.path}: its input is {spec.size[0]} x {spec.size[1]} (height x width), the '
+                f'test pipeline of the config gives {size[0]} x {size[1]}: both must be the same'
+            )

@@ -119,18 +119,20 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     cfg.load_from, cfg.resume = None, False
     check_data_classes(cfg, 'test_dataloader')
     runner = build_runner(cfg, launcher)
+    built = _plain(runner.model)
     if is_exported(checkpoint):
         session = open_session(checkpoint)
         runner.model, classes = ExportedModel(session), session.spec.classes
+        _check_count(runner.model, built)
     else:
-        meta = load_weights(_plain(runner.model), checkpoint)
+        meta = load_weights(built, checkpoint)
         classes = (meta.get('dataset_meta') or {}).get('classes') or ()
         if launcher == 'none':
             runner.model = folded(runner.model)
     with pycocotools_logged(summary=False):
         with user_errors('data set'):
             found = check_annotations(runner, runner.test_loop)
-            check_labels(_plain(runner.model), test=runner.test_loop)
+            check_labels(built, test=runner.test_loop)
             check_cells(_plain(runner.model), runner.test_loop)
         here = runner.test_loop.dataloader.dataset.metainfo.get('classes')
         if classes and here:
@@ -139,6 +141,16 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
             print(found, end='')
         runner.open_terminal()
         return runner.test()
+
+
+def _check_count(exported: ExportedModel, built: nn.Module) -> None:
+    """Refuse an exported classifier of more or fewer classes than the config's; their names come after."""
+    count, wanted = exported.count, getattr(getattr(built, 'head', None), 'num_classes', None)
+    if not exported.session.spec.classes and None not in (count, wanted) and count != wanted:
+        raise InputError(
+            f'{exported.session.path}: tells {count} classes apart, the config {wanted} '
+            '(model.head.num_classes): both must be the same'
+        )
 
 
 def _plain(model: nn.Module) -> nn.Module:

@@ -3,15 +3,17 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from support.photographs import COLOURS, folder_of_classes, small_config
 
-from mbv1_backbone import MobileNetV1
+from mbv1_backbone import MobileNetV1, training
 from mbv1_backbone.classification import draw_predictions
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference import load
 
 # An optimizer and batch norms that settle in 30 steps.
@@ -212,6 +214,31 @@ def test_an_exported_classifier_is_evaluated_by_the_config(trained, pictures, tm
         figures.append(accuracy(capsys.readouterr().out))
     assert figures[0] == pytest.approx(figures[1], abs=200 / 24)  # two pictures, where it runs in bfloat16
     assert min(figures) > 60
+    smaller = ('--cfg-options', 'test_dataloader.dataset.pipeline.2.crop_size=24')
+    words = ('test', trained[0], tmp_path / 'c.onnx', '--work-dir', tmp_path / 'test')
+    line = refused(capsys, *words, *smaller)
+    assert (
+        'c.onnx: its input is 32 x 32 (height x width), the test pipeline of the config gives 24 x 24' in line
+    )
+
+
+class Session:
+    """Of a classifier with seven classes without names."""
+
+    path = 'seven.onnx'
+    spec = SimpleNamespace(kind='classifier', size=(32, 32), classes=())
+
+    def run(self, images):
+        return (np.zeros((len(images), 7), np.float32),)
+
+
+def test_an_exported_classifier_of_other_classes_without_names_is_refused(trained, monkeypatch):
+    """It was tested, and all predictions were wrong."""
+    monkeypatch.setattr('mbv1_backbone.training.run.is_exported', lambda path: True)
+    monkeypatch.setattr('mbv1_backbone.training.run.open_session', lambda path: Session())
+    cfg = training.load_config(trained[0], work_dir=str(trained[1].parent / 'test'))
+    with pytest.raises(InputError, match=r'seven\.onnx: tells 7 classes apart, the config 3 \(model\.head'):
+        training.evaluate(cfg, 'seven.onnx')
 
 
 def test_released_weights_are_evaluated_on_imagenet(shared, tmp_path, capsys):
