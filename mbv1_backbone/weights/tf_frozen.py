@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,15 +31,17 @@ from mbv1_backbone.weights.rules import (
 from mbv1_backbone.weights.slim import RULES, logits_of, recipe_of
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier
+from mbv1_backbone.weights.tf_between import norm_epsilon
 from mbv1_backbone.weights.tf_graph import TfGraph, read_tf_graph
-from mbv1_backbone.weights.tf_layers import check_layers, norm_epsilon
+from mbv1_backbone.weights.tf_input import STRIDE, read_input
+from mbv1_backbone.weights.tf_layers import check_layers
 from mbv1_backbone.weights.tflite import COCO_LOGITS
 from mbv1_backbone.weights.tflite_ssd import ssd_shapes
 
 __all__ = ['CLASSIFIER_RULES', 'read_frozen']
 
 _LEVELS = 6
-_STRIDE = 32  # of the network, in pixels
+_DETECTOR_SIDE = 300  # pixels: of the released one, where a graph does not say it
 
 CLASSIFIER_RULES: tuple[Rule, ...] = (
     *RULES,
@@ -52,8 +53,9 @@ CLASSIFIER_RULES: tuple[Rule, ...] = (
 def read_frozen(path: str | os.PathLike[str]) -> Weights:
     """Import a classifier, or an SSD detector, from a ``.pb`` file or an archive with one.
 
-    Padding, strides, activation and batch norm's epsilon are read from the graph's operations. Anchors are
-    computed there, and are taken to be those of the released SSD MobileNetV1.
+    Padding, strides, activation, batch norm's epsilon and what is done with images before the first
+    convolution are read from the graph's operations. Anchors are computed there, and are taken to be those of
+    the released SSD MobileNetV1.
 
     Returns:
         ``rows.*`` and ``head.fc.*`` of a classifier; ``backbone.*``, ``neck.*`` and ``bbox_head.*`` of a
@@ -65,14 +67,14 @@ def read_frozen(path: str | os.PathLike[str]) -> Weights:
     """
     graph, subject = read_tf_graph(path), os.fspath(path)
     tensors = graph.variables()
-    recipe = _recipe(graph, tensors, subject)
-    if any(name.startswith('BoxPredictor_') for name in tensors):
-        return _detector(graph, tensors, recipe, subject)
-    recipe = replace(recipe, input_size=_input_size(graph, subject) or recipe.input_size)
+    is_detector = any(name.startswith('BoxPredictor_') for name in tensors)
+    recipe = _recipe(graph, tensors, is_detector, subject)
+    if is_detector:
+        return _detector(tensors, recipe, subject)
     return fill_classifier(CLASSIFIER_RULES, tensors, recipe, logits_of(tensors), subject)
 
 
-def _recipe(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str) -> Recipe:
+def _recipe(graph: TfGraph, tensors: Mapping[str, np.ndarray], is_detector: bool, subject: str) -> Recipe:
     """What the operations say of the network.
 
     Raises:
@@ -90,36 +92,45 @@ def _recipe(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str) -> 
             f'{subject}: MobileNetV1 has one activation, Relu or Relu6, and one epsilon in its batch norms, '
             f'got {sorted(activations)} and {sorted(epsilons)}'
         )
-    check_layers(graph, tensors, subject)
+    ends = check_layers(graph, tensors, subject)
+    fed = read_input(graph, ends.first, subject)
+    usual = _DETECTOR_SIDE if is_detector else recipe.input_size
     activation = 'ReLU6' if activations == {'Relu6'} else 'ReLU'
     return replace(
         recipe,
         source=f'frozen graph: {os.path.basename(subject)}',
         act_cfg=dict(type=activation),
         norm_eps=round(epsilons.pop(), 9),
+        input_size=_input_size(fed.size, ends.pooled, usual, subject),
+        mean=fed.mean,
+        std=fed.std,
     )
 
 
-def _input_size(graph: TfGraph, subject: str) -> int | None:
-    """Side of the square that the graph is fed, where it says it.
+def _input_size(said: int | None, pooled: int | None, usual: int, subject: str) -> int:
+    """Side of the square that the network is fed.
+
+    Args:
+        said: The graph's, where it says it.
+        pooled: Side of the map of which logits take the mean, where it is known.
+        usual: Where nothing else is known.
+        subject: The source, for errors.
 
     Raises:
-        InputError: If it is no square, or smaller than the network's stride.
+        InputError: If the mean is of another map than the one of this size.
     """
-    for node in graph.nodes.values():
-        shape: tuple[int, ...] = tuple(node.attributes.get('shape') or ())
-        if node.op != 'Placeholder' or len(shape) != 4 or shape[3] != 3 or min(shape[1:3]) < 0:
-            continue
-        if shape[1] != shape[2] or shape[1] < _STRIDE:
-            raise InputError(
-                f'{subject}: {node.name} takes images of {shape[1]} x {shape[2]}, must be a square of '
-                f'{_STRIDE} pixels or more'
-            )
-        return shape[1]
-    return None
+    size = said or usual
+    if pooled is None or pooled == -(-size // STRIDE):
+        return size
+    if said is None and pooled > 0:
+        return pooled * STRIDE
+    raise InputError(
+        f'{subject}: logits take the mean of {pooled} x {pooled}; of images of {said} pixels the map has '
+        f'{-(-size // STRIDE)} x {-(-size // STRIDE)}'
+    )
 
 
-def _detector(graph: TfGraph, tensors: Mapping[str, np.ndarray], recipe: Recipe, subject: str) -> Weights:
+def _detector(tensors: Mapping[str, np.ndarray], recipe: Recipe, subject: str) -> Weights:
     wanted = [f'BoxPredictor_{level}/{kind}/biases' for level in range(_LEVELS) for kind in _PREDICTORS]
     if missing := [name for name in wanted if name not in tensors]:
         raise InputError(f'{subject}: not SSD MobileNetV1 with six levels, it has no {missing[0]}')
@@ -135,8 +146,7 @@ def _detector(graph: TfGraph, tensors: Mapping[str, np.ndarray], recipe: Recipe,
     for level, number in enumerate(boxes):
         rules += _predictor_rules(level, 'BoxEncodingPredictor', pick_outputs(number, XYWH, 4))
         rules += _predictor_rules(level, 'ClassPredictor', pick_outputs(number, classes, count))
-    mean, std = _preprocessing(graph)
-    recipe = replace(recipe, background=None, input_size=_resized_to(graph), mean=(mean,) * 3, std=(std,) * 3)
+    recipe = replace(recipe, background=None)
     channels = [tensors[f'BoxPredictor_{i}/ClassPredictor/weights'].shape[2] for i in range(_LEVELS)]
     shapes = ssd_shapes(recipe, channels, len(classes))
     filled, moves = apply_rules(rules, tensors, shapes, subject)
@@ -176,26 +186,3 @@ def _predictor_rules(level: int, kind: str, pick: Callable[[np.ndarray], np.ndar
         Rule(f'{source}/weights', f'{target}.weight', lambda kernel: pick(from_hwio(kernel))),
         Rule(f'{source}/biases', f'{target}.bias', lambda bias: pick(as_it_is(bias))),
     ]
-
-
-def _preprocessing(graph: TfGraph) -> tuple[float, float]:
-    """Mean and deviation, by what the graph does with pixels; 127.5 where it does not say."""
-    factor, less = (_constant(graph, f'Preprocessor/{name}') for name in ('mul/x', 'sub/y'))
-    if factor is None or less is None or not factor > 0:
-        return 127.5, 127.5
-    return round(less / factor, 3), round(1 / factor, 3)
-
-
-def _constant(graph: TfGraph, name: str) -> float | None:
-    value: Any = getattr(graph.nodes.get(name), 'value', None)
-    return float(value) if value is not None and value.size == 1 else None
-
-
-def _resized_to(graph: TfGraph) -> int:
-    """Side of the square that images are resized to; 300 where the graph does not say."""
-    for name, node in graph.nodes.items():
-        if name.startswith('Preprocessor/') and 'Resize' in name and node.value is not None:
-            sides = node.value.reshape(-1).tolist()
-            if len(sides) == 2 and sides[0] == sides[1] > 0 and name.endswith('/size'):
-                return int(sides[0])
-    return 300

@@ -22,6 +22,7 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstall
 __all__ = ['TfGraph', 'TfNode', 'is_tf_graph', 'message_class', 'read_tf_graph']
 
 _MAX_BYTES = 400_000_000  # of a graph; the largest of MobileNetV1's, with full convolutions, has 120 MB
+_SAME = {'Identity', 'StopGradient'}  # which give what they take
 _TYPES = {1: '<f4', 2: '<f8', 3: '<i4', 9: '<i8', 10: '?', 19: '<f2'}  # TensorFlow's DataType
 # Message: fields by name, number and type; a star marks a repeated one.
 _MESSAGES = {
@@ -48,6 +49,7 @@ class TfNode:
         attributes: Of layers and placeholders: numbers, text, lists of numbers; shapes as tuples, -1 where a
             side is not known.
         value: Of a constant, where its type is known.
+        ports: Which of their outputs it takes, one an input.
     """
 
     name: str
@@ -55,6 +57,7 @@ class TfNode:
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     value: np.ndarray | None = None
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,32 @@ class TfGraph:
             seen.add(name)
             name = node.inputs[0]
         return name
+
+    def taken(self, node: TfNode, place: int, subject: str) -> TfNode:
+        """The operation whose output another takes, behind ``Identity`` and its like.
+
+        Args:
+            node: That takes it.
+            place: Among its inputs.
+            subject: The source, for errors.
+
+        Raises:
+            InputError: If there is none, or it is another output than the first.
+        """
+        known = set[str]()
+        while True:
+            if place >= len(node.inputs):
+                raise InputError(f'{subject}: {node.op} {node.name} has {len(node.inputs)} inputs')
+            name, port = node.inputs[place], node.ports[place]
+            if port:
+                raise InputError(f'{subject}: {node.name} takes output {port} of {name}, must take 0')
+            if name not in self.nodes or name in known:
+                raise InputError(f'{subject}: {node.name} takes {name}, which is not in the graph before it')
+            known.add(name)
+            found = self.nodes[name]
+            if found.op not in _SAME:
+                return found
+            node, place = found, 0
 
 
 @cache
@@ -180,8 +209,11 @@ def _node(node: Any, path: str | os.PathLike[str]) -> TfNode:
     if node.op == 'Const' and 'value' in attributes:
         value = _array(attributes['value'].tensor, f'{path}: {node.name}')
     read = {key: _plain(attribute) for key, attribute in attributes.items() if key != 'value'}
-    inputs = tuple(name.partition(':')[0] for name in node.input if not name.startswith('^'))
-    return TfNode(node.name, node.op, inputs, read, value)
+    inputs = [name.partition(':') for name in node.input if not name.startswith('^')]
+    if wrong := [port for _, colon, port in inputs if colon and not (port.isdecimal() and port.isascii())]:
+        raise DamagedFileError(f'{path}: {node.name}: takes output {wrong[0]!r:.40}, must be a whole number')
+    names, ports = tuple(name for name, _, _ in inputs), tuple(int(port or 0) for *_, port in inputs)
+    return TfNode(node.name, node.op, names, read, value, ports)
 
 
 def _plain(attribute: Any) -> Any:

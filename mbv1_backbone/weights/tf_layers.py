@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.mobilenet_v1 import TABLE
-from mbv1_backbone.weights.rules import NORM
+from mbv1_backbone.weights.tf_between import ACTIVATIONS, ADDITIONS, layer_behind, pooled
 from mbv1_backbone.weights.tf_graph import TfGraph, TfNode
 
-__all__ = ['check_layers', 'norm_epsilon']
+__all__ = ['Ends', 'check_layers']
 
 _OURS = re.compile(r'(?:FeatureExtractor/)?MobilenetV1/.*|BoxPredictor_\d+/.*')
 _ROW = re.compile(r'(?:FeatureExtractor/)?MobilenetV1/Conv2d_(\d+)(?:_(depthwise|pointwise))?/[a-z_]*weights')
+_FIRST = re.compile(r'(?:FeatureExtractor/)?MobilenetV1/Conv2d_0/weights')
 _EXTRA = re.compile(r'FeatureExtractor/MobilenetV1/Conv2d_13_pointwise_([12])_Conv2d_([2-5])_[^/]*/weights')
 _PREDICTOR = re.compile(r'BoxPredictor_(\d)/(?:BoxEncoding|Class)Predictor/weights')
 _LOGITS = re.compile(r'MobilenetV1/Logits/Conv2d_1c_1x1/weights')
 _CONVOLUTIONS = ('Conv2D', 'DepthwiseConv2dNative')
-# What may lie between two convolutions, batch norm in one operation or in several; before logits a mean.
-_ACTIVATIONS = ('Relu', 'Relu6')
-_NORMS = ('Rsqrt', 'FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3')
-_BETWEEN = {'Identity', 'Add', 'AddV2', 'Sub', 'Mul', 'StopGradient', *_ACTIVATIONS, *_NORMS}
-_POOLING = {'AvgPool', 'Mean', 'Reshape', 'Squeeze'}
-_DEFAULT_EPSILON = 1e-4  # TensorFlow's of a fused batch norm, which a file may leave out
-_LARGEST_EPSILON = 1.0
 
 
-def check_layers(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str) -> None:
-    """Check that every weight is used once, by its own layer, and that layers are in their order.
+@dataclass(frozen=True)
+class Ends:
+    """Where MobileNetV1 begins and ends in a graph.
+
+    Attributes:
+        first: The first convolution.
+        pooled: Side of the map of which logits take the mean; None where a graph does not say it.
+    """
+
+    first: TfNode
+    pooled: int | None = None
+
+
+def check_layers(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str) -> Ends:
+    """Check that every weight is used once, where MobileNetV1 has it, and that layers are in their order.
 
     Args:
         graph: The graph.
@@ -55,32 +63,31 @@ def check_layers(graph: TfGraph, tensors: Mapping[str, np.ndarray], subject: str
             layers[name] = user
             _check_convolution(name, user, subject)
     places = {user.name: name for name, user in layers.items()}
+    if len(places) < len(layers):
+        raise InputError(f'{subject}: a convolution takes more weights than its own')
+    return Ends(layers[_first(layers)], _check_order(graph, layers, places, subject))
+
+
+def _first(names: Iterable[str]) -> str:
+    """The weights of the first convolution, which the recipe is made of."""
+    return next(name for name in names if _FIRST.fullmatch(name))
+
+
+def _check_order(
+    graph: TfGraph, layers: Mapping[str, TfNode], places: Mapping[str, str], subject: str
+) -> int | None:
+    """Check what each layer follows, and the last ones; the side of the map that logits take the mean of."""
+    pool, followed = None, set[str]()
     for name, user in layers.items():
-        _check_before(graph, name, user, places, subject)
-
-
-def norm_epsilon(node: TfNode, subject: str) -> float | None:
-    """The epsilon of a batch norm, which is one operation or several; None of another node.
-
-    Args:
-        node: Of the graph.
-        subject: The source, for errors.
-
-    Raises:
-        InputError: If it is not one number above 0, up to 1.
-    """
-    if node.op.startswith('FusedBatchNorm'):
-        found = np.asarray(node.attributes.get('epsilon', _DEFAULT_EPSILON))
-    elif node.name.endswith('/BatchNorm/batchnorm/add/y') and node.value is not None:
-        found = node.value
-    else:
-        return None
-    if found.size != 1 or not 0 < float(found.reshape(())) <= _LARGEST_EPSILON:
-        values = np.array2string(found.reshape(-1)[:4])
-        raise InputError(
-            f'{subject}: {node.name}: epsilon must be one number above 0, got {values} {found.shape}'
-        )
-    return float(found.reshape(()))
+        if (wanted := _before(name)) is not None:
+            source = user
+            if _LOGITS.fullmatch(name):
+                source, pool = pooled(graph, user, subject)
+            followed.add(_check_before(graph, source, wanted, places, subject))
+    for name in layers:
+        if name not in followed and (_ROW.fullmatch(name) or _EXTRA.fullmatch(name)):
+            _check_end(graph, name, places, subject)
+    return pool
 
 
 def _users(graph: TfGraph) -> dict[str, list[TfNode]]:
@@ -101,15 +108,28 @@ def _only_user(name: str, users: list[TfNode], subject: str) -> TfNode:
 
 
 def _check_place(graph: TfGraph, name: str, user: TfNode, subject: str) -> None:
-    """Refuse a weight that another layer uses, or a batch norm whose parts have changed places."""
-    layer = re.sub(r'/(?:BatchNorm/)?[^/]+$', '', name)
-    operation = '/'.join(part for part, _ in groupby(user.name.split('/')))  # slim repeats a scope
-    if not operation.startswith(f'{layer}/'):
+    """Refuse a weight that another layer uses, and biases that are not added to what it gives."""
+    if not _scoped(user).startswith(f'{_layer_of(name)}/'):
         raise InputError(f'{subject}: {name} is used by {user.name}, an operation of another layer')
-    if user.op.startswith('FusedBatchNorm'):
-        parts = [graph.source(part).rpartition('/')[2] for part in user.inputs[1:]]
-        if parts != [*NORM]:
-            raise InputError(f'{subject}: {user.name} takes {", ".join(parts)}, must be {", ".join(NORM)}')
+    if name.endswith('/biases'):
+        taken = [graph.taken(user, place, subject).name for place in range(2)]
+        weights = name.removesuffix('biases') + 'weights'
+        of = [graph.taken(graph.nodes[one], 1, subject).name for one in taken if one != name]
+        layout = user.attributes.get('data_format', 'NHWC')
+        if user.op not in ('BiasAdd', *ADDITIONS) or of != [weights] or layout != 'NHWC':
+            raise InputError(
+                f'{subject}: {name} is used by {user.op} {user.name}, must be added to what {weights} give'
+            )
+
+
+def _layer_of(name: str) -> str:
+    """The scope of a weight's layer."""
+    return re.sub(r'/(?:BatchNorm/)?[^/]+$', '', name)
+
+
+def _scoped(node: TfNode) -> str:
+    """A node's name with each scope once: slim repeats some."""
+    return '/'.join(part for part, _ in groupby(node.name.split('/')))
 
 
 def _check_convolution(name: str, node: TfNode, subject: str) -> None:
@@ -140,45 +160,29 @@ def _stride(name: str) -> int:
     return int(match[1]) if match else 1
 
 
-def _check_before(graph: TfGraph, name: str, node: TfNode, places: Mapping[str, str], subject: str) -> None:
-    """Check what a convolution is fed: the one before it, normalised and activated, and nothing else."""
-    wanted = _before(name)
-    if wanted is None:
-        return
-    allowed = _BETWEEN | _POOLING if _LOGITS.fullmatch(name) else _BETWEEN
-    sources, between = set[str](), list[str]()
-    for found in _upstream(graph, node.inputs[0]):
-        if found.op in _CONVOLUTIONS:
-            sources.add(places.get(found.name, found.name))
-        elif found.op not in allowed:
-            raise InputError(
-                f'{subject}: {found.op} {found.name} before {node.name}, MobileNetV1 has none there'
-            )
-        else:
-            between.append(found.op)
-    if len(sources) != 1 or not wanted.fullmatch(next(iter(sources))):
-        names = ', '.join(sorted(sources)) or 'no convolution'
-        raise InputError(f'{subject}: {node.name} follows {names}, which is not the layer before it')
-    for what, ops in (('activation', _ACTIVATIONS), ('batch norm', _NORMS)):
-        if (count := sum(op in ops for op in between)) != 1:
-            raise InputError(f'{subject}: before {node.name} is not one {what}, but {count}')
-    last = next(op for op in between if op not in {'Identity', 'StopGradient', *_POOLING})
-    if last not in _ACTIVATIONS:
-        raise InputError(f'{subject}: {node.name} follows {last}, not an activation')
+def _check_before(
+    graph: TfGraph, node: TfNode, wanted: re.Pattern[str], places: Mapping[str, str], subject: str
+) -> str:
+    """Check that an operation takes the layer before it, normalised and activated; the weights of that."""
+    found = graph.taken(node, 0, subject)
+    if found.op not in ACTIVATIONS:
+        raise InputError(
+            f'{subject}: {node.name} takes {found.op} {found.name}, must take the activation of a layer'
+        )
+    weights = layer_behind(graph, found, places, subject)
+    if not wanted.fullmatch(weights):
+        raise InputError(f'{subject}: {node.name} follows {weights}, which is not the layer before it')
+    return weights
 
 
-def _upstream(graph: TfGraph, name: str) -> Iterator[TfNode]:
-    """Operations that a value comes from, each once, up to convolutions; without constants."""
-    pending, known = [name], set[str]()
-    while pending:
-        name = pending.pop()
-        node = graph.nodes.get(name)
-        if node is None or name in known or node.op == 'Const':
-            continue
-        known.add(name)
-        yield node
-        if node.op not in _CONVOLUTIONS:
-            pending += node.inputs
+def _check_end(graph: TfGraph, name: str, places: Mapping[str, str], subject: str) -> None:
+    """Check batch norm and activation of a layer that no other follows."""
+    scope = f'{_layer_of(name)}/'
+    ends = [
+        node for node in graph.nodes.values() if node.op in ACTIVATIONS and _scoped(node).startswith(scope)
+    ]
+    if len(ends) != 1 or layer_behind(graph, ends[0], places, subject) != name:
+        raise InputError(f'{subject}: {name} is not followed by one activation, and nor by a layer')
 
 
 def _before(name: str) -> re.Pattern[str] | None:

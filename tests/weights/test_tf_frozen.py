@@ -284,11 +284,80 @@ def activated_first(graph):
     node_of(graph, f'{T}8_depthwise/convolution').input[0] = norm.name
 
 
+def norms_crossed(graph):
+    """Each of two layers takes the batch norm of the other."""
+    one, other = (node_of(graph, f'{T}{row}_pointwise/BatchNorm/FusedBatchNormV3') for row in (7, 8))
+    one.input[0], other.input[0] = other.input[0], one.input[0]
+    one, other = (node_of(graph, f'{T}{row}_pointwise/Relu6') for row in (7, 8))
+    one.input[0], other.input[0] = other.input[0], one.input[0]
+
+
+def trained(graph):
+    entry(node_of(graph, f'{T}8_pointwise/BatchNorm/FusedBatchNormV3'), 'is_training').value.b = True
+
+
+def port(graph):
+    node_of(graph, f'{T}8_depthwise/convolution').input[0] += ':1'
+
+
+def unpooled(graph):
+    node_of(graph, 'MobilenetV1/Logits/Conv2d_1c_1x1/Conv2D').input[0] = f'{T}13_pointwise/Relu6'
+
+
+def operation(name, op):
+    def change(graph):
+        node_of(graph, f'MobilenetV1/{name}').op = op
+
+    return change
+
+
+def pooling(key, value):
+    def change(graph):
+        found = entry(node_of(graph, 'MobilenetV1/Logits/AvgPool'), key).value
+        if isinstance(value, bytes):
+            found.s = value
+        else:
+            found.list.i[:] = value
+
+    return change
+
+
+def constant(graph, name, value):
+    value = np.asarray(value, np.float32)
+    tensor = entry(graph.node.add(name=name, op='Const'), 'value').value.tensor
+    tensor.dtype, tensor.tensor_content = 1, value.tobytes()
+    for size in value.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return name
+
+
+def fed(*steps, before=f'{T}0/convolution'):
+    """Operations with a constant before the first convolution: op, constant, op, constant."""
+
+    def change(graph):
+        name = node_of(graph, before).input[0]
+        for number, (op, value) in enumerate(zip(steps[::2], steps[1::2], strict=True)):
+            step = f'step{number or ""}'
+            graph.node.add(name=step, op=op, input=[name, constant(graph, f'{step}/y', value)])
+            name = step
+        node_of(graph, before).input[0] = name
+
+    return change
+
+
+def shaped(*sides):
+    def change(graph):
+        for dim, size in zip(entry(node_of(graph, 'input'), 'shape').value.shape.dim, sides, strict=True):
+            dim.size = size
+
+    return change
+
+
 MISMATCHES = {
     unused: 'Conv2d_3_pointwise/weights is used by no operation; each weight of MobileNetV1 is used once',
     twice: 'Conv2d_7_pointwise/weights is used twice, by .*Conv2d_7_pointwise/convolution and ',
     norm_twice: 'Conv2d_7_pointwise/BatchNorm/beta is used twice',
-    norm_turned: 'FusedBatchNormV3 takes beta, gamma, moving_mean, moving_variance, must be gamma, beta',
+    norm_turned: 'FusedBatchNormV3 takes .*8_pointwise/BatchNorm/beta as gamma, must take .*/BatchNorm/gamma',
     dilated: r'Conv2d_8_depthwise/convolution has .*\(1, 2, 2, 1\)',
     channels_first: r"Conv2d_0/convolution has data_format and dilations \('NCHW'",
     whole_numbers: 'Conv2d_0/weights holds int32, the weights of MobileNetV1 are floats',
@@ -299,24 +368,158 @@ MISMATCHES = {
     epsilon(float('nan')): r'must be one number above 0, got \[nan\]',
     epsilon(0.0): 'must be one number above 0',
     skipped: 'Conv2d_8_depthwise/convolution follows .*Conv2d_6_pointwise/weights, which is not the layer',
-    added: 'follows .*Conv2d_6_pointwise/weights, .*Conv2d_7_pointwise/weights, which is not the layer',
-    pooled: 'MaxPool pool before .*Conv2d_8_depthwise/convolution',
-    linear: 'before .*Conv2d_8_depthwise/convolution is not one activation, but 0',
-    activated_first: 'Conv2d_8_depthwise/convolution follows FusedBatchNormV3, not an activation',
+    added: 'Conv2d_8_depthwise/convolution takes Add sum, must take the activation of a layer',
+    pooled: 'Conv2d_8_depthwise/convolution takes MaxPool pool, must take the activation',
+    linear: 'Conv2d_8_depthwise/convolution takes FusedBatchNormV3 .*, must take the activation',
+    activated_first: 'Conv2d_8_depthwise/convolution takes FusedBatchNormV3 .*, must take the activation',
+    norms_crossed: '8_pointwise/.*V3 takes .*8_pointwise/BatchNorm/gamma as gamma, must take .*7_pointwise',
+    trained: 'FusedBatchNormV3 must have is_training=false',
+    port: 'Conv2d_8_depthwise/convolution takes output 1 of .*Conv2d_7_pointwise/Relu6, must take 0',
+    operation(
+        'Logits/Conv2d_1c_1x1/BiasAdd', 'Sub'
+    ): 'biases is used by Sub .*, must be added to what .*weights',
+    pooling('ksize', [1, 1, 1, 1]): 'mean of 1 x 1; of images of 64 pixels the map has 2 x 2',
+    pooling('ksize', [1, 2, 1, 1]): 'must average the map without padding',
+    pooling('padding', b'SAME'): "AvgPool has ksize, padding and data_format .*'SAME'",
+    unpooled: 'Conv2d_1c_1x1/Conv2D takes Relu6 .*, must take a mean over the map',
+    fed('Maximum', 0.0): 'Maximum step before MobilenetV1/Conv2d_0/convolution; images may be scaled and',
+    fed('ReverseV2', 3.0): 'ReverseV2 step before MobilenetV1/Conv2d_0/convolution',
+    fed('Sub', 0.5): r'is fed \(images - \[0.5, 0.5, 0.5\]\) / \[1.0, 1.0, 1.0\], which fits neither pixels',
+    fed('Mul', -1.0): r'Mul step with \[-1.0, -1.0, -1.0\]',
+    shaped(1, 3, 64, 64): r'input takes \(1, 3, 64, 64\), must take \(images, height, width, 3\)',
+    shaped(1, 64, 64, 1): r'input takes \(1, 64, 64, 1\)',
 }
 
 
-@pytest.mark.parametrize('change', MISMATCHES)
-def test_a_graph_that_computes_something_else_is_refused(change, tmp_path):
-    path = tf_graphs.classifier(tmp_path / 'x.pb')
+def rewired(path, change):
+    """A graph file with a change to the whole."""
     graph = message_class()()
     graph.ParseFromString(path.read_bytes())
     change(graph)
     path.write_bytes(graph.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize('change', MISMATCHES)
+def test_a_graph_that_computes_something_else_is_refused(change, tmp_path):
+    path = rewired(tf_graphs.classifier(tmp_path / 'x.pb'), change)
     with pytest.raises(InputError, match=MISMATCHES[change]) as caught:
         import_weights(path)
     assert str(path) in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def exchanged(one, place, other, other_place):
+    """Two inputs of operations of a batch norm change places."""
+
+    def change(graph):
+        a, b = (node_of(graph, f'{T}3_depthwise/BatchNorm/batchnorm/{name}') for name in (one, other))
+        a.input[place], b.input[other_place] = b.input[other_place], a.input[place]
+
+    return change
+
+
+NORM = 'Conv2d_3_depthwise/BatchNorm/batchnorm'
+
+
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        (exchanged('mul', 1, 'sub', 0), 'BatchNorm/beta as gamma, must take .*/BatchNorm/gamma'),
+        (exchanged('mul_2', 0, 'add', 0), 'moving_variance as moving_mean'),
+        (exchanged('mul_2', 0, 'sub', 0), 'moving_mean as beta'),
+        (exchanged('sub', 0, 'sub', 1), 'is not where batch norm has it: x '),
+        (operation(f'{NORM}/add_1', 'Sub'), 'Relu6 takes Sub .*add_1, must take a batch norm'),
+        (operation(f'{NORM}/add_1', 'Mul'), 'Relu6 takes Mul .*add_1, must take a batch norm'),
+        (operation(f'{NORM}/mul', 'Add'), 'is not where batch norm has it'),
+        (operation(f'{NORM}/sub', 'Add'), 'is not where batch norm has it'),
+        (fed('Mul', 2.0, before=f'{T}3_depthwise/Relu6'), 'Relu6 takes Mul step, must take a batch norm'),
+        (fed('Add', 1.0, before=f'{T}3_depthwise/Relu6'), 'Add step is not where batch norm has it'),
+        (fed('Mul', 2.0, before=f'MobilenetV1/{NORM}/mul_1'), 'takes Mul step, must take a conv'),
+        (fed('Mul', 2.0, before=f'{T}3_pointwise/convolution'), 'takes Mul step, must take the activation'),
+    ],
+)
+def test_a_batch_norm_of_several_operations_is_refused_unless_each_is_in_its_place(change, says, tmp_path):
+    with pytest.raises(InputError, match=says) as caught:
+        import_weights(rewired(tf_graphs.classifier(tmp_path / 'x.pb', fused=False), change))
+    assert '\n' not in str(caught.value)
+
+
+def test_factors_may_change_places(tmp_path):
+    wanted = import_weights(tf_graphs.classifier(tmp_path / 'x.pb', fused=False))
+    for name in ('mul', 'mul_1', 'mul_2', 'add', 'add_1'):
+        rewired(tmp_path / 'x.pb', exchanged(name, 0, name, 1))
+    assert import_weights(tmp_path / 'x.pb').fingerprint == wanted.fingerprint
+
+
+@pytest.mark.parametrize(
+    ('steps', 'white', 'mean', 'std'),
+    [
+        (('Mul', 2 / 255, 'Sub', 1.0), 255, [127.5] * 3, [127.5] * 3),
+        (('Sub', 0.5, 'Mul', 2.0), 1, [127.5] * 3, [127.5] * 3),
+        (('Mul', 1 / 255), 255, [0] * 3, [255] * 3),
+        (('Sub', [123.0, 117, 104], 'Mul', [0.02, 0.02, 0.025]), 255, [123, 117, 104], [50, 50, 40]),
+    ],
+)
+def test_what_a_graph_does_with_images_is_read(steps, white, mean, std, tmp_path):
+    path = rewired(tf_graphs.classifier(tmp_path / 'x.pb'), fed(*steps))
+    weights = import_weights(path)
+    assert weights.recipe.mean == pytest.approx(mean)
+    assert weights.recipe.std == pytest.approx(std)
+    pixels = images(2, 64)
+    with torch.inference_mode():
+        ours = build_network(weights)(normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), weights))
+    theirs = tf_graphs.run(path, pixels / 255 * white, LOGITS)
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-3)
+
+
+def test_a_graph_of_any_size_has_that_of_its_mean(tmp_path):
+    path = rewired(tf_graphs.classifier(tmp_path / 'x.pb', size=96), shaped(-1, -1, -1, 3))
+    assert import_weights(path).recipe.input_size == 96
+
+
+def looped(graph):
+    """The loop in which the Object Detection API resizes images, as its graphs have it, in short."""
+    scope = 'Preprocessor/map'
+    for name, op, *inputs in (
+        ('while/add', 'Add', 'while/Identity', 'while/one'),
+        ('while/NextIteration', 'NextIteration', 'while/add'),
+        ('while/Merge', 'Merge', 'while/Enter', 'while/NextIteration'),
+        ('while/Enter', 'Enter', 'while/zero'),
+        ('while/Identity', 'Identity', 'while/Merge'),
+        ('while/Read', 'TensorArrayReadV3', 'Scatter', 'while/Identity'),
+        ('while/Expand', 'ExpandDims', 'while/Read', 'while/zero'),
+        ('while/Resize', 'ResizeBilinear', 'while/Expand', 'while/size'),
+        ('while/Squeeze', 'Squeeze', 'while/Resize'),
+        ('while/Write', 'TensorArrayWriteV3', 'Array:1', 'while/Identity', 'while/Squeeze'),
+        ('while/Exit', 'Exit', 'while/Write'),
+        ('Stack', 'TensorArrayGatherV3', 'Array', 'while/Exit'),
+        ('Array', 'TensorArrayV3'),
+    ):
+        graph.node.add(name=f'{scope}/{name}', op=op, input=[f'{scope}/{one}' for one in inputs])
+    graph.node.add(name=f'{scope}/Scatter', op='TensorArrayScatterV3', input=[f'{scope}/Array', 'Cast'])
+    graph.node.add(name='Cast', op='Cast', input=['image'])
+    for name, values in (('one', 1), ('zero', 0), ('size', [96, 96])):
+        node = node_of(graph, constant(graph, f'{scope}/while/{name}', values))
+        tensor = entry(node, 'value').value.tensor
+        tensor.dtype, tensor.tensor_content = 3, np.array(values, np.int32).tobytes()
+    for dim in list(entry(node_of(graph, 'image'), 'shape').value.shape.dim)[1:3]:
+        dim.size = -1
+    node_of(graph, 'Preprocessor/mul').input[0] = f'{scope}/Stack'
+
+
+def test_a_detector_that_resizes_in_a_loop_is_read_or_refused(tmp_path):
+    path = rewired(tf_graphs.detector(tmp_path / 'x.pb', 4), looped)
+    recipe = import_weights(path).recipe
+    assert (recipe.input_size, recipe.mean, recipe.std) == (96, (127.5,) * 3, (127.5,) * 3)
+    whole = path.read_bytes()
+    for change in (
+        fed('ReverseV2', 3.0, before='Preprocessor/map/while/Squeeze'),
+        fed('Add', 3.0, before='Preprocessor/map/while/Squeeze'),
+    ):
+        path.write_bytes(whole)
+        with pytest.raises(InputError, match=r'(ReverseV2|Add) step before FeatureExtractor'):
+            import_weights(rewired(path, change))
 
 
 def test_an_epsilon_that_is_a_list_is_refused(tmp_path):
