@@ -17,8 +17,9 @@ import torch
 from mbv1_backbone.common.choices import EXPORT_INPUTS, EXPORT_PRECISIONS as PRECISIONS
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
-from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino, openvino_core
+from mbv1_backbone.common.telemetry import no_telemetry
 from mbv1_backbone.export.graphs import Graph
+from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
 
@@ -77,10 +78,10 @@ def write(
         if path.suffix == '.onnx':
             write_atomically(path, source.read_bytes())
             return
-        model = openvino_core().read_model(source)
+        model = engines.openvino_core().read_model(source)
         model.set_rt_info(spec.as_text(), [KEY])
         made = Path(folder) / 'model.xml'
-        import_openvino().save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
+        engines.openvino().save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
         write_atomically(path.with_suffix('.bin'), made.with_suffix('.bin').read_bytes())
         write_atomically(path, made.read_bytes())
 
@@ -158,7 +159,8 @@ def _free_axes(name: str, graph: Graph, spec: ModelSpec) -> dict[int, str]:
 
 def _quantised(source: Path, calibration: Sequence[np.ndarray]) -> Path:
     """The same with convolutions and linear layers in 8 bits: weights by channel, activations by tensor."""
-    tools = import_onnxruntime('quantization')
+    with no_telemetry():
+        tools = importlib.import_module('onnxruntime.quantization')
 
     class Reader(tools.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:

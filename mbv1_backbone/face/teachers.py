@@ -16,7 +16,7 @@ import torch
 from mmengine.registry import TRANSFORMS
 
 from mbv1_backbone.common.errors import InputError, user_errors
-from mbv1_backbone.common.runtimes import import_onnxruntime
+from mbv1_backbone.common.telemetry import no_telemetry
 from mbv1_backbone.face.geometry import similarity
 
 __all__ = ['NcnnTeacher', 'OnnxTeacher', 'TorchScriptTeacher']
@@ -86,7 +86,9 @@ class OnnxTeacher(_Teacher):
     """A teacher in an ONNX file, by ONNX Runtime."""
 
     def _open(self) -> Any:
-        onnxruntime = import_onnxruntime()
+        with no_telemetry():
+            import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         try:

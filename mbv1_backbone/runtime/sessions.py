@@ -17,7 +17,7 @@ from mbv1_backbone.common import choices
 from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
-from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino, openvino_core
+from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
@@ -234,7 +234,7 @@ def top_left(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 
 def _onnxruntime(path: Path, threads: int | None) -> Session:
-    runtime = import_onnxruntime()
+    runtime = engines.onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
@@ -253,7 +253,7 @@ def _onnxruntime(path: Path, threads: int | None) -> Session:
 
 
 def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Session:
-    core = openvino_core()
+    core = engines.openvino_core()
     try:
         model = core.read_model(path)
     except RuntimeError as error:
@@ -286,7 +286,7 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
 
     # Two threads that are the first to hand over arrays wait for each other for ever in OpenVINO 2026.4.
     run(np.zeros((1, *spec.size, 3), np.uint8))
-    version = f'openvino {import_openvino().__version__.split("-")[0]}'
+    version = f'openvino {engines.openvino().__version__.split("-")[0]}'
     return Session(path, spec, version, _computes(spec, bf16), run, parallel)
 
 

@@ -112,14 +112,13 @@ def test_a_forked_process_answers_too(backend):
 
 QUIET = """
 import sys, threading
-from mbv1_backbone.common.runtimes import import_onnxruntime, import_openvino
-from mbv1_backbone.runtime import open_session
+from mbv1_backbone.runtime import engines, open_session
 
 for backend in ('onnxruntime', 'openvino'):
     open_session(sys.argv[1], backend)
 assert 'openvino_telemetry' not in sys.modules
-assert import_openvino() is sys.modules['openvino']
-assert import_onnxruntime() is sys.modules['onnxruntime']
+assert engines.openvino() is sys.modules['openvino']
+assert engines.onnxruntime() is sys.modules['onnxruntime']
 print(threading.active_count())
 """
 
