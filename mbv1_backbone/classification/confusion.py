@@ -93,8 +93,9 @@ def draw_confusion(found: Confusion, path: str | os.PathLike[str], title: str) -
     axes.set(xlabel='predicted', ylabel='true class', title=title)
     if named:
         ticks = range(count)
-        axes.set_xticks(ticks, found.classes, rotation=45, ha='right', rotation_mode='anchor')
-        axes.set_yticks(ticks, found.classes)
+        plain = dict(parse_math=False)  # a name may have a dollar sign
+        axes.set_xticks(ticks, found.classes, rotation=45, ha='right', rotation_mode='anchor', **plain)
+        axes.set_yticks(ticks, found.classes, **plain)
         for row, column in zip(*np.nonzero(found.counts), strict=True):
             colour = 'white' if shares[row, column] > 0.5 else 'black'
             text = str(found.counts[row, column])
@@ -103,7 +104,7 @@ def draw_confusion(found: Confusion, path: str | os.PathLike[str], title: str) -
         axes.set(xlabel='predicted (number of the class in the order of names)')
         lines = [f'{n} x {true}: {predicted}' for true, predicted, n in found.worst(_WORST)]
         text = 'most frequent confusions\n(true class: predicted)\n\n' + '\n'.join(lines)
-        axes.text(1.03, 1, text, transform=axes.transAxes, va='top', fontsize=9)
+        axes.text(1.03, 1, text, transform=axes.transAxes, va='top', fontsize=9, parse_math=False)
     with atomic_file(path) as file:
         figure.savefig(file, format='png', dpi=110)
     return Path(path)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 __all__ = ['draw_predictions']
 
 _WIDTH = 320  # of a picture, at least
+_TALLEST = 1280  # height up to which a small image is enlarged
 _LINE = 22  # height of a line of text
 _MARGIN = 6
 _INK, _BAR = (30, 30, 30), (170, 205, 240)
@@ -21,7 +22,7 @@ def draw_predictions(
     """The image with a line a class under it: a bar as long as its probability, its name, the number.
 
     Args:
-        image: RGB uint8 (H, W, 3); a small one is enlarged.
+        image: RGB uint8 (H, W, 3); a small one is enlarged, a narrow one stands on a white sheet.
         names: Of the classes, the likeliest first; long ones are cut.
         scores: Their probabilities in 0..1, as many; without them there are names alone.
 
@@ -33,10 +34,12 @@ def draw_predictions(
         (216, 320, 3)
     """
     picture = Image.fromarray(image)
-    if picture.width < _WIDTH:
-        picture = picture.resize((_WIDTH, max(1, round(picture.height * _WIDTH / picture.width))))
+    scale = min(_WIDTH / picture.width, _TALLEST / picture.height)
+    if scale > 1:
+        width, height = (max(round(side * scale), 1) for side in picture.size)
+        picture = picture.resize((width, height))
     height = picture.height + _LINE * len(names) + 2 * _MARGIN
-    sheet = Image.new('RGB', (picture.width, height), 'white')
+    sheet = Image.new('RGB', (max(picture.width, _WIDTH), height), 'white')
     sheet.paste(picture)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     room = sheet.width - 2 * _MARGIN

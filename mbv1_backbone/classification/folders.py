@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from mbv1_backbone.classification.duplicates import check_no_links
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.folders import ImageFiles, walk_images
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.prefetch import DECODERS, prefetch
 
-__all__ = ['ClassFolder', 'Photo', 'read_class_folder', 'without_unreadable']
+__all__ = ['ClassFolder', 'Photo', 'check_name', 'read_class_folder', 'without_unreadable']
 
 TEST_FOLDERS = ('test', 'val')
+_TRAIN_LIKE, _TEST_LIKE = {'train', 'training'}, {'test', 'testing', 'val', 'valid', 'validation'}
 _SHARE = 0.25  # that is held out
 _SHOWN = 3  # names in a message
 
@@ -41,6 +44,7 @@ class ClassFolder:
         test: To test with; not among those of ``train``.
         division: How the two were told apart, for people.
         skipped: Reason -> how many files were not looked at.
+        ignored: Folders beside ``train`` that were not looked at.
     """
 
     root: Path
@@ -49,6 +53,12 @@ class ClassFolder:
     test: tuple[Photo, ...]
     division: str
     skipped: Counter[str]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, tuple[Photo, ...]]:
+        """The photographs by what they are for."""
+        return dict(train=self.train, test=self.test)
 
     def summary(self) -> str:
         """What there is, in one line.
@@ -64,6 +74,8 @@ class ClassFolder:
             f'{shown(self.root)}: {len(self.classes)} classes, {len(self.train)} photographs to train on '
             f'({min(counts)} to {max(counts)} a class), {len(self.test)} to test ({self.division})'
         )
+        if self.ignored:
+            line += f'; not looked at: {_named([f"{name}/" for name in self.ignored])}'
         return f'{line}; {ImageFiles((), self.skipped).summary()}' if self.skipped else line
 
 
@@ -82,8 +94,9 @@ def read_class_folder(
         test: Name of the folder to test with; by default ``test``, else ``val``.
 
     Raises:
-        InputError: If there are fewer than two classes, a class has too few photographs, the folder to test
-            with has other classes than the one to train on, or a share is given beside it.
+        InputError: If there are fewer than two classes, a class has too few photographs or a name that no
+            config can hold, the folder to test with has other classes than the one to train on, a share is
+            given beside it, or a photograph is a link to another one.
     """
     root = Path(root)
     if not root.is_dir():
@@ -99,17 +112,39 @@ def read_class_folder(
             'in CLASS/ or train/CLASS/, of two classes or more'
         )
     name = test or found_test
+    if not given.is_dir():
+        _check_no_parts(root, classes)
     if name is None:
         share = _SHARE if share is None else share
+        check_no_links(dict(all=train))
         kept, held_out = _divide(classes, train, share, seed, root)
-        return ClassFolder(
-            root, classes, kept, held_out, f'{share:.0%} of each class, held out by seed {seed}', passed
-        )
-    if share is not None:
+        division = f'{100 * share:g}% of each class, held out by seed {seed}'
+        found = ClassFolder(root, classes, kept, held_out, division, passed)
+    elif share is not None:
         raise InputError(f'{shown(root)}: has {name}/ to test with; no share of train/ is held out')
-    others, found, more = _photos(root / name)
-    _check_same(classes, others, root, name)
-    return ClassFolder(root, classes, train, found, f'train/ and {name}/', passed + more)
+    else:
+        others, held_out, more = _photos(root / name)
+        _check_same(classes, others, root, name)
+        check_no_links(dict(train=train, test=held_out))
+        found = ClassFolder(root, classes, train, held_out, f'train/ and {name}/', passed + more)
+    return replace(found, ignored=_beside(root, name)) if given.is_dir() else found
+
+
+def _check_no_parts(root: Path, classes: Sequence[str]) -> None:
+    """Refuse ``Train/`` and ``Test/`` where they would be two classes."""
+    plain = {name.lower(): name for name in classes}
+    train, test = _TRAIN_LIKE & set(plain), _TEST_LIKE & set(plain)
+    if train and test:
+        raise InputError(
+            f'{shown(root)}: {plain[min(train)]}/ and {plain[min(test)]}/ would be classes; what is to train '
+            'on must lie in train/, what is to test with in test/ or val/'
+        )
+
+
+def _beside(root: Path, test: str | None) -> tuple[str, ...]:
+    """Folders that are neither to train on nor to test with."""
+    names = (path.name for path in sorted(root.iterdir()) if path.is_dir())
+    return tuple(name for name in names if name not in ('train', test) and not name.startswith('.'))
 
 
 def without_unreadable(
@@ -174,10 +209,37 @@ def _photos(folder: Path) -> tuple[tuple[str, ...], tuple[Photo, ...], Counter[s
             passed['that lie in no class'] += 1
     empty = [p.name for p in sorted(folder.iterdir()) if p.is_dir() and p.name not in by_class]
     if empty := [name for name in empty if not name.startswith('.')]:
+        _check_no_class_is_a_link(folder, empty)
         raise InputError(f'{shown(folder)}: no image in {_named(empty)}; take empty folders away')
     classes = tuple(sorted(by_class))
+    for name in classes:
+        check_name(name, f'{shown(folder)}: class')
     photos = tuple(Photo(path, label) for label, name in enumerate(classes) for path in by_class[name])
     return classes, photos, passed
+
+
+def _check_no_class_is_a_link(folder: Path, empty: Sequence[str]) -> None:
+    """A folder that is linked to is read once, under its own name."""
+    for name in empty:
+        if (folder / name).is_symlink():
+            target = os.path.realpath(folder / name)
+            raise InputError(f'{shown(folder)}: {shown(name)} is a link to {shown(target)}; take it away')
+
+
+def check_name(name: str, what: str) -> None:
+    """Check that a config can hold a name, and a line of the terminal.
+
+    Args:
+        name: Of a class, or a path.
+        what: It is, for the message.
+
+    Raises:
+        InputError: If it has control characters, or two braces, which mmengine puts values in place of.
+    """
+    if any(unicodedata.category(character) == 'Cc' for character in name):
+        raise InputError(f'{what} {shown(name)}: has control characters, such as a line break, in its name')
+    if '{{' in name:
+        raise InputError(f'{what} {shown(name)}: has {{{{ in its name, which configs put values in place of')
 
 
 def _divide(

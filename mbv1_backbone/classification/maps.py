@@ -61,19 +61,24 @@ class Mark:
     colour: tuple[int, int, int] = _MARK
 
 
-def view_around(places: np.ndarray) -> View:
+def view_around(places: np.ndarray, cells: Sequence[int] = ()) -> View:
     """What a map must show so that these places are on it, with a margin; the world where they lie apart.
 
     Args:
         places: Degrees of latitude and longitude, (N, 2), at least one.
+        cells: S2's numbers of cells that must be on it, too, as a whole.
     """
+    places = np.concatenate([places, *map(cell_outline, cells)])
     longitudes = np.sort(places[:, 1] % 360)
     gaps = np.diff(longitudes, append=longitudes[0] + 360)
     west = longitudes[(int(gaps.argmax()) + 1) % len(longitudes)]
     west, wide = (west + 180) % 360 - 180, 360 - float(gaps.max())
     south, north = float(places[:, 0].min()), float(places[:, 0].max())
     if wide > 150 or north - south > 100:
-        return View()
+        world = View()
+        return View(
+            -90.0 if south < world.south else world.south, 90.0 if north > world.north else world.north
+        )
     shrink = float(np.cos(np.radians((south + north) / 2)))
     half = max(wide * shrink, north - south, _LEAST) * (0.5 + _MARGIN)
     east_half = min(half / max(shrink, 0.2), 180)
@@ -112,7 +117,7 @@ def draw_map(
     _draw_cells(draw, view, cells, shades)
     small = picture.resize((width, height), Image.Resampling.LANCZOS)
     if inset is not None:
-        corner = ImageOps.contain(Image.fromarray(inset), (width // 5, height // 3))
+        corner = _contained(Image.fromarray(inset), (width // 5, height // 3))
         framed = ImageOps.expand(corner, 2, 'white')
         small.paste(framed, (8, height - framed.height - 8))
     _draw_marks(small, view, marks)
@@ -122,6 +127,12 @@ def draw_map(
     sheet.paste(small, (0, 26))
     ImageDraw.Draw(sheet).text((6, 4), title, (30, 30, 30), ImageFont.load_default(15))
     return np.asarray(sheet)
+
+
+def _contained(image: Image.Image, room: tuple[int, int]) -> Image.Image:
+    """An image in the largest size that has its shape and fits; one of few pixels' width keeps one."""
+    scale = min(room[0] / image.width, room[1] / image.height)
+    return image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)))
 
 
 def shades_of(photos: np.ndarray) -> list[float]:

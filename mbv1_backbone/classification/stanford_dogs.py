@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
 
+from mbv1_backbone.classification.dog_boxes import DogBox, dog_boxes
+from mbv1_backbone.classification.duplicates import check_no_links, same_bytes
 from mbv1_backbone.common.errors import InputError, NotInstalledError, one_line
 from mbv1_backbone.common.files import decode, shown
 from mbv1_backbone.common.images import read_image
-from mbv1_backbone.common.tables import parse_number
+from mbv1_backbone.common.picture_sizes import picture_size
 
 __all__ = ['IMAGENET_INDICES', 'WHOLE', 'Dog', 'convert_stanford_dogs', 'read_lists']
 
@@ -42,7 +43,10 @@ def convert_stanford_dogs(
 ) -> dict[str, int]:
     """Write ``train/BREED/`` and ``test/BREED/``, as the configs and ``mbv1 classify train`` read them.
 
-    Everything is checked before anything is written, and the folder appears when all of it is there.
+    Lists, annotations and the headers of photographs are checked before anything is written, and the folder
+    appears when all of it is there. Boxes of an annotation that was made of a photograph in another size are
+    scaled, as ImageNet's are meant to be; the stored pixels are taken where the annotation has their size and
+    the EXIF orientation would exchange the sides.
 
     Args:
         root: Folder with ``Images/BREED/*.jpg`` and the lists ``train_list.mat`` and ``test_list.mat``, or
@@ -55,33 +59,36 @@ def convert_stanford_dogs(
         How many ``classes``, ``train`` and ``test`` pictures there are.
 
     Raises:
-        InputError: If a list, a photograph or an annotation is missing or wrong.
+        InputError: If a list, a photograph or an annotation is missing or wrong, or two places of the lists
+            are one file.
         NotInstalledError: If a ``.mat`` file is to be read and SciPy is not installed.
     """
     root, out_dir = Path(root), Path(out_dir).resolve()  # a link to a folder is no place to move one to
     if boxes and link:
         raise InputError('boxes are cut out and written: they cannot be links')
     images = root / 'Images'
+    if out_dir.is_relative_to(images.resolve()):
+        raise InputError(f'{shown(out_dir)}: lies in {shown(images)}, among the photographs; give another')
     lists = {split: read_lists(root, split) for split in SPLITS}
     _check(lists, images)
+    photos = {
+        split: [(images / dog.place, dog.place.parts[0]) for dog in dogs] for split, dogs in lists.items()
+    }
+    check_no_links(photos)
     found = {split: [*_pictures(root, dogs, boxes)] for split, dogs in lists.items()}
     for split, pictures in found.items():
         _check_names(split, pictures)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    cut: list[PurePosixPath] = []
+    _log_pictures(root, [picture for pictures in found.values() for picture in pictures])
+    if said := same_bytes(photos):
+        _LOG.warning('%s: %s', shown(root), said)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f'.{out_dir.name}.') as draft:
         for split, pictures in found.items():
-            cut += [
-                picture.place for picture in pictures if _write(picture, Path(draft) / split, images, link)
-            ]
+            for picture in pictures:
+                _write(picture, Path(draft) / split, images, link)
         os.chmod(draft, 0o755)
         os.replace(draft, out_dir)
         os.mkdir(draft)  # for the context manager to remove
-    if cut:
-        _LOG.warning(
-            '%s: %d boxes reach beyond their photographs, and are cut to them; the first is of %s',
-            *(shown(root), len(cut), shown(str(cut[0]))),
-        )
     counts = {split: len(pictures) for split, pictures in found.items()}
     return dict(classes=len({dog.place.parts[0] for dog in lists['train']}), **counts)
 
@@ -171,6 +178,10 @@ def _check(lists: dict[str, list[Dog]], images: Path) -> None:
                 f'{shown(str(dog.place))} has label {dog.label}; {shown(name)} has '
                 f'{order[name] if whole else seen[name]}'
             )
+    owners: dict[int, str] = {}
+    for name, label in seen.items():
+        if owners.setdefault(label, name) != name:
+            raise InputError(f'{shown(owners[label])} and {shown(name)} both have label {label}')
     absent = [place for place in counts if not (images / place).is_file()]
     if absent:
         raise InputError(
@@ -196,45 +207,36 @@ class _Picture(NamedTuple):
 
     place: PurePosixPath
     name: str
-    box: tuple[int, int, int, int] | None
+    box: DogBox | None = None
 
 
 def _pictures(root: Path, dogs: Sequence[Dog], boxes: bool) -> Iterator[_Picture]:
     for dog in dogs:
+        size = picture_size(root / 'Images' / dog.place)
         if not boxes:
-            yield _Picture(dog.place, dog.place.name, None)
+            yield _Picture(dog.place, dog.place.name)
             continue
-        found = _boxes(root / 'Annotation' / dog.place.with_suffix(''))
+        found = dog_boxes(root / 'Annotation' / dog.place.with_suffix(''), size)
         for number, box in enumerate(found):
             suffix = f'_{number}' if len(found) > 1 else ''
             yield _Picture(dog.place, f'{dog.place.stem}{suffix}.jpg', box)
 
 
-def _boxes(path: Path) -> list[tuple[int, int, int, int]]:
-    """Left, top, right and bottom of each dog, in pixels."""
-    path = path if path.is_file() else path.with_suffix('.xml')
-    if not path.is_file():
-        raise InputError(f'{shown(path.with_suffix(""))}: no such annotation')
-    try:
-        tree = ElementTree.parse(path)
-        found = [
-            tuple(int(parse_number(box.findtext(side, ''))) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
-            for box in tree.iterfind('object/bndbox')
-        ]
-    except (ElementTree.ParseError, ValueError, OverflowError, OSError) as error:
-        raise InputError(f'{shown(path)}: not a readable annotation: {one_line(error)}') from error
-    if not found:
-        raise InputError(f'{shown(path)}: has no object with a box')
-    boxes = []
-    for left, top, right, bottom in found:
-        if not (0 <= left < right and 0 <= top < bottom):
-            raise InputError(f'{shown(path)}: box {left}, {top}, {right}, {bottom} is empty or negative')
-        boxes.append((left, top, right, bottom))
-    return boxes
+def _log_pictures(root: Path, pictures: Sequence[_Picture]) -> None:
+    """A line of the log where boxes are not taken as they stand."""
+    boxes = [(picture.place, picture.box) for picture in pictures if picture.box is not None]
+    for what, places in (
+        ('reach beyond their photographs, and are cut to them', [p for p, box in boxes if box.beyond]),
+        ('are of photographs in another size, and are scaled', [p for p, box in boxes if box.scaled]),
+    ):
+        if places:
+            _LOG.warning(
+                f'%s: %d boxes {what}; the first is of %s', shown(root), len(places), shown(str(places[0]))
+            )
 
 
-def _write(picture: _Picture, folder: Path, images: Path, link: bool) -> bool:
-    """Write a picture; whether its box had to be cut to the photograph."""
+def _write(picture: _Picture, folder: Path, images: Path, link: bool) -> None:
+    """Write a picture."""
     source, target = images / picture.place, folder / picture.place.parts[0] / picture.name
     target.parent.mkdir(parents=True, exist_ok=True)
     if picture.box is None and link:
@@ -242,12 +244,7 @@ def _write(picture: _Picture, folder: Path, images: Path, link: bool) -> bool:
     elif picture.box is None:
         shutil.copyfile(source, target)
     else:
-        image = read_image(source)
-        left, top, right, bottom = picture.box
-        if left >= image.shape[1] or top >= image.shape[0]:
-            raise InputError(
-                f'{shown(source)}: a box lies outside of its {image.shape[1]} x {image.shape[0]}'
-            )
+        width, height = picture.box.size
+        left, top, right, bottom = picture.box.sides
+        image = read_image(source, (height, width))
         Image.fromarray(image[top:bottom, left:right]).save(target, quality=95)
-        return right > image.shape[1] or bottom > image.shape[0]
-    return False

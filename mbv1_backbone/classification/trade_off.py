@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,12 +83,16 @@ def _scatter(axes: Any, points: Sequence[Measured], cost: str, angle: float, sty
     """Points with their names, which are written at an angle: the paper's lie close together."""
     costs = [getattr(point, cost) / 1e6 for point in points]
     axes.plot(costs, [point.top1 for point in points], linestyle='none', **style)
+    places: Counter[tuple[float, float]] = Counter()
     for point, x in zip(points, costs, strict=True):
+        place = (float(f'{x:.2g}'), round(point.top1, 2))
+        below, places[place] = places[place], places[place] + 1  # names at one place: one below the other
         axes.annotate(
             point.name,
             (x, point.top1),
             textcoords='offset points',
-            xytext=(4, -2) if angle else (-7, -3),
+            xytext=(4, -2) if angle else (-7, -3 - 10 * below),
+            parse_math=False,  # a name may have a dollar sign
             rotation=angle,
             ha='left' if angle else 'right',
             rotation_mode='anchor',

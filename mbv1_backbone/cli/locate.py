@@ -110,9 +110,10 @@ def _map(path: Path, found: Located, result: dict[str, Any]) -> np.ndarray:
     if 'gps' in result:
         marks.append(Mark((result['gps']['latitude'], result['gps']['longitude']), 'GPS', TRUTH))
     best = found.locations[0].probability or 1.0
+    cells = from_tokens([place.cell for place in found.locations]).tolist()
     return draw_map(
-        view_around(np.array([mark.place for mark in marks])),
-        from_tokens([place.cell for place in found.locations]).tolist(),
+        view_around(np.array([mark.place for mark in marks]), cells),
+        cells,
         [place.probability / best for place in found.locations],
         marks,
         title=path.name,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ['cfg_options', 'config_and_checkpoint', 'is_config', 'open_network', 'source_and_checkpoint']
 
+_CONFIGS = ('.py', '.json', '.yml', '.yaml')  # mmengine's kinds
+
 
 def cfg_options(args: Namespace) -> dict[str, Any]:
     """``--cfg-options`` as mmengine reads them: dotted keys to values.
@@ -53,6 +55,8 @@ def config_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str]
     Raises:
         InputError: If the model is neither, or a config has no checkpoint.
     """
+    if Path(model).is_file() and Path(model).suffix not in _CONFIGS:
+        raise InputError(f'{model}: not a config; an exported file and weights stand after their config')
     config = str(find_any_config(model))
     if model in zoo_names():
         return config, checkpoint or model

@@ -93,6 +93,7 @@ class Classifier(_ImageNetwork):
     Attributes:
         network: The same.
         backend: What runs it, and in which precision.
+        classes: Names of the classes by label.
 
     Raises:
         InputError: If the network is of another kind.
@@ -105,6 +106,12 @@ class Classifier(_ImageNetwork):
     """
 
     kind = 'classifier'
+
+    @functools.cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by label, as ``classes_of`` says them."""
+        known = self.network.spec.classes
+        return known or tuple(self.classes_of(self._run([self._blank()])[0].shape[1]))
 
     def classify(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 8) -> np.ndarray:
         """Probabilities float32 (N, classes).

@@ -37,19 +37,33 @@ def check_training(cfg: Config) -> None:
     _use_safe_checkpoints(cfg)
 
 
-def schedule_note(cfg: Config) -> str:
-    """One line where the schedule by epochs ends before the training does, else empty."""
-    epochs, schedules = cfg.train_cfg.get('max_epochs'), cfg.get('param_scheduler') or []
+def schedule_note(cfg: Config, steps: int | None = None) -> str:
+    """One line where a schedule of the learning rate and the training end apart, else empty.
+
+    Args:
+        cfg: Of the training.
+        steps: Of it, which schedules by iteration are held to; None where they are not known.
+    """
+    schedules = cfg.get('param_scheduler') or []
     schedules = [schedules] if isinstance(schedules, dict) else schedules
-    ends = [s['end'] for s in schedules if s.get('by_epoch', True) and isinstance(s.get('end'), int)]
-    if not epochs or not ends or len(ends) < len([s for s in schedules if s.get('by_epoch', True)]):
-        return ''
-    if max(ends) >= epochs:
-        return ''
-    return (
-        f'param_scheduler ends at epoch {max(ends)}, training at {epochs}: the learning rate stays as it is '
-        'then; to change both, set end and T_max in param_scheduler'
-    )
+    by_epoch = [s for s in schedules if s.get('by_epoch', True)]
+    by_step = [s for s in schedules if not s.get('by_epoch', True)]
+    for some, last, unit in ((by_epoch, cfg.train_cfg.get('max_epochs'), 'epoch'), (by_step, steps, 'step')):
+        ends = [s['end'] for s in some if isinstance(s.get('end'), int)]
+        if not last or not ends:
+            continue
+        if max(ends) > last:
+            return (
+                f'training ends at {unit} {last}, param_scheduler at {unit} {max(ends)}: the learning rate '
+                f'does not go all of its way; to change both, set end {"and T_max " * (unit == "epoch")}in '
+                'param_scheduler, too'
+            )
+        if max(ends) < last and len(ends) == len(some) and unit == 'epoch':
+            return (
+                f'param_scheduler ends at epoch {max(ends)}, training at {last}: the learning rate stays as '
+                'it is then; to change both, set end and T_max in param_scheduler'
+            )
+    return ''
 
 
 def check_data_classes(cfg: Config, *loaders: str) -> None:

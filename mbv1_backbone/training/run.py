@@ -77,7 +77,7 @@ def train(cfg: Config, launcher: str = 'none') -> None:
 def _prepared(cfg: Config, launcher: str) -> QuietRunner:
     """The runner, with its data read and checked, and what is trained said."""
     runner = build_runner(cfg, launcher)
-    for warning in (slow_precision(cfg), schedule_note(cfg)):
+    for warning in (slow_precision(cfg), schedule_note(cfg, runner.train_loop.max_iters)):
         if warning:
             runner.logger.warning(warning)
     with user_errors('data set'):

@@ -23,7 +23,7 @@ from mbv1_backbone.compat.chatter import errors_only
 from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.models.layers import make_divisible
 from mbv1_backbone.models.mobilenet_v1 import TABLE
-from mbv1_backbone.models.recipe import recipe_of
+from mbv1_backbone.models.recipe import Recipe, recipe_of
 from mbv1_backbone.training.config import LOADERS, datasets_of, load_config, use_pretrained
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.store import Weights
@@ -33,6 +33,7 @@ __all__ = [
     'START',
     'Plan',
     'add_linear_head',
+    'check_plan',
     'features',
     'save_start',
     'transfer_config',
@@ -76,10 +77,7 @@ def transfer_config(folder: ClassFolder, work_dir: Path, plan: Plan) -> Config:
         InputError: If the weights cannot be had or are not MobileNetV1's, or the size is too small.
     """
     cfg = load_config(CONFIG, work_dir=str(work_dir))
-    recipe = import_weights(plan.pretrained).recipe
-    size = plan.size or recipe.input_size
-    if size < 32:
-        raise InputError(f'the size must be at least 32 pixels, the stride of the network, got {size}')
+    recipe, size = check_plan(plan)
     cfg.model.backbone.widen_factor = recipe.widen_factor
     channels = make_divisible(TABLE[-1].channels * recipe.widen_factor)
     cfg.model.head.update(num_classes=len(folder.classes), in_channels=channels)
@@ -100,6 +98,25 @@ def transfer_config(folder: ClassFolder, work_dir: Path, plan: Plan) -> Config:
     _set_schedule(cfg, plan, len(folder.train))
     cfg.randomness = dict(seed=plan.seed)
     return cfg
+
+
+def check_plan(plan: Plan) -> tuple[Recipe, int]:
+    """Check what a training starts from, before its photographs are looked at.
+
+    Args:
+        plan: Of it.
+
+    Returns:
+        What the weights say of themselves, and the side of the input in pixels.
+
+    Raises:
+        InputError: If the weights cannot be had or are not MobileNetV1's, or the size is too small.
+    """
+    recipe = import_weights(plan.pretrained).recipe
+    size = plan.size or recipe.input_size
+    if size < 32:
+        raise InputError(f'the size must be at least 32 pixels, the stride of the network, got {size}')
+    return recipe, size
 
 
 def add_linear_head(

@@ -149,7 +149,8 @@ def load_checkpoint(filename: str) -> dict[str, Any]:
     """What mmengine loads from the schemes, and from ``.safetensors``, which are taken as they are.
 
     Returns:
-        ``state_dict``, and ``meta`` with the ``recipe`` where the weights have one.
+        ``state_dict``, of a backbone's weights without the last layer of the classifier that they are from,
+        and ``meta`` with the ``recipe`` where the weights have one.
     """
     if '://' not in filename:
         state, metadata = read_safetensors(filename)
@@ -159,4 +160,9 @@ def load_checkpoint(filename: str) -> dict[str, Any]:
         weights = found
     else:
         weights = import_weights(filename)
-    return dict(state_dict=weights.state, meta=dict(recipe=weights.recipe))
+    state = weights.state
+    if (
+        'rows.0.conv.weight' in state
+    ):  # a backbone's own names: mmengine would warn of the last layer beside it
+        state = {name: tensor for name, tensor in state.items() if not name.startswith('head.')}
+    return dict(state_dict=state, meta=dict(recipe=weights.recipe))

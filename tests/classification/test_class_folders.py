@@ -1,10 +1,12 @@
 """Folders of classes: which photographs train, which test, and what is refused."""
 
+import shutil
 from collections import Counter
 
 import pytest
 from support.classes import draw_class, draw_folder
 
+from mbv1_backbone.classification.duplicates import same_bytes
 from mbv1_backbone.classification.folders import read_class_folder, without_unreadable
 from mbv1_backbone.common.errors import InputError
 
@@ -123,3 +125,81 @@ def test_folders_of_a_class_belong_to_it(tmp_path):
     draw_class(root / 'ant' / 'red' / 'small', 3, 2)
     labels = [photo.label for part in ('train', 'test') for photo in getattr(read_class_folder(root), part)]
     assert Counter(labels) == {0: 8, 1: 6, 2: 6}
+
+
+@pytest.mark.parametrize('link', ['test', 'test/bee/again.jpg', 'train/bee/ant.jpg', 'train/ant/again.jpg'])
+def test_a_photograph_is_not_trained_on_and_tested_with_by_a_link(link, tmp_path):
+    root = draw_folder(tmp_path, classes=2)
+    if link == 'test':
+        shutil.rmtree(root / 'test')
+        (root / 'test').symlink_to('train')
+    else:
+        (root / link).symlink_to(root / 'train' / 'ant' / '0.jpg')
+    with pytest.raises(InputError, match=r'one file by a link: take one of them away'):
+        read_class_folder(root)
+
+
+def test_of_a_folder_without_a_test_no_photograph_is_there_twice(tmp_path):
+    root = draw_folder(tmp_path, classes=2, test=0)
+    (root / 'ant' / 'again.jpg').symlink_to('0.jpg')
+    with pytest.raises(InputError, match=r'ant/again\.jpg is .*ant/0\.jpg, one file by a link'):
+        read_class_folder(root)
+
+
+def test_the_same_bytes_in_both_parts_or_in_two_classes_are_said(tmp_path):
+    root = draw_folder(tmp_path, classes=2)
+    assert same_bytes(read_class_folder(root).parts) == ''
+    first = root / 'train' / 'ant' / '0.jpg'
+    shutil.copy(first, root / 'train' / 'ant' / 'again.jpg')  # the same class, the same part: no harm
+    assert same_bytes(read_class_folder(root).parts) == ''
+    shutil.copy(first, root / 'test' / 'ant' / 'seen.jpg')
+    shutil.copy(first, root / 'train' / 'bee' / 'other.jpg')
+    said = same_bytes(read_class_folder(root).parts)
+    assert said.startswith(
+        'photographs that are there a second time, byte by byte, in another part or class: 2;'
+    )
+    assert 'bee/other.jpg, as ' in said
+
+
+@pytest.mark.parametrize(
+    ('folder', 'test'), [('validation', 3), ('Test', 0), ('val', 3), ('eel', 3)], ids=lambda value: str(value)
+)
+def test_folders_that_are_not_looked_at_are_said(folder, test, tmp_path):
+    draw_folder(tmp_path, classes=2, test=3)
+    if not test:
+        shutil.rmtree(tmp_path / 'test')
+    draw_class(tmp_path / folder / 'ant', 0, 1)
+    assert f'; not looked at: {folder}/' in read_class_folder(tmp_path).summary()
+
+
+def test_parts_by_other_names_are_no_classes(tmp_path):
+    for name in ('Train', 'Test'):
+        draw_class(tmp_path / name, 0, 3)
+    with pytest.raises(InputError, match='Train/ and Test/ would be classes; what is to train on must lie'):
+        read_class_folder(tmp_path)
+    (tmp_path / 'Test').rename(tmp_path / 'Bus')  # a class of vehicles
+    assert read_class_folder(tmp_path).classes == ('Bus', 'Train')
+
+
+def test_a_class_that_is_a_link_to_another_is_said_to_be_one(tmp_path):
+    draw_folder(tmp_path, classes=2, test=0)
+    (tmp_path / 'wasp').symlink_to('bee')
+    with pytest.raises(InputError, match=r'wasp is a link to .*/bee; take it away'):
+        read_class_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'says'), [('a\nb', 'has control characters'), ('{{$HOME:x}}', 'has {{ in its name')]
+)
+def test_names_that_no_config_holds_are_refused(name, says, tmp_path):
+    """They were trained, and then said in two lines, or as the user's home."""
+    draw_folder(tmp_path, classes=2, test=0)
+    draw_class(tmp_path / name, 2, 4)
+    with pytest.raises(InputError, match=says):
+        read_class_folder(tmp_path)
+
+
+@pytest.mark.parametrize(('share', 'said'), [(1e-9, '1e-07%'), (0.999, '99.9%'), (0.07, '7%')])
+def test_shares_are_said_as_they_are(share, said, tmp_path):
+    draw_folder(tmp_path, classes=2, test=0)
+    assert read_class_folder(tmp_path, share).division == f'{said} of each class, held out by seed 0'

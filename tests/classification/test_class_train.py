@@ -172,3 +172,45 @@ def test_results_do_not_land_among_the_photographs(work_dir, start, tmp_path, mo
     words = ['classify', 'train', '.', '--pretrained', str(start), *filter(None, [work_dir])]
     assert main(words) == 2
     assert 'lies in ., among the photographs' in capsys.readouterr().err
+
+
+def test_weights_are_looked_for_before_photographs_are_decoded(photographs, tmp_path, monkeypatch, capsys):
+    def never(*_):
+        raise AssertionError('photographs were decoded')
+
+    monkeypatch.setattr('mbv1_backbone.classification.folders.without_unreadable', never)
+    words = ['classify', 'train', photographs, '--pretrained', 'none.pth', '--work-dir', tmp_path / 'run']
+    assert main([*map(str, words)]) == 2
+    assert 'none.pth' in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('place', ['photographs', 'run'])
+def test_folders_whose_names_a_config_would_change_are_refused(place, start, tmp_path, capsys):
+    """mmengine put the config's own name in place of it, and the written network could not be read."""
+    folder = tmp_path / ('{{fileBasename}}' if place == 'photographs' else 'photographs')
+    draw_folder(folder, classes=2, train=2)
+    work_dir = tmp_path / ('{{fileBasename}}' if place == 'run' else 'run')
+    words = ['classify', 'train', folder, '--pretrained', start, '--frozen', '--work-dir', work_dir]
+    assert main([*map(str, words)]) == 2
+    assert 'has {{ in its name' in capsys.readouterr().err
+    assert not work_dir.exists()
+
+
+def test_photographs_that_were_trained_on_are_said(start, tmp_path, capsys):
+    draw_folder(tmp_path / 'a', classes=2, train=3)
+    (tmp_path / 'a' / 'test' / 'ant' / '9.jpg').write_bytes(
+        (tmp_path / 'a' / 'train' / 'ant' / '0.jpg').read_bytes()
+    )
+    words = [
+        'classify',
+        'train',
+        tmp_path / 'a',
+        '--pretrained',
+        start,
+        '--frozen',
+        '--work-dir',
+        tmp_path / 'r',
+    ]
+    assert main([*map(str, words)]) == 0
+    assert 'byte by byte, in another part or class: 1; the first: ' in capsys.readouterr().out

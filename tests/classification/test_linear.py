@@ -80,7 +80,7 @@ def test_a_class_without_photographs_does_not_count():
 @pytest.mark.parametrize('count', [2, 60])
 def test_the_picture_is_drawn(count, tmp_path):
     rng = np.random.default_rng(0)
-    names = [f'class of a long name {i}' for i in range(count)]
+    names = [f'class of a long name {i} $a_$^' for i in range(count)]  # of TeX's signs
     found = Confusion.of(rng.integers(0, count, 500), rng.integers(0, count, 500), names)
     with Image.open(draw_confusion(found, tmp_path / 'c.png', 'title')) as picture:
         assert min(picture.size) > 300

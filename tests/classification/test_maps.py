@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mbv1_backbone.classification.maps import Mark, View, draw_map, shades_of, view_around
-from mbv1_backbone.classification.s2_cells import cell_ids, parents
+from mbv1_backbone.classification.s2_cells import cell_ids, cell_outline, parents
 
 
 def colour_at(picture, view, latitude, longitude):
@@ -98,3 +98,19 @@ def test_captions_of_one_place_stand_below_one_another():
 
 def test_shades_grow_with_photographs():
     assert shades_of(np.array([9, 0, 99])) == pytest.approx([0.5, 0, 1])
+
+
+@pytest.mark.parametrize('places', [[(45.0, 16.0), (47.0, 17.0)], [(-75.0, 0.0), (60.0, 90.0)]])
+def test_a_view_holds_all_of_its_cells_and_marks(places):
+    """It ended where the marks did; of the world everything beyond 60 degrees south was left out."""
+    cells = [cell_of(*place, level=3) for place in places]
+    view = view_around(np.array(places), cells)
+    for latitude, _ in places:
+        assert view.south <= latitude <= view.north
+    outline = np.concatenate([cell_outline(cell) for cell in cells])
+    assert view.south <= outline[:, 0].min()
+    assert outline[:, 0].max() <= view.north
+
+
+def test_a_photograph_of_one_pixels_width_is_drawn():
+    assert draw_map(inset=np.zeros((30000, 1, 3), np.uint8)).shape[1] == 960

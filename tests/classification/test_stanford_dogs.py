@@ -109,7 +109,7 @@ def damaged(root, kind):
         return 'box 9, 0, 3, 9 is empty or negative'
     assert kind == 'outside'
     (root / 'Annotation' / BREEDS[0] / '1').write_text(f'<a>{BOX.format(60, 0, 70, 9)}</a>')
-    return r'a box lies outside of its 48 x 56'
+    return r'a box lies outside of its 48 x 56 photograph'
 
 
 @pytest.mark.parametrize(
@@ -195,6 +195,90 @@ def test_a_link_to_an_empty_folder_is_filled(dogs, tmp_path):
 def test_boxes_are_no_links(dogs, tmp_path):
     with pytest.raises(InputError, match='cannot be links'):
         convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True, link=True)
+
+
+SIZE = '<size><width>{}</width><height>{}</height></size>'
+
+
+def quarters(path, turn=None):
+    """A photograph of 40 x 80 whose upper left 20 x 40 is red; EXIF may show it turned by 90 degrees."""
+    pixels = np.full((80, 40, 3), (0, 0, 255), np.uint8)
+    pixels[:40, :20] = (255, 0, 0)
+    exif = Image.Exif()
+    if turn:
+        exif[0x0112] = turn
+    Image.fromarray(pixels).save(path, quality=95, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ('turn', 'size', 'box', 'shape'),
+    [
+        (6, (40, 80), (0, 0, 20, 40), (40, 20)),  # drawn on the stored pixels
+        (6, (80, 40), (40, 0, 80, 20), (20, 40)),  # drawn on what EXIF shows
+        (6, None, (40, 0, 80, 20), (20, 40)),
+        (None, (80, 160), (0, 0, 40, 80), (40, 20)),  # drawn on twice the size
+        (6, (80, 160), (0, 0, 40, 80), (40, 20)),
+        (None, (0, 0), (0, 0, 20, 40), (40, 20)),  # a size that is none
+    ],
+)
+def test_boxes_are_cut_where_they_were_drawn(turn, size, box, shape, dogs, tmp_path, caplog):
+    quarters(dogs / 'Images' / BREEDS[0] / '1.jpg', turn)
+    stated = SIZE.format(*size) if size else ''
+    (dogs / 'Annotation' / BREEDS[0] / '1').write_text(f'<a>{stated}{BOX.format(*box)}</a>')
+    with caplog.at_level(logging.WARNING):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+    with Image.open(tmp_path / 'out' / 'train' / BREEDS[0] / '1.jpg') as image:
+        found = np.asarray(image).astype(int)
+    assert found.shape[:2] == shape
+    assert (found.mean((0, 1)) - (255, 0, 0)).__abs__().max() < 12
+    scaled = size == (80, 160)
+    assert ('1 boxes are of photographs in another size, and are scaled' in caplog.text) == scaled
+
+
+def test_an_annotation_of_another_photograph_is_refused(dogs, tmp_path):
+    (dogs / 'Annotation' / BREEDS[0] / '1').write_text(
+        f'<a>{SIZE.format(500, 333)}{BOX.format(1, 1, 9, 9)}</a>'
+    )
+    with pytest.raises(
+        InputError, match='is of a photograph of 500 x 333, and this one is of 48 x 56, another'
+    ):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=True)
+
+
+@pytest.mark.parametrize('boxes', [False, True])
+def test_what_is_no_photograph_is_found_before_anything_is_written(boxes, dogs, tmp_path, monkeypatch):
+    monkeypatch.setattr('mbv1_backbone.classification.stanford_dogs._write', None)
+    (dogs / 'Images' / BREEDS[2] / '4.jpg').write_bytes(b'no image')
+    with pytest.raises(InputError, match=r'4\.jpg: cannot be decoded'):
+        convert_stanford_dogs(dogs, tmp_path / 'out', boxes=boxes)
+
+
+def test_two_breeds_with_one_label_are_refused(dogs, tmp_path):
+    for split, numbers in (('train', (0, 3)), ('test', (3, 5))):
+        write_mat(dogs / f'{split}_list.mat', [(name, min(label, 2)) for name, label in rows(*numbers)])
+    with pytest.raises(InputError, match=r'toy_poodle and .*African_hunting_dog both have label 2'):
+        convert_stanford_dogs(dogs, tmp_path / 'out')
+
+
+def test_nothing_is_written_among_the_photographs(dogs):
+    with pytest.raises(InputError, match='among the photographs'):
+        convert_stanford_dogs(dogs, dogs / 'Images' / 'new')
+
+
+@pytest.mark.parametrize('link', [False, True])
+def test_a_photograph_in_both_lists_is_refused_or_said(link, dogs, tmp_path, caplog):
+    first, again = (dogs / 'Images' / BREEDS[0] / name for name in ('0.jpg', '4.jpg'))
+    content = first.read_bytes()
+    again.unlink()
+    if link:
+        again.symlink_to('0.jpg')
+        with pytest.raises(InputError, match='one file by a link'):
+            convert_stanford_dogs(dogs, tmp_path / 'out')
+        return
+    again.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        convert_stanford_dogs(dogs, tmp_path / 'out')
+    assert 'byte by byte, in another part or class: 1; the first: ' in caplog.text
 
 
 def test_the_breeds_among_imagenets_classes():

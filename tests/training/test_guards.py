@@ -160,6 +160,15 @@ def test_a_schedule_that_ends_before_the_training_is_said(tmp_path):
     assert schedule_note(cfg) == ''
 
 
+def test_a_training_that_ends_before_its_schedule_is_said(tmp_path):
+    """A run that was shortened by max_epochs alone kept the long warm-up, and nothing was said."""
+    cfg = small_config(tmp_path, epochs=16)
+    assert schedule_note(cfg, 32) == ''
+    assert 'training ends at step 2, param_scheduler at step 3: the learning rate' in schedule_note(cfg, 2)
+    cfg.train_cfg.max_epochs = 4
+    assert 'training ends at epoch 4, param_scheduler at epoch 16: the' in schedule_note(cfg, 8)
+
+
 def test_damaged_weights_to_start_from_are_found_before_the_first_step(tmp_path):
     train(small_config(tmp_path / 'first', epochs=1, **{'model.outputs': 4000}))
     path = tmp_path / 'first' / 'epoch_1.pth'

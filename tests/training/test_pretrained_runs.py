@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
 from mbv1_backbone import MobileNetV1
@@ -48,6 +49,24 @@ def test_without_a_name_the_start_is_by_width(tiny_config, width, name):
     cfg = load_config(tiny_config)
     cfg.model.backbone.widen_factor = width
     assert default_start(cfg) == f'google/{name}'
+
+
+def test_the_last_layer_of_a_classifier_is_not_warned_of(tmp_path, tiny_config, caplog):
+    """Of every fine-tuning mmengine said that the weights do not fit, and named head.fc."""
+    state = {k: v for k, v in MobileNetV1(0.25).state_dict().items() if not k.endswith('tracked')}
+    state |= {'head.fc.weight': torch.zeros(7, 256), 'head.fc.bias': torch.zeros(7)}
+    write_weights(Weights(state, RECIPE, kind='classifier'), tmp_path / 'c.safetensors')
+    cfg = load_config(tiny_config)
+    use_pretrained(cfg, str(tmp_path / 'c.safetensors'))
+    model = build(cfg)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        model.init_weights()
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert 'unexpected key' not in caplog.text
+    assert torch.equal(model.backbone.state_dict()['rows.5.conv2.weight'], state['rows.5.conv2.weight'])
 
 
 @pytest.mark.parametrize('odd', [dict(widen_factor=1.25), dict(variant='full')])

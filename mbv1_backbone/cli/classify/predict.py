@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> None:
     inputs = inputs_of(args, RESULTS)
     classifier = open_network(args, args.model, inputs.checkpoint, 'classifier')
     print(classifier.backend)
+    if classifier.network.spec.places:
+        print('its classes are cells of the earth: mbv1 locate says where they are, and draws maps')
     results: list[dict[str, Any]] = []
 
     def note(number: int, found: ImageClasses) -> ImageClasses:

@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputError: If the photographs, the weights or the output cannot be used.
     """
-    from mbv1_backbone.classification.folders import read_class_folder
+    from mbv1_backbone.classification.duplicates import same_bytes
+    from mbv1_backbone.classification.folders import check_name, read_class_folder
     from mbv1_backbone.common.outputs import check_output_folder
 
     _check_options(args)
@@ -38,12 +39,18 @@ def run(args: argparse.Namespace) -> None:
     if work_dir.resolve().is_relative_to(Path(args.folder).resolve()):
         raise InputError(f'--work-dir {work_dir} lies in {args.folder}, among the photographs: give another')
     check_output_folder(work_dir, empty=True, name='--work-dir')
-    folder = _readable(read_class_folder(args.folder, args.held_out, args.seed))
-    print(folder.summary(), flush=True)
-    from mbv1_backbone.training.transfer import START, Plan, transfer_config
+    for path, what in ((work_dir, '--work-dir'), (args.folder, 'folder'), (args.pretrained, '--pretrained')):
+        check_name(str(path if '://' in str(path) else Path(path).resolve()), what)
+    folder = read_class_folder(args.folder, args.held_out, args.seed)
+    from mbv1_backbone.training.transfer import START, Plan, check_plan, transfer_config
 
     given = {name: value for name in _OF_WHOLE if (value := getattr(args, name)) is not None}
     plan = Plan(args.pretrained, args.size, seed=args.seed, **given)
+    check_plan(plan)
+    folder = _readable(folder)
+    print(folder.summary(), flush=True)
+    if said := same_bytes(folder.parts):
+        print(said, flush=True)
     cfg = transfer_config(folder, work_dir, plan)
     cfg.load_from = None if args.frozen else str((work_dir / START).resolve())
     cfg.dump(str(work_dir / CONFIG))
