@@ -161,8 +161,6 @@ def load_checkpoint(filename: str) -> dict[str, Any]:
     else:
         weights = import_weights(filename)
     state = weights.state
-    if (
-        'rows.0.conv.weight' in state
-    ):  # a backbone's own names: mmengine would warn of the last layer beside it
+    if 'rows.0.conv.weight' in state:  # a backbone's names: mmengine warns of a last layer beside them
         state = {name: tensor for name, tensor in state.items() if not name.startswith('head.')}
     return dict(state_dict=state, meta=dict(recipe=weights.recipe))

@@ -327,7 +327,8 @@ def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_pa
     assert one['params'] == sum(parameter.numel() for parameter in MobileNetV1(0.25).parameters()) + 3 * (
         256 + 1
     )
-    assert Image.open(out / 'accuracy.png').width > 800
+    with Image.open(out / 'accuracy.png') as picture:
+        assert picture.width > 800
     line = refused(capsys, 'classify', 'compare', model, model, *words)
     assert 'names of their own' in line
     for other, says in (
