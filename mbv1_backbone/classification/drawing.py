@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mbv1_backbone.common.files import shown
+
 __all__ = ['draw_predictions']
 
 _WIDTH = 320  # of a picture, at least
@@ -23,7 +25,7 @@ def draw_predictions(
 
     Args:
         image: RGB uint8 (H, W, 3); a small one is enlarged, a narrow one stands on a white sheet.
-        names: Of the classes, the likeliest first; long ones are cut.
+        names: Of the classes, the likeliest first; long ones are cut, those with line breaks escaped.
         scores: Their probabilities in 0..1, as many; without them there are names alone.
 
     Returns:
@@ -51,7 +53,7 @@ def draw_predictions(
             number = f'{score:.3f}'
             left -= draw.textlength(number, font) + 3
             draw.text((left, top + 1), number, _INK, font)
-        draw.text((_MARGIN + 3, top + 1), _cut(name, draw, font, left - 3 * _MARGIN), _INK, font)
+        draw.text((_MARGIN + 3, top + 1), _cut(shown(name), draw, font, left - 3 * _MARGIN), _INK, font)
     return np.asarray(sheet)
 
 

@@ -62,7 +62,7 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
     """The file of a checkpoint, given by its path or by its name in the zoo; see ``get``.
 
     Raises:
-        InputError: If it is neither; the message lists the zoo's names.
+        InputError: If it is neither; the message says which of the zoo's names is like it.
     """
     path = Path(checkpoint)
     if path.is_file():
@@ -76,9 +76,9 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
 
 
 def _listed(name: str, names: Sequence[str]) -> str:
-    """The names in brackets, and the one that is most like ``name``."""
+    """The name that is most like ``name``, and what lists all."""
     near = difflib.get_close_matches(name, names, n=1)
-    return f'({", ".join(names)})' + (f'; did you mean {near[0]}?' if near else '')
+    return '(mbv1 zoo lists them)' + (f'; did you mean {near[0]}?' if near else '')
 
 
 def config_of(name: str | os.PathLike[str]) -> Path | None:

@@ -18,6 +18,7 @@ from mbv1_backbone.classification.trade_off import Measured, draw_trade_off
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference import load
+from mbv1_backbone.inference.exportable import Exportable, exportable
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.store import Weights, write_weights
@@ -95,6 +96,27 @@ def test_the_crop_is_that_of_the_evaluation(trained, pictures):
     image[:5] = image[-5:] = image[:, :5] = image[:, -5:] = 255  # outside of the middle 80
     black = classifier.classify(np.zeros((90, 90, 3), np.uint8))
     np.testing.assert_allclose(classifier.classify(image), black, atol=0.02)
+
+
+def test_a_classifier_says_its_classes(trained):
+    assert load(*trained, kind='classifier', backend='torch').classes == tuple(sorted(COLOURS))
+
+
+def test_places_are_pointed_to_locate_and_not_compared(trained, pictures, tmp_path, monkeypatch, capsys):
+    """A network of places printed tokens of cells, and its accuracy stood beside that of others."""
+
+    def of_places(found, *options):
+        graph, spec = exportable(found, *options)
+        return Exportable(graph, replace(spec, classes=('1', '3', '5'), places=((0.0, 0.0),) * 3))
+
+    for module in ('exportable', 'loading', 'pytorch'):
+        monkeypatch.setattr(f'mbv1_backbone.inference.{module}.exportable', of_places, raising=False)
+    (tmp_path / 'list.txt').write_text('blue/0.png 0')
+    words = ('--images', pictures / 'val', '--labels', tmp_path / 'list.txt')
+    line = refused(capsys, 'classify', 'compare', f'one={trained[0]}:{trained[1]}', *words)
+    assert 'one: its classes are cells of the earth' in line
+    assert run('classify', 'predict', *trained, pictures / 'val' / 'red' / '0.png', '--backend', 'torch') == 0
+    assert 'mbv1 locate says where they are' in capsys.readouterr().out
 
 
 def test_an_exported_classifier_knows_its_classes(trained, pictures, tmp_path):
@@ -197,6 +219,8 @@ def test_a_photograph_of_imagenet_has_its_name(shared, capsys):
 def test_a_picture_of_one_pixels_width_is_drawn():
     """It was enlarged to 320 pixels, and its height with it."""
     assert draw_predictions(np.zeros((30000, 1, 3), np.uint8), ['a']).shape == (30000 + 22 + 12, 320, 3)
+    two_lines = draw_predictions(np.zeros((40, 320, 3), np.uint8), ['a\nb'])  # of a file of someone else's
+    assert two_lines.shape == (40 + 22 + 12, 320, 3)
     assert draw_predictions(np.zeros((1000, 4, 3), np.uint8), ['a']).shape == (1280 + 22 + 12, 320, 3)
 
 
@@ -331,6 +355,7 @@ def test_classifiers_are_compared_on_the_same_pictures(trained, pictures, tmp_pa
         assert picture.width > 800
     line = refused(capsys, 'classify', 'compare', model, model, *words)
     assert 'names of their own' in line
+    assert 'must be printable' in refused(capsys, 'classify', 'compare', f'a\nb={model}', *words)
     for other, says in (
         (four_classes(tmp_path), 'four tells 4 classes apart, one 3: not comparable'),
         (of_other_order(trained[1], tmp_path), "class 0 is 'red' and 'blue': not comparable"),

@@ -64,7 +64,7 @@ def _named(model: str) -> tuple[str, str]:
     """Name and model of ``NAME=MODEL``; of a model alone its file's name without the suffix.
 
     Raises:
-        InputError: If one of the two is empty.
+        InputError: If one of the two is empty, or the name has characters that cannot be printed.
     """
     file, of_config, _ = model.partition('.py:')
     if Path(f'{file}.py' if of_config else model).is_file():  # its name may have the sign, too
@@ -74,6 +74,8 @@ def _named(model: str) -> tuple[str, str]:
         return model, model
     if not name.strip() or not source.strip():
         raise InputError(f'models are given as MODEL or NAME=MODEL, got {model!r}')
+    if not name.isprintable():
+        raise InputError(f'names of models must be printable, got {name!r}')
     return name, source
 
 

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
         InputError: If the network or the images cannot be used, or no image could be read.
     """
     from mbv1_backbone.cli.networks import open_network
-    from mbv1_backbone.common.files import write_json
+    from mbv1_backbone.common.files import shown, write_json
 
     inputs = inputs_of(args, RESULTS)
     classifier = open_network(args, args.model, inputs.checkpoint, 'classifier')
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     stream = classifier.stream(inputs.paths, args.top, args.batch_size)
     unread = look_at(inputs, stream, args.out_dir, note, _picture)
     for result in results:
-        said = ', '.join(f'{c["category_name"]} {c["score"]:.3f}' for c in result['predictions'])
+        said = ', '.join(f'{shown(c["category_name"])} {c["score"]:.3f}' for c in result['predictions'])
         print(f'{result["file_name"]}: {said}')
     if args.out_dir:
         write_json(Path(args.out_dir) / RESULTS, results, indent=1)
