@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.classification.s2_cells import MAX_LEVEL, are_cells, cell_ids, from_tokens, parents, tokens
-from mbv1_backbone.classification.sphere import mean_places
+from mbv1_backbone.classification.s2_cells import (
+    MAX_LEVEL,
+    are_cells,
+    cell_ids,
+    from_tokens,
+    levels_of,
+    parents,
+    tokens,
+)
+from mbv1_backbone.classification.sphere import mean_places, places_around
 from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
 from mbv1_backbone.common.files import write_json
 
@@ -24,6 +33,9 @@ __all__ = ['FORMAT', 'MAX_PHOTOS', 'MIN_PHOTOS', 'Partition']
 FORMAT = 1  # of the file
 MAX_PHOTOS, MIN_PHOTOS = 10_000, 50  # PlaNet's: 26,263 cells of 91 million photographs
 _KIND = 'mbv1 cells'
+_COLUMNS = ['S2 token', 'latitude', 'longitude', 'photographs']
+_ROUNDED = 1.5e-7  # degrees: a place may lie so far outside of its cell; files round to a third of it
+_MOST_PHOTOS = 1 << 32  # of a cell, in a checkpoint
 _SETTINGS = ('max_photos', 'min_photos', 'min_level', 'left_out')
 
 
@@ -123,8 +135,7 @@ class Partition:
             )
         ]
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        columns = ['S2 token', 'latitude', 'longitude', 'photographs']
-        write_json(path, dict(kind=_KIND, format=FORMAT, **settings, columns=columns, cells=cells))
+        write_json(path, dict(kind=_KIND, format=FORMAT, **settings, columns=_COLUMNS, cells=cells))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Partition:
@@ -132,10 +143,13 @@ class Partition:
 
         Raises:
             InputError: If it is missing, of another kind or of a later format.
-            DamagedFileError: If its cells are no cells, or lie in one another.
+            DamagedFileError: If its cells are no cells, lie in one another or not around their places, or
+                have other numbers of photographs than the file says.
         """
         content = _read(Path(path))
         try:
+            if content['columns'] != _COLUMNS:
+                raise ValueError(f'its columns are {content["columns"]!r:.80}, must be {_COLUMNS}')
             if wrong := next((row for row in content['cells'] if not _is_row(row)), None):
                 raise ValueError(f'{wrong!r:.60}: not a token, latitude, longitude and whole number')
             names, latitudes, longitudes, photos = zip(*content['cells'], strict=True)
@@ -148,6 +162,35 @@ class Partition:
             raise DamagedFileError(f'{path}: its cells cannot be read: {one_line(error)}') from error
         found = cls(ids, places, counts, **numbers)
         found.check(str(path))
+        _check_counts(found, str(path))
+        return found
+
+    @classmethod
+    def of_classes(
+        cls, names: Sequence[str], places: Sequence[Sequence[float]], photos: Sequence[int], subject: str
+    ) -> Partition:
+        """The cells that an exported network says of itself, checked.
+
+        Args:
+            names: S2's tokens.
+            places: Latitude and longitude of each, degrees.
+            photos: How many photographs each was made of; none where it is not known, which count as one.
+            subject: The file, for the message.
+
+        Raises:
+            DamagedFileError: If they are no partition.
+        """
+        counts: np.ndarray = np.array(photos or [1] * len(names), np.int64)
+        if not len(names) == len(places) == len(counts):
+            raise DamagedFileError(
+                f'{subject}: {len(names)} cells with {len(places)} places and {len(counts)} numbers of '
+                'photographs'
+            )
+        try:
+            found = cls(from_tokens(list(names)), np.array(places, np.float64).reshape(-1, 2), counts)
+        except (ValueError, TypeError) as error:
+            raise DamagedFileError(f'{subject}: its cells cannot be read: {one_line(error)}') from error
+        found.check(subject)
         return found
 
     def check(self, subject: str) -> None:
@@ -157,16 +200,22 @@ class Partition:
             subject: What they were read from, for the message.
 
         Raises:
-            DamagedFileError: If they are none.
+            DamagedFileError: If they are none, or the place of one does not lie in it.
         """
         ids, places = self.ids, self.places
-        good = (
-            np.isfinite(places).all() and (np.abs(places) <= (90.0, 180.0)).all() and (self.photos > 0).all()
-        )
+        good = np.isfinite(places).all() and (np.abs(places) <= (90.0, 180.0)).all()
+        good = good and ((self.photos > 0) & (self.photos < _MOST_PHOTOS)).all()
         good = good and are_cells(ids).all()
         if not good or len(ids) < 2 or (_first_leaves(ids)[1:] <= _last_leaves(ids)[:-1]).any():
             raise DamagedFileError(
-                f'{subject}: its cells are fewer than two, not in order, lie in one another or have no place'
+                f'{subject}: its cells are fewer than two, not in order, lie in one another or have no place '
+                'or number of photographs'
+            )
+        if strays := _strays(ids, places):
+            latitude, longitude = places[strays[0]]
+            raise DamagedFileError(
+                f'{subject}: the place of cell {self.names[strays[0]]}, {latitude:g} {longitude:g}, does not '
+                'lie in it'
             )
 
 
@@ -182,6 +231,25 @@ def _read(path: Path) -> dict[str, Any]:
     if content.get('format') != FORMAT:
         raise InputError(f'{path}: format {content.get("format")!r}, this version knows {FORMAT}')
     return content
+
+
+def _check_counts(found: Partition, path: str) -> None:
+    """Refuse a file whose cells are not as large, or as full, as it says that they were made."""
+    levels = levels_of(found.ids)
+    few = (found.photos < found.min_photos) | (levels < found.min_level)
+    wrong = few | ((found.photos > found.max_photos) & (levels < MAX_LEVEL))
+    if wrong.any():
+        cell = int(wrong.argmax())
+        raise DamagedFileError(
+            f'{path}: cell {found.names[cell]} of level {levels[cell]} has {found.photos[cell]} photographs, '
+            f'but min_photos={found.min_photos}, max_photos={found.max_photos}, min_level={found.min_level}'
+        )
+
+
+def _strays(ids: np.ndarray, places: np.ndarray) -> list[int]:
+    """Which cells' places do not lie in them, nor so near as rounding may have moved them."""
+    out = np.flatnonzero(_assign(ids, places) != np.arange(len(ids)))
+    return [int(k) for k in out if (_assign(ids, places_around(places[k], _ROUNDED)) != k).all()]
 
 
 def _is_row(row: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['EARTH_RADIUS', 'great_circle', 'mean_places', 'unit_vectors']
+__all__ = ['EARTH_RADIUS', 'great_circle', 'mean_places', 'places_around', 'unit_vectors']
 
 EARTH_RADIUS = 6371.0088  # kilometres: the mean radius of the Earth's ellipsoid (IUGG)
 
@@ -51,5 +51,28 @@ def mean_places(places: np.ndarray, groups: np.ndarray, count: int) -> np.ndarra
     """
     sums = np.zeros((count, 3))
     np.add.at(sums, groups, unit_vectors(places))
-    x, y, z = sums.T
+    return _places_of(sums)
+
+
+def places_around(place: np.ndarray, distance: float) -> np.ndarray:
+    """Places of a square grid around one, which is as fine beside the poles as elsewhere.
+
+    Args:
+        place: Latitude and longitude in degrees, (2,).
+        distance: How far the grid goes to each side, in degrees of a great circle, few.
+
+    Returns:
+        Degrees (289, 2).
+    """
+    [middle] = unit_vectors(place[None])
+    across = np.cross(middle, np.eye(3)[np.abs(middle).argmin()])
+    across /= np.linalg.norm(across)
+    steps = np.radians(np.linspace(-distance, distance, 17))
+    grid = steps[:, None, None] * across + steps[:, None] * np.cross(middle, across)
+    return _places_of(middle + grid.reshape(-1, 3))
+
+
+def _places_of(vectors: np.ndarray) -> np.ndarray:
+    """Latitudes and longitudes in degrees, (N, 2), of the directions of vectors, (N, 3)."""
+    x, y, z = vectors.T
     return np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], 1))

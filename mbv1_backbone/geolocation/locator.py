@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mbv1_backbone.classification.partition import Partition
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference.classifier import Classifier, ImageClass
 from mbv1_backbone.inference.inputs import ImageLike
@@ -47,7 +48,7 @@ class Locator:
         name: Of it, for the message.
 
     Raises:
-        InputError: If they are not.
+        InputError: If they are not, or the network has more or fewer.
 
     Example:
         >>> locator = Locator.load('places.onnx')  # doctest: +SKIP
@@ -59,6 +60,11 @@ class Locator:
         if not classifier.network.spec.places:
             raise InputError(f'{name}: not a network of places: its classes are not cells of the earth')
         self.classifier = classifier
+        spec = classifier.network.spec
+        Partition.of_classes(spec.classes, spec.places, spec.photos, name)
+        scores = classifier.network.run(np.zeros((1, *spec.size, 3), np.uint8))[0]
+        if scores.shape[1] != len(spec.places):
+            raise InputError(f'{name}: {scores.shape[1]} classes, but {len(spec.places)} cells')
 
     @classmethod
     def load(

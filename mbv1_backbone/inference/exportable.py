@@ -166,12 +166,13 @@ def _size(found: Trained) -> tuple[int, int]:
 
 
 def _cells(found: Trained) -> dict[str, Any]:
-    """Names and places of the classes, where they are cells of the earth."""
+    """Names, places and photographs of the classes, where they are cells of the earth."""
     head = getattr(found.model, 'head', None)
     if not isinstance(head, PlacesHead):
         return {}
     cells = partition_of(head.cells)
-    return dict(classes=cells.names, places=tuple(map(tuple, cells.places.tolist())))
+    places, photos = tuple(map(tuple, cells.places.tolist())), tuple(cells.photos.tolist())
+    return dict(classes=cells.names, places=places, photos=photos)
 
 
 def _crop(found: Trained) -> float:

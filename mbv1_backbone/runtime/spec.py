@@ -35,6 +35,7 @@ class ModelSpec:
         multiple: Of pixels.
         crop: Share of the shorter side that the middle square has, which a classifier sees.
         places: Latitude and longitude of each class, in degrees, where classes are cells of the earth.
+        photos: How many photographs each of these cells was made of; none where it is not known.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class ModelSpec:
     multiple: int = 1
     crop: float = 1.0
     places: tuple[tuple[float, float], ...] = ()
+    photos: tuple[int, ...] = ()
     format: int = FORMAT
 
     @property
@@ -70,7 +72,7 @@ class ModelSpec:
         """
         try:
             values = json.loads(text or '')
-            lists = ('size', 'classes', 'category_ids', 'places')
+            lists = ('size', 'classes', 'category_ids', 'places', 'photos')
             values.update({key: tuple(values[key]) for key in lists if key in values})
             spec = cls(**values)
             object.__setattr__(spec, 'places', tuple((float(a), float(b)) for a, b in spec.places))
@@ -78,6 +80,8 @@ class ModelSpec:
             raise InputError(f'{path}: not a file of mbv1 export') from error
         if spec.format != FORMAT:
             raise InputError(f'{path}: format {spec.format}, this version knows {FORMAT}')
+        if type(spec.crop) not in (int, float) or not 0 < spec.crop <= 1:
+            raise InputError(f'{path}: says crop={spec.crop!r:.40}, must lie above 0, up to 1')
         return spec
 
 

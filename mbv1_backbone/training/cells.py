@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from mbv1_backbone.classification.partition import Partition
 from mbv1_backbone.classification.place_data import PlacesDataset
 from mbv1_backbone.classification.place_head import PlacesHead, check_same_cells, partition_of
 from mbv1_backbone.classification.place_metric import PlacesMetric
-from mbv1_backbone.classification.s2_cells import from_tokens
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.compat.datasets import plain_datasets
 from mbv1_backbone.training.exported import ExportedModel
@@ -47,11 +45,15 @@ def _of_loop(loop: Any) -> Iterator[tuple[Path, Partition]]:
 
 
 def _of_network(model: nn.Module, file: Partition) -> Partition | None:
-    """A network's cells; None where they are not known. An exported one has the file's counts."""
+    """A network's cells; None where they are not known.
+
+    Files of older exports do not say their numbers of photographs; they count as the file's.
+    """
     if isinstance(model, ExportedModel):
         spec = model.session.spec
         if not spec.places:
             raise InputError(f'{model.session.path}: not a network of places: its classes are not cells')
-        return Partition(from_tokens(list(spec.classes)), np.array(spec.places), file.photos)
+        photos = spec.photos or file.photos.tolist()
+        return Partition.of_classes(spec.classes, spec.places, photos, str(model.session.path))
     head = getattr(model, 'head', None)
     return partition_of(head.cells) if isinstance(head, PlacesHead) and head.cells.any() else None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mbv1_backbone.classification.partition import Partition
+from mbv1_backbone.classification.place_head import cells_of, partition_of
 from mbv1_backbone.classification.s2_cells import cell_ids, parents
 from mbv1_backbone.classification.sphere import great_circle, mean_places
 from mbv1_backbone.common.errors import InputError
@@ -92,6 +93,24 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
     assert json.loads((tmp_path / 'cells.json').read_text())['format'] == 1
 
 
+def exchange_places(cells):
+    cells[0][1:3], cells[1][1:3] = cells[1][1:3], cells[0][1:3]
+
+
+def test_a_place_on_the_edge_of_its_cell_is_read_though_it_is_rounded(tmp_path):
+    """Cells of a square centimetre, to which files round: some places lie in the next one."""
+    places = np.random.default_rng(0).uniform(-1, 1, (2000, 2)) * (90, 180)
+    places[:2] = [90 - 1e-9, 45], [-90 + 1e-9, 179.99999999]
+    ids = cell_ids(*places.T)
+    order = ids.argsort()
+    saved = Partition(ids[order], places[order], np.full(2000, 60))
+    saved.save(tmp_path / 'cells.json')
+    rounded = np.array([row[1:3] for row in json.loads((tmp_path / 'cells.json').read_text())['cells']])
+    assert (saved.assign(rounded) != np.arange(2000)).sum() > 500
+    assert Partition.load(tmp_path / 'cells.json').ids.tolist() == saved.ids.tolist()
+    assert len(partition_of(cells_of(Partition.load(tmp_path / 'cells.json')))) == 2000
+
+
 @pytest.mark.parametrize(
     ('change', 'says'),
     [
@@ -104,6 +123,20 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
         (lambda content: content['cells'][0].__setitem__(1, 91), 'no place'),
         (lambda content: content['cells'][0].pop(), 'cannot be read'),
         (lambda content: content.pop('min_level'), 'cannot be read'),
+        (lambda content: content['cells'][0].__setitem__(1, -content['cells'][0][1]), 'does not lie in it'),
+        (lambda content: exchange_places(content['cells']), 'does not lie in it'),
+        (
+            lambda content: content['columns'].__setitem__(slice(1, 3), ['longitude', 'latitude']),
+            'columns are',
+        ),
+        (lambda content: content.pop('columns'), 'cannot be read'),
+        (lambda content: content['cells'][0].__setitem__(3, 2**33), 'number of photographs'),
+        (lambda content: content['cells'][0].__setitem__(3, 19), 'has 19 photographs, but min_photos=20'),
+        (
+            lambda content: content['cells'][0].__setitem__(3, 101),
+            'has 101 photographs, but .*max_photos=100',
+        ),
+        (lambda content: content.update(min_level=29), 'min_level=29'),
     ],
 )
 def test_a_file_that_is_not_one_is_refused(tmp_path, change, says):

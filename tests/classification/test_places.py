@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,12 +26,15 @@ from mbv1_backbone.classification.place_head import (
 from mbv1_backbone.classification.place_metric import PlacesMetric, shares_within
 from mbv1_backbone.classification.s2_cells import cell_ids
 from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
+from mbv1_backbone.geolocation.locator import Locator
 from mbv1_backbone.geolocation.nearest import (
     NearestPhotographHook,
     _share,
     _training_photos,
     nearest_places,
 )
+from mbv1_backbone.inference.classifier import Classifier
+from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training.cells import check_cells
 from mbv1_backbone.training.config import load_config
 from mbv1_backbone.training.exported import ExportedModel
@@ -161,8 +165,9 @@ def test_cells_survive_an_average_over_processes(folder):
 @pytest.mark.parametrize('kind', [torch.float32, torch.float16, torch.bfloat16])
 def test_cells_survive_every_type_of_float(kind):
     """Devices without float64 (Apple's) could not hold them."""
-    ids = cell_ids(*np.random.default_rng(0).uniform(-89, 89, (50, 2)).T)
-    places = np.random.default_rng(1).uniform(-1, 1, (50, 2)) * (90, 180)
+    places = np.random.default_rng(0).uniform(-1, 1, (50, 2)) * (89, 180)
+    ids = cell_ids(*places.T)
+    places = places[ids.argsort()]
     cells = Partition(np.sort(ids), places, np.arange(1, 51) * 10**6)
     assert cells_of(cells).dtype == torch.float32
     found = partition_of(cells_of(cells).to(kind))
@@ -180,7 +185,7 @@ def other_cells(folder, change):
 
 OTHERS = {
     'places of the cells': lambda row: row.__setitem__(1, row[1] + 0.001),
-    'numbers of photographs in the cells': lambda row: row.__setitem__(3, row[3] + 1),
+    'numbers of photographs in the cells': lambda row: row.__setitem__(3, row[3] - 1),
 }
 
 
@@ -201,7 +206,8 @@ class Network(torch.nn.Module):
 def exported(cells):
     model = ExportedModel.__new__(ExportedModel)
     torch.nn.Module.__init__(model)
-    spec = SimpleNamespace(classes=cells.names, places=tuple(map(tuple, cells.places.tolist())))
+    places, photos = tuple(map(tuple, cells.places.tolist())), tuple(cells.photos.tolist())
+    spec = SimpleNamespace(classes=cells.names, places=places, photos=photos)
     model.session = SimpleNamespace(spec=spec, path='places.onnx')
     return model
 
@@ -222,10 +228,61 @@ def test_data_and_metrics_of_other_cells_than_the_networks_are_refused(kind, fol
         return loop(RepeatDataset(data, 2)), loop(None, PlacesMetric('cells.json', data_root=str(folder)))
 
     check_cells(model, *loops(), None)
-    other_cells(folder, OTHERS['places of the cells'])
-    for one in loops():
-        with pytest.raises(InputError, match='not the places of the cells that the network was trained with'):
-            check_cells(model, one)
+    whole = (folder / 'cells.json').read_bytes()
+    for what, change in OTHERS.items():
+        (folder / 'cells.json').write_bytes(whole)
+        other_cells(folder, change)
+        for one in loops():
+            with pytest.raises(InputError, match=f'not the {what} that the network was trained with'):
+                check_cells(model, one)
+
+
+class Told:
+    """A network that says of itself what a test wants, with as many classes."""
+
+    def __init__(self, cells, outputs=None, **said):
+        spec = exported(cells).session.spec
+        self.spec = SimpleNamespace(**{**vars(spec), 'kind': 'classifier', 'size': (8, 8), **said})
+        self.outputs = outputs or len(cells)
+
+    def run(self, images):
+        return (np.zeros((len(images), self.outputs), np.float32),)
+
+
+@pytest.mark.parametrize(
+    ('said', 'says'),
+    [
+        (lambda cells: dict(places=((91, 500), *cells.places[1:])), 'have no place'),
+        (lambda cells: dict(places=((float('nan'), 2), *cells.places[1:])), 'have no place'),
+        (lambda cells: dict(places=tuple(cells.places[::-1])), 'does not lie in it'),
+        (lambda cells: dict(places=tuple(cells.places[:2])), '3 cells with 2 places and 3 numbers'),
+        (lambda cells: dict(classes=cells.names[:2]), '2 cells with 3 places'),
+        (lambda cells: dict(photos=(3, 3)), '3 places and 2 numbers of photographs'),
+        (lambda cells: dict(photos=(3, 3, 0)), 'number of photographs'),
+        (lambda cells: dict(classes=('zz', *cells.names[1:])), "not the token of an S2 cell: 'zz'"),
+        (lambda cells: dict(places=tuple((p,) for p in cells.places[:, 0])), 'cells cannot be read'),
+    ],
+)
+def test_an_exported_network_whose_cells_are_no_partition_is_refused(said, says, folder):
+    cells = Partition.load(folder / 'cells.json')
+    Locator(Classifier(Told(cells)), 'x.onnx')
+    Locator(Classifier(Told(cells, photos=())), 'x.onnx')  # of an older export
+    with pytest.raises(InputError, match=rf'^x\.onnx: .*{says}'):
+        Locator(Classifier(Told(cells, **said(cells))), 'x.onnx')
+
+
+def test_an_exported_network_of_more_classes_than_cells_is_refused(folder):
+    cells = Partition.load(folder / 'cells.json')
+    with pytest.raises(InputError, match=r'^x\.onnx: 4 classes, but 3 cells$'):
+        Locator(Classifier(Told(cells, outputs=4)), 'x.onnx')
+
+
+@pytest.mark.parametrize('crop', [-1, 0, 1.5, float('nan'), 'x', True])
+def test_an_exported_network_whose_crop_is_no_share_is_refused(crop):
+    spec = ModelSpec('classifier', (8, 8), 'fp32', '', {})
+    text = json.dumps({**json.loads(spec.as_text()), 'crop': crop})
+    with pytest.raises(InputError, match=r'x\.onnx: says crop=.*, must lie above 0, up to 1'):
+        ModelSpec.from_text(text, Path('x.onnx'))
 
 
 def test_an_exported_network_of_something_else_places_nothing(folder):
