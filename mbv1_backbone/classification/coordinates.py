@@ -19,6 +19,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.images import FORMATS, find_images
 from mbv1_backbone.common.tables import parse_number, read_table
+from mbv1_backbone.common.wording import amount
 
 __all__ = ['COLUMNS', 'LocatedPhotos', 'gps_of', 'parse_degrees', 'read_located', 'swapped']
 
@@ -56,19 +57,25 @@ class LocatedPhotos:
         return len(self.files)
 
 
-def read_located(source: str | os.PathLike[str]) -> LocatedPhotos:
+def read_located(
+    source: str | os.PathLike[str], drawn: str | os.PathLike[str] | None = None
+) -> LocatedPhotos:
     """Photographs and their places, of a CSV file or of a folder whose photographs have GPS values.
 
     A CSV file has the columns ``file``, ``latitude`` and ``longitude``, in decimal degrees, or others of
     their usual names: ``filename``, ``image``, ``path``; ``lat``; ``lon``, ``lng``, ``long``. Of a folder,
     photographs without GPS values are left out; the log says how many.
 
+    Args:
+        source: The file, or the folder.
+        drawn: A map of cells, which is no photograph where it lies in the folder.
+
     Raises:
         InputError: If there are none, a value is missing, no number or out of range, or a file is named
             twice.
     """
     source = Path(source)
-    found = _of_folder(source) if source.is_dir() else _of_table(source)
+    found = _of_folder(source, drawn) if source.is_dir() else _of_table(source)
     if swapped(found.places, is_land):
         _LOG.warning(
             '%s: latitude and longitude look swapped: most of these places lie in the sea, and would lie on '
@@ -77,9 +84,9 @@ def read_located(source: str | os.PathLike[str]) -> LocatedPhotos:
         )
     if nowhere := int((found.places == 0).all(1).sum()):
         _LOG.warning(
-            '%s: %d photographs lie at latitude 0, longitude 0, which often stands for unknown',
+            '%s: at latitude 0, longitude 0, which often stands for unknown: %s',
             source,
-            nowhere,
+            amount(nowhere, 'photograph'),
         )
     return found
 
@@ -155,6 +162,10 @@ def _degrees(values: Mapping[int, Any], side: int, tag: int, letters: bytes) -> 
     return -degrees if letter[:1].upper() == letters[1:] else degrees
 
 
+def _is_same(path: Path, other: str | os.PathLike[str]) -> bool:
+    return os.path.exists(other) and path.samefile(other)
+
+
 def _of_table(path: Path) -> LocatedPhotos:
     table = read_table(path, COLUMNS, _ALIASES)
     for number, problem in table.problems.items():
@@ -174,8 +185,11 @@ def _of_table(path: Path) -> LocatedPhotos:
     return LocatedPhotos(path, tuple(places), np.array(list(places.values()), np.float64))
 
 
-def _of_folder(folder: Path) -> LocatedPhotos:
+def _of_folder(folder: Path, drawn: str | os.PathLike[str] | None) -> LocatedPhotos:
     found = {path: gps_of(path) for path in find_images([folder])}
+    maps = [path for path, place in found.items() if drawn and not place and _is_same(path, drawn)]
+    for path in maps:
+        del found[path]
     located = {path.relative_to(folder).as_posix(): place for path, place in found.items() if place}
     if not located:
         raise InputError(
@@ -184,7 +198,7 @@ def _of_folder(folder: Path) -> LocatedPhotos:
         )
     if len(located) < len(found):
         _LOG.warning(
-            '%s: %d of %d photographs have no GPS values and are left out',
-            *(folder, len(found) - len(located), len(found)),
+            '%s: %s of %d left out, without GPS values',
+            *(folder, amount(len(found) - len(located), 'photograph'), len(found)),
         )
     return LocatedPhotos(folder, tuple(located), np.array(list(located.values()), np.float64))

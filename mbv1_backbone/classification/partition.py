@@ -27,6 +27,7 @@ from mbv1_backbone.classification.s2_cells import (
 from mbv1_backbone.classification.sphere import mean_places, places_around
 from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
 from mbv1_backbone.common.files import write_json
+from mbv1_backbone.common.wording import amount
 
 __all__ = ['FORMAT', 'MAX_PHOTOS', 'MIN_PHOTOS', 'Partition']
 
@@ -109,8 +110,9 @@ class Partition:
         ids = np.sort(np.concatenate(kept))
         if len(ids) < 2:
             raise InputError(
-                f'{len(places)} photographs make {len(ids)} cells of {min_photos} to {max_photos}, and a '
-                'network needs two to choose from: give less for --min-photos, or for --max-photos'
+                f'{amount(len(places), "photograph")}: {amount(len(ids), "cell")} of {min_photos} to '
+                f'{max_photos}, and a network needs two to choose from: give less for --min-photos, or for '
+                '--max-photos'
             )
         labels = _assign(ids, places)
         inside = labels >= 0
@@ -241,8 +243,9 @@ def _check_counts(found: Partition, path: str) -> None:
     if wrong.any():
         cell = int(wrong.argmax())
         raise DamagedFileError(
-            f'{path}: cell {found.names[cell]} of level {levels[cell]} has {found.photos[cell]} photographs, '
-            f'but min_photos={found.min_photos}, max_photos={found.max_photos}, min_level={found.min_level}'
+            f'{path}: cell {found.names[cell]} of level {levels[cell]} has '
+            f'{amount(int(found.photos[cell]), "photograph")}, but min_photos={found.min_photos}, '
+            f'max_photos={found.max_photos}, min_level={found.min_level}'
         )
 
 

@@ -64,7 +64,7 @@ class PlacesDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One dict a photograph: ``img_path``, ``gt_label``, ``latitude`` and ``longitude``."""
-        found = read_located(self.ann_file)
+        found = read_located(self.ann_file, self.cells_file.with_suffix('.png'))
         folder = found.source if found.source.is_dir() else Path(self.data_prefix['img'] or self.data_root)
         self._metainfo['classes'] = self.partition.names
         _check_files(found, folder)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.common.errors import InputError
 
 __all__ = ['FILE', 'MAP', 'add_arguments', 'run']
 
@@ -55,23 +56,47 @@ def add_arguments(parser: options.Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read the photographs, divide, write, and say what there is."""
+    """Read the photographs, divide, write, and say what there is.
+
+    Raises:
+        InputError: If the photographs cannot be used, or would be overwritten.
+    """
     from mbv1_backbone.classification.coordinates import read_located
     from mbv1_backbone.classification.maps import draw_map, shades_of, view_around
     from mbv1_backbone.classification.partition import Partition
     from mbv1_backbone.classification.s2_cells import levels_of
+    from mbv1_backbone.common.outputs import check_apart, check_output_folder
     from mbv1_backbone.common.pictures import save_png
+    from mbv1_backbone.common.wording import amount
 
-    found = read_located(args.source)
+    source, out = Path(args.source), Path(args.out_dir)
+    earlier = _is_ours(out / FILE)
+    if not earlier and source.is_dir():
+        check_apart(out / MAP, [source], '--out-dir')
+    found = read_located(source, out / MAP if earlier else None)
+    folder = source if source.is_dir() else source.parent
+    read = [source, *(folder / file for file in found.files)]
+    check_output_folder(out, (FILE, MAP), name='--out-dir', read=read)
     cells = Partition.fit(found.places, args.max_photos, args.min_photos, args.min_level)
-    out = Path(args.out_dir)
     cells.save(out / FILE)
     levels = levels_of(cells.ids)
-    left_out = f'; {cells.left_out} photographs are in none' if cells.left_out else ''
+    left_out = f'; in none: {amount(cells.left_out, "photograph")}' if cells.left_out else ''
+    title = f'{len(cells)} cells of {amount(len(found), "photograph")}'
     print(
-        f'{out / FILE}: {len(cells)} cells of {len(found)} photographs{left_out}; levels {levels.min()} to '
-        f'{levels.max()}, {cells.photos.min()} to {cells.photos.max()} photographs each'
+        f'{out / FILE}: {title}{left_out}; levels {levels.min()} to {levels.max()}, {cells.photos.min()} to '
+        f'{amount(int(cells.photos.max()), "photograph")} each'
     )
-    view, title = view_around(found.places), f'{len(cells)} cells of {len(found)} photographs'
+    view = view_around(found.places)
     save_png(draw_map(view, cells.ids.tolist(), shades_of(cells.photos), title=title), out / MAP)
     print(f'map: {out / MAP}')
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is of an earlier run, whose map is no photograph."""
+    from mbv1_backbone.classification.partition import Partition
+
+    try:
+        Partition.load(path)
+    except InputError:
+        return False
+    return True

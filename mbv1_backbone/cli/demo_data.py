@@ -42,9 +42,10 @@ def run(args: argparse.Namespace) -> None:
     """Draw the data set and print what it holds."""
     if args.kind == 'places':
         from mbv1_backbone.classification.world_data import make_world
+        from mbv1_backbone.common.wording import amount
 
         for split, count in make_world(args.out_dir, args.train or 2400, args.val or 480, args.seed).items():
-            print(f'{args.out_dir} {split}: {count} photographs')
+            print(f'{args.out_dir} {split}: {amount(count, "photograph")}')
         return
     from mbv1_backbone.detection.demo_data import SHAPES, make_demo_data
 

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     """Detect, draw, write."""
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.files import write_json
+    from mbv1_backbone.common.wording import amount
     from mbv1_backbone.detection.drawing import draw_boxes
     from mbv1_backbone.inference.detector import image_ids
 
@@ -67,5 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
     unread = look_at(inputs, detector.stream(paths, args.batch_size), args.out_dir, note, draw)
     write_json(Path(args.out_dir) / RESULTS, results, indent=1)
-    print(f'{args.out_dir}: {len(results)} detections in {len(paths) - len(unread)} images')
+    print(
+        f'{args.out_dir}: {amount(len(results), "detection")} in {amount(len(paths) - len(unread), "image")}'
+    )
     print_left_out(unread)

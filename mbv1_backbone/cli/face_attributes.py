@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,10 +173,11 @@ def _as_json(path: Path, found: _Found) -> dict[str, Any]:
 
 def _print(path: Path, found: _Found, least: float) -> None:
     if not found[1]:
-        print(f'{path}: no face found')
+        print(f'{shown(path)}: no face found')
     for number, (place, one) in enumerate(found[1], 1):
         where = '' if place.box is None else f' at {" ".join(f"{value:.0f}" for value in place.box)}'
-        print(f'{path}: face {number}{where}: {", ".join(one.parts(least)) or "nothing reaches --score-thr"}')
+        said = ', '.join(one.parts(least)) or 'nothing reaches --score-thr'
+        print(f'{shown(path)}: face {number}{where}: {said}')
 
 
 def _figures(

@@ -6,11 +6,13 @@ mbv1 locate CONFIG CHECKPOINT photos/ --out-dir places
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.cli.image_verbs import add_images, add_outputs, inputs_of, look_at, print_left_out
+from mbv1_backbone.common.files import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ['RESULTS', 'add_arguments', 'run']
 
 RESULTS = 'locations.json'
+_LOG = logging.getLogger('mbv1_backbone')
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -43,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.files import write_json
+    from mbv1_backbone.common.wording import amount
     from mbv1_backbone.geolocation.locator import Locator
 
     inputs = inputs_of(args, RESULTS, 'photographs')
@@ -60,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     unread = look_at(inputs, stream, args.out_dir, note, lambda item: _map(*item), progress=False)
     if args.out_dir:
         write_json(Path(args.out_dir) / RESULTS, results, indent=1)
-        print(f'{args.out_dir}: places of {len(results)} photographs')
+        print(f'{args.out_dir}: places of {amount(len(results), "photograph")}')
     print_left_out(unread)
 
 
@@ -81,7 +85,10 @@ def _described(path: Path, found: Located) -> dict[str, Any]:
         for place in found.locations
     ]
     described: dict[str, Any] = dict(file_name=str(path), locations=locations)
-    if truth := gps_of(path):
+    truth = gps_of(path)
+    if truth == (0, 0):
+        _LOG.warning('%s: GPS values 0, 0 often stand for unknown, and are not compared', shown(path))
+    elif truth is not None:
         best = found.locations[0]
         [distance] = great_circle(np.array([[best.latitude, best.longitude]]), np.array([truth]))
         described['gps'] = dict(latitude=truth[0], longitude=truth[1], distance_km=round(float(distance), 1))
@@ -94,7 +101,7 @@ def _line(result: dict[str, Any]) -> str:
         f'{p["latitude"]:.3f} {p["longitude"]:.3f} ({p["probability"]:.3f})' for p in result['locations']
     )
     gps = f'; {result["gps"]["distance_km"]} km from its GPS values' if 'gps' in result else ''
-    return f'{result["file_name"]}: {places}{gps}'
+    return f'{shown(result["file_name"])}: {places}{gps}'
 
 
 def _map(path: Path, found: Located, result: dict[str, Any]) -> np.ndarray:

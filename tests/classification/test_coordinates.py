@@ -108,7 +108,7 @@ def test_null_island_is_said(tmp_path, caplog):
     (tmp_path / 'a.csv').write_text('file,lat,lon\na.jpg,0,0\nb.jpg,45,15\n')
     with caplog.at_level(logging.WARNING):
         read_located(tmp_path / 'a.csv')
-    assert '1 photographs lie at latitude 0, longitude 0' in caplog.text
+    assert 'at latitude 0, longitude 0, which often stands for unknown: 1 photograph\n' in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_folder_of_photographs_is_read_by_their_gps_values(tmp_path, caplog):
         found = read_located(tmp_path)
     assert found.files == ('trip/a.jpg',)
     assert found.places == pytest.approx(np.array([[45.815, 15.98]]))
-    assert '1 of 2 photographs have no GPS values' in caplog.text
+    assert '1 photograph of 2 left out, without GPS values' in caplog.text
     (tmp_path / 'trip' / 'a.jpg').unlink()
     with pytest.raises(InputError, match='none of 1 photographs has GPS values'):
         read_located(tmp_path)

@@ -15,18 +15,21 @@ from mbv1_backbone.classification.partition import Partition
 from mbv1_backbone.classification.place_metric import DISTANCES
 from mbv1_backbone.classification.sphere import great_circle
 from mbv1_backbone.classification.world_data import TOWNS, draw_place, make_world, towns_of
+from mbv1_backbone.cli import networks
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.inference.classifier import Classifier
+from mbv1_backbone.runtime.spec import ModelSpec
 
 TINY = """
 _base_ = {base!r}
 train_pipeline = [
     dict(type='LoadPhoto'),
-    dict(type='Resize', scale=48, backend='pillow'),
+    dict(type='Resize', scale=64, backend='pillow'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadPhoto'),
-    dict(type='MiddleSquare', size=48),
+    dict(type='MiddleSquare', size=64),
     dict(type='PackInputs', meta_keys=('img_path', 'latitude', 'longitude')),
 ]
 data = dict(data_root={root!r})
@@ -80,8 +83,104 @@ def test_cells_are_written_said_and_drawn(tmp_path, capsys):
     assert Image.open(tmp_path / 'cells.png').width == 960
     assert main([*words, '--min-photos', '500', '--max-photos', '500']) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith('error: 120 photographs make 0 cells of 500 to 500')
+    assert line.startswith('error: 120 photographs: 0 cells of 500 to 500')
     assert Partition.load(tmp_path / 'cells.json').ids.tolist() == cells.ids.tolist()
+
+
+def located_photo(path, latitude, longitude):
+    exif = Image.Exif()
+    exif[0x8825] = {1: 'N', 2: (latitude, 0.0, 0.0), 3: 'E', 4: (longitude, 0.0, 0.0)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGB', (8, 8)).save(path, exif=exif)
+
+
+def test_the_map_of_cells_is_no_photograph_of_the_next_run(tmp_path, capsys, caplog):
+    located_photo(tmp_path / 'a.jpg', 45.8, 16.0)
+    located_photo(tmp_path / 'b.jpg', 10.0, 10.0)
+    words = ['cells', str(tmp_path), '--out-dir', str(tmp_path), '--max-photos', '1', '--min-photos', '1']
+    for _ in range(2):
+        assert main(words) == 0
+        said = capsys.readouterr().out
+        assert '2 cells of 2 photographs; levels' in said
+        assert 'to 1 photograph each' in said
+        assert 'left out' not in said + caplog.text
+
+
+def test_a_photograph_is_not_overwritten_by_the_map(tmp_path, capsys):
+    located_photo(tmp_path / 'a.jpg', 45.8, 16.0)
+    located_photo(tmp_path / 'b.jpg', 10.0, 10.0)
+    words = ['cells', str(tmp_path), '--out-dir', str(tmp_path), '--max-photos', '1', '--min-photos', '1']
+    Image.new('RGB', (8, 8)).save(tmp_path / 'cells.png')  # without GPS values, and no cells beside it
+    located_photo(tmp_path / 'x.png', 1.0, 1.0)
+    kept = (tmp_path / 'x.png').read_bytes()
+    for make in (lambda: None, lambda: (tmp_path / 'x.png').replace(tmp_path / 'cells.png')):
+        make()
+        assert main(words) == 2
+        assert 'is also read' in capsys.readouterr().err
+    (tmp_path / 'cells.png').unlink()
+    assert main(words) == 0
+    (tmp_path / 'cells.png').write_bytes(kept)  # a photograph, beside cells of an earlier run
+    assert main(words) == 2
+    assert (tmp_path / 'cells.png').read_bytes() == kept
+
+
+@pytest.mark.parametrize('name', ['cells.json', 'cells.png'])
+def test_cells_do_not_overwrite_what_they_are_made_of(name, tmp_path, capsys):
+    table = tmp_path / ('cells.json' if name == 'cells.json' else 'train.csv')
+    table.write_text('file,latitude,longitude\ncells.png,45.8,16\nb.jpg,10,10\n')
+    Image.new('RGB', (8, 8)).save(tmp_path / 'cells.png')
+    kept = (tmp_path / name).read_bytes()
+    words = ['--out-dir', str(tmp_path), '--max-photos', '1', '--min-photos', '1']
+    assert main(['cells', str(table), *words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'error: --out-dir {tmp_path / name}: is also read')
+    assert (tmp_path / name).read_bytes() == kept
+
+
+class Drawn:
+    """A network of places that gives every photograph the same answer."""
+
+    parallel = 1
+
+    def __init__(self, cells):
+        places = tuple(map(tuple, cells.places.tolist()))
+        self.spec = ModelSpec(
+            'classifier', (8, 8), 'fp32', '', {}, cells.names, places=places, photos=tuple(cells.photos)
+        )
+
+    def run(self, images):
+        return (np.tile(np.float32([0.9, 0.1]), (len(images), 1)),)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """``a.onnx`` gives the first of two cells."""
+    cells = Partition.fit(np.array([[10.0, 10.0], [45.8, 16.0]]), 1, 1)
+    monkeypatch.setattr(networks, 'open_network', lambda *args, **options: Classifier(Drawn(cells)))
+
+
+def test_gps_values_of_nowhere_are_not_compared(drawn, tmp_path, caplog):
+    located_photo(tmp_path / 'a.jpg', 0.0, 0.0)
+    located_photo(tmp_path / 'b.jpg', 10.0, 10.0)
+    words = ['locate', 'a.onnx', str(tmp_path), '--out-dir', str(tmp_path / 'out'), '--no-pictures']
+    assert main(words) == 0
+    first, second = json.loads((tmp_path / 'out' / 'locations.json').read_text())
+    assert 'gps' not in first
+    assert second['gps']['distance_km'] == 0
+    assert 'a.jpg: GPS values 0, 0 often stand for unknown, and are not compared' in caplog.text
+
+
+@pytest.mark.parametrize('verb', [['locate'], ['classify', 'predict']])
+def test_a_name_with_a_line_break_is_one_line(verb, drawn, tmp_path, capsys):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a\nb.png')
+    words = [*verb, 'a.onnx', str(tmp_path / 'a\nb.png'), '--out-dir', str(tmp_path / 'out'), '--no-pictures']
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if r'a\nb.png' in line]
+    assert not [line for line in lines if line.startswith('b.png')]
+    assert lines[-1].endswith(': places of 1 photograph' if verb == ['locate'] else ': classes of 1 image')
+    [result] = json.loads(next((tmp_path / 'out').glob('*.json')).read_text())
+    assert result['file_name'] == str(tmp_path / 'a\nb.png')
 
 
 @pytest.fixture(scope='module')

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from mbv1_backbone.classification.trade_off import PAPER, draw_trade_off
     from mbv1_backbone.common.files import write_json
+    from mbv1_backbone.common.wording import amount
     from mbv1_backbone.weights.parity import read_labels
 
     if not args.crop:
@@ -42,9 +43,11 @@ def run(args: argparse.Namespace) -> None:
     opened = [_open(name, model, args.crop) for name, model in named]
     _check_comparable(opened, labels)
     found = []
-    print(f'{"model":32} {"mult-adds":>10} {"params":>9}  top-1  top-5  of {len(files)} images')
     for one in opened:
         found.append(_measure(one, files, labels))
+        if len(found) == 1:
+            count = amount(len(files), 'image')
+            print(f'{"model":32} {"mult-adds":>10} {"params":>9}  top-1  top-5  of {count}')
         top5 = '    -' if found[-1].top5 is None else f'{found[-1].top5:.3f}'
         costs = f'{one.mult_adds / 1e6:8.1f} M {one.params / 1e6:7.2f} M'
         print(f'{one.name:32} {costs}  {found[-1].top1:.3f}  {top5}', flush=True)

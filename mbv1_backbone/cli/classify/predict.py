@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.files import shown, write_json
+    from mbv1_backbone.common.wording import amount
 
     inputs = inputs_of(args, RESULTS)
     classifier = open_network(args, args.model, inputs.checkpoint, 'classifier')
@@ -44,10 +45,10 @@ def run(args: argparse.Namespace) -> None:
     unread = look_at(inputs, stream, args.out_dir, note, _picture)
     for result in results:
         said = ', '.join(f'{shown(c["category_name"])} {c["score"]:.3f}' for c in result['predictions'])
-        print(f'{result["file_name"]}: {said}')
+        print(f'{shown(result["file_name"])}: {said}')
     if args.out_dir:
         write_json(Path(args.out_dir) / RESULTS, results, indent=1)
-        print(f'{args.out_dir}: classes of {len(results)} images')
+        print(f'{args.out_dir}: classes of {amount(len(results), "image")}')
     print_left_out(unread)
 
 
