@@ -75,7 +75,8 @@ def draw_curves(work_dir: str | Path) -> Path | None:
             axes.plot(*zip(*points, strict=True), label=name, marker='.' if len(points) < 60 else None)
         axes.set(ylabel=title, xlabel='iteration' if title == 'loss' else 'epoch', ylim=(0, None))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize='small')
+        for text in axes.legend(fontsize='small').get_texts():
+            text.set_parse_math(False)  # of a class's metric: its name may have a dollar sign
     path = Path(work_dir) / 'curves.png'
     with atomic_file(path) as file:
         figure.savefig(file, dpi=120, format='png')

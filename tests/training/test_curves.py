@@ -29,7 +29,8 @@ def test_a_resumed_run_continues_and_replaces_its_own_steps(tmp_path):
 
 def test_the_picture_has_curves(tmp_path):
     assert draw_curves(tmp_path) is None
-    write(tmp_path, '20260101_000000', [dict(step=s, loss=1 / s) for s in range(1, 40)])
+    records = [dict(step=s, loss=1 / s) for s in range(1, 40)]
+    write(tmp_path, '20260101_000000', [*records, {'step': 1, 'acc/$a_$^': 0.5}])  # TeX's signs in a class
     image = read_image(draw_curves(tmp_path))
     assert image.shape[1] == 960
     blue = (image[..., 2] > 150) & (image[..., 0] < 100)
