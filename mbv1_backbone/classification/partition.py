@@ -185,8 +185,8 @@ class Partition:
         counts: np.ndarray = np.array(photos or [1] * len(names), np.int64)
         if not len(names) == len(places) == len(counts):
             raise DamagedFileError(
-                f'{subject}: {len(names)} cells with {len(places)} places and {len(counts)} numbers of '
-                'photographs'
+                f'{subject}: {len(names)} cells, but {len(places)} places'
+                + (f' and {len(counts)} numbers of photographs' if photos else '')
             )
         try:
             found = cls(from_tokens(list(names)), np.array(places, np.float64).reshape(-1, 2), counts)
