@@ -117,7 +117,7 @@ def test_the_whole_network_is_trained_from_the_linear_classifier(photographs, sh
     assert 'linear classifier on 256 features' in capsys.readouterr().out
     results = results_of(tmp_path / 'run')
     assert (results['epochs'], results['batch_size'], results['lr']) == (2, 8, 0.01)
-    assert results['top1'] > 0.8
+    assert results['top1'] > 0.6
     after = read_weights(tmp_path / 'run' / 'model.safetensors')
     assert after.classes == ('ant', 'bee', 'cat', 'dog')
     name = 'rows.13.pointwise.conv.weight'
