@@ -14,10 +14,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-__all__ = ['MALE_FROM', 'AgeGender', 'AgeGenderModel', 'years_of']
+__all__ = ['AgeGender', 'AgeGenderModel', 'gender_of', 'years_of']
 
 _FIRST_AGE = 1  # years of the first of the probabilities
-MALE_FROM = 0.6  # probability from which its authors call a face a man's
+_MALE_FROM = 0.6  # probability from which its authors call a face a man's
 
 
 class AgeGender(NamedTuple):
@@ -83,3 +83,12 @@ def years_of(ages: Tensor | np.ndarray) -> np.ndarray:
     years = (likeliest * (index + _FIRST_AGE)).sum(1) / likeliest.sum(1)
     found: np.ndarray = years.numpy()
     return found
+
+
+def gender_of(male: float) -> str:
+    """``male`` or ``female``, by the bound of the network's authors.
+
+    Args:
+        male: Probability of being male, 0..1.
+    """
+    return 'male' if male >= _MALE_FROM else 'female'

@@ -17,11 +17,11 @@ from torch import Tensor
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.prefetch import batched
 from mbv1_backbone.compat.registry import use_scope
-from mbv1_backbone.face.age_gender import MALE_FROM, AgeGender, years_of
+from mbv1_backbone.face.age_gender import AgeGender, gender_of, years_of
 from mbv1_backbone.face.age_gender_race import AgeGenderRace
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.utkface import GENDERS, RACES
-from mbv1_backbone.inference.age_gender import SOURCE, AgeGenderEstimator
+from mbv1_backbone.inference.age_gender import SOURCE, age_gender_model
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint
 from mbv1_backbone.training.config import load_config
@@ -101,12 +101,13 @@ class AttributeEstimator:
 
     @classmethod
     def load(
-        cls, source: str | os.PathLike[str], checkpoint: str | os.PathLike[str] | None = None
+        cls, source: str | os.PathLike[str] = SOURCE, checkpoint: str | os.PathLike[str] | None = None
     ) -> AttributeEstimator:
         """The estimator that a user names.
 
         Args:
-            source: A config, with ``checkpoint``; a name in the zoo; published weights of ``mbv1 publish``.
+            source: A config, with ``checkpoint``; a name in the zoo; published weights of ``mbv1 publish``;
+                ``faceres.json`` of the network that the default names, for age and gender.
             checkpoint: Of the config.
 
         Raises:
@@ -120,7 +121,7 @@ class AttributeEstimator:
         if checkpoint is not None:
             raise InputError(f'{name}: a second checkpoint {checkpoint} goes with a config only')
         if name == SOURCE or (Path(name).is_file() and is_tfjs(Path(name))):
-            return cls(AgeGenderEstimator.load(name).model)
+            return cls(age_gender_model(name))
         config = config_of(name)
         found = read_checkpoint(local_file(name))
         if config is not None:
@@ -170,7 +171,7 @@ class AttributeEstimator:
             ]
         if isinstance(said, AgeGender):
             pairs = zip(years_of(said.ages).tolist(), said.male.tolist(), strict=True)
-            return [FaceAttributes(years, male, GENDERS[male < MALE_FROM]) for years, male in pairs]
+            return [FaceAttributes(years, male, gender_of(male)) for years, male in pairs]
         rows = said.sigmoid().tolist()
         return [FaceAttributes(attributes=dict(zip(self.names, row, strict=True))) for row in rows]
 

@@ -9,7 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.inference.age_gender import AgeGenderEstimator, Estimate
+from mbv1_backbone.face.age_gender import gender_of
+from mbv1_backbone.inference.age_gender import age_gender_model
+from mbv1_backbone.inference.face_attributes import AttributeEstimator
 from mbv1_backbone.inference.loading import load
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.recalibrate import build_network
@@ -107,7 +109,7 @@ def test_embeddings_are_the_pooled_features_of_the_files_own_graph(backend, shar
 
 def test_age_and_gender_are_those_of_the_files_own_graph(shared):
     path = shared / 'weights' / NETWORK
-    estimator = AgeGenderEstimator.load(path)
+    estimator = AttributeEstimator.load(path)
     faces = np.random.default_rng(0).integers(0, 256, (3, 258, 258, 3), dtype=np.uint8)
     found = estimator.estimate(faces, batch_size=2)
     top, left, side = import_weights(path).recipe.window
@@ -126,11 +128,11 @@ def test_age_and_gender_are_those_of_the_files_own_graph(shared):
 
 def test_a_network_without_the_heads_has_no_age(shared, tiny):
     with pytest.raises(InputError, match='not the VGGFace2 MobileNetV1'):
-        AgeGenderEstimator.load(tiny)
+        age_gender_model(tiny)
     with pytest.raises(InputError, match=r'no TensorFlow\.js model'):
-        AgeGenderEstimator.load(tiny.with_name('a.bin'))
+        age_gender_model(tiny.with_name('a.bin'))
     with pytest.raises(InputError, match='no such file'):
-        AgeGenderEstimator.load('nobody/nothing')
+        age_gender_model('nobody/nothing')
     tensors = read_tensors(shared / 'weights' / NETWORK)
     bare = {name: value for name, value in tensors.items() if not name.startswith('age_pred')}
     with pytest.raises(InputError, match='has no head age_pred'):
@@ -139,7 +141,7 @@ def test_a_network_without_the_heads_has_no_age(shared, tiny):
 
 @pytest.mark.parametrize(('male', 'gender'), [(0.59, 'female'), (0.6, 'male')])
 def test_a_man_from_the_authors_bound(male, gender):
-    assert Estimate(30.0, male).gender == gender
+    assert gender_of(male) == gender
 
 
 def test_shards_are_joined_and_dequantised(tiny):
