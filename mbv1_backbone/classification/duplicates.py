@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
+from mbv1_backbone.weights.cache import sha256_of
 
 __all__ = ['Labelled', 'check_no_links', 'same_bytes']
 
@@ -44,9 +44,7 @@ def same_bytes(parts: Mapping[str, Sequence[Labelled]]) -> str:
     first: dict[str, tuple[Path, str, Hashable]] = {}
     again: list[tuple[Path, Path]] = []
     for path, part, label in _of_equal_length(parts):
-        with path.open('rb') as file:
-            digest = hashlib.file_digest(file, 'sha256').hexdigest()
-        other, *kind = first.setdefault(digest, (path, part, label))
+        other, *kind = first.setdefault(sha256_of(path), (path, part, label))
         if kind != [part, label]:
             again.append((path, other))
     if not again:
