@@ -77,10 +77,10 @@ def _read(folder: Path) -> CostedRun:
             f'{folder}: the training has not ended: {epochs} of {cfg.train_cfg.max_epochs} epochs'
         )
     use_scope('mmengine')
-    backbone = {**cfg.model.backbone, 'init_cfg': None}
-    model = MODELS.build({**cfg.model, 'backbone': backbone, '_scope_': 'mmengine'})
+    model = MODELS.build(dict(cfg.model, _scope_='mmengine'))
     dataset = cfg.train_dataloader.dataset
     soft = not dataset.get('hard') and (dataset.type == 'AttributeDataset' or dataset.get('teacher_file'))
+    backbone = cfg.model.backbone
     variant, width = backbone.get('variant', 'separable'), backbone.get('widen_factor', 1.0)
     prefix = '' if variant == 'separable' else f'{variant} '
     name = f'{prefix}{width}-{model.data_preprocessor.input_size}'

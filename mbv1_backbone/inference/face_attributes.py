@@ -135,8 +135,7 @@ class AttributeEstimator:
             raise InputError(f'config {config.filename}: not one of {", ".join(_MODELS)}, but {kind}')
         with user_errors(f'config {config.filename}'):
             use_scope('mmengine')
-            backbone = {**config.model.backbone, 'init_cfg': None}
-            model = MODELS.build({**config.model, 'backbone': backbone, '_scope_': 'mmengine'})
+            model = MODELS.build(dict(config.model, _scope_='mmengine'))
         fill(model, found)
         names = (found.meta.get('dataset_meta') or {}).get('classes') or ()
         if kind == 'FaceAttributeModel' and len(names) != model.fc.out_features:
