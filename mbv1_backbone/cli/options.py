@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from mbv1_backbone.cli.pairs import Pairs
 from mbv1_backbone.common.choices import BACKENDS, COMPUTED_IN, LAUNCHERS, MODES
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.outputs import check_apart, check_output_file, check_output_folder
@@ -73,6 +74,14 @@ class Parser(argparse.ArgumentParser):
             made.set_defaults(run=run)
         self.verbs[name] = made
         return made
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does; an option of pairs ends where a word is none."""
+        given = sys.argv[1:] if args is None else list(args)
+        for action in self.declared:
+            if isinstance(action, Pairs):
+                given = action.named_each(given)
+        return super().parse_known_args(given, namespace)
 
     def _add_action(self, action: Action) -> Action:
         self.declared.append(action)

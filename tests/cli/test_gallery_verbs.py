@@ -9,7 +9,7 @@ from support.crowd import DIM, people
 
 from mbv1_backbone.cli.gallery.entries import read_conditions, read_metadata
 from mbv1_backbone.cli.gallery.people import _lines
-from mbv1_backbone.cli.main import main
+from mbv1_backbone.cli.main import build_parser, main
 from mbv1_backbone.common.errors import InputError, NoSpaceError
 from mbv1_backbone.face_gallery.answers import Answer
 from mbv1_backbone.retrieval import Gallery, maintenance, tune
@@ -172,6 +172,12 @@ PARTLY = [{'year': year, 'team': 'red'} for year in range(2000, 2006)]
         (('--where', ' =2001'), 'metadata is given as key=value'),
         (('--where', 'year>1,5'), "'year' is nowhere text, so nothing is > '1,5'"),
         (('--where', 'team>5'), "'team' is nowhere a number, so nothing is > 5"),
+        (('--where', 'team in red,,blue'), 'a value is missing between commas'),
+        (('--where', 'team in [red]'), 'no JSON list'),
+        (('--where', 'yaer missing'), "no entry has metadata of the key 'yaer'"),
+        (('--where', 'team exist'), 'metadata is given as key=value'),
+        (('--where', 'team=red', 'yaer'), 'unrecognized arguments: yaer'),
+        (('--file', 'none.jpg'), "no entry of 'none.jpg'"),
     ],
     ids=str,
 )
@@ -179,6 +185,53 @@ def test_what_is_mistyped_is_refused_and_finds_not_nothing(asked, complaint, tmp
     made(tmp_path / 'g', metadata=PARTLY).close()
     code, out, err = call(capsys, 'list', tmp_path / 'g', *asked)
     assert (code, out, complaint in err) == (2, '', True), err
+
+
+@pytest.mark.parametrize(
+    ('where', 'numbers'),
+    [
+        (('team in red,blue',), [1, 2, 5]),
+        (('team in red, blue',), [1, 2, 5]),
+        (('team', 'in', 'red,blue'), [1, 2, 5]),
+        (('team in ["a, b", "blue"]',), [2, 6]),
+        (('year in 2001,2003',), [1, 2, 3]),
+        (('year in [2001]',), [1]),
+        (('year exists',), [1, 2, 3, 4]),
+        (('year', 'missing'), [5, 6]),
+        (('year missing', 'team=red'), [5]),
+        (('year exists', '--where', 'team', 'in', 'red,blue', 'year<2002'), [1]),
+        (('place in town=old',), [4]),
+    ],
+    ids=str,
+)
+def test_a_list_and_whether_a_key_is_there_can_be_asked_for(where, numbers, tmp_path, capsys):
+    metadata = [
+        *({'year': 2001, 'team': 'red'}, {'year': '2001', 'team': 'blue'}, {'year': 2003}),
+        *({'year': None, 'place in town': 'old'}, {'team': 'red'}, {'team': 'a, b'}),
+    ]
+    made(tmp_path / 'g', metadata=metadata).close()
+    code, out, err = call(capsys, 'list', tmp_path / 'g', '--where', *where)
+    assert (code, [json.loads(line)['id'] for line in out.splitlines()]) == (0, numbers), err
+
+
+def test_conditions_leave_the_paths_behind_them_to_the_verb(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'year=2001').mkdir()
+    for words in (
+        ['--where', 'team=red', 'year>=2000', 'a.jpg', 'year=2001'],
+        ['--where', 'team=red', '--where', 'year>=2000', 'a.jpg', 'year=2001'],
+    ):
+        args = build_parser().parse_args(['gallery', 'search', '--model', 'm', 'g', *words])
+        assert args.where == ['team=red', 'year>=2000']
+        assert args.images == ['a.jpg', 'year=2001']
+    args = build_parser().parse_args(['gallery', 'update', '--set', 'a=1', 'b=2', 'g', '5'])
+    assert (args.gallery, args.id, args.set) == ('g', 5, ['a=1', 'b=2'])
+
+
+def test_a_list_of_nothing_says_so(tmp_path, capsys):
+    made(tmp_path / 'g', metadata=PARTLY).close()
+    code, out, err = call(capsys, 'list', tmp_path / 'g', '--where', 'year>2050')
+    assert (code, out, 'no entry fits' in err) == (0, '', True)
 
 
 def test_spaces_around_an_operator_are_none_of_the_key(tmp_path, capsys):

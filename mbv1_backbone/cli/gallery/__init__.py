@@ -7,6 +7,7 @@ mbv1 gallery search people photo.jpg --model NAME
 from __future__ import annotations
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.pairs import Pairs
 from mbv1_backbone.common.choices import FACE_POLICIES
 
 _NUMBER = 'of an entry, as list shows it'
@@ -82,9 +83,10 @@ def _add_filter(parser: options.Parser) -> None:
     parser.add_argument('--identity', help='this person only')
     parser.add_argument(
         '--where',
-        nargs='+',
+        action=Pairs,
         metavar='KEY=VALUE',
-        help='entries with this metadata only; also KEY!=VALUE, <, <=, >, >= (in quotes)',
+        help="entries with this metadata only; also 'KEY!=VALUE', <, <=, >, >= (in quotes), 'KEY in A,B', "
+        "'KEY exists', 'KEY missing'; several must all hold",
     )
 
 
@@ -148,10 +150,10 @@ def _add_entries(parser: options.Parser) -> None:
     made.add_argument('id', type=int, help=_NUMBER)
     made.add_argument(
         '--set',
-        nargs='+',
+        action=Pairs,
         metavar='KEY=VALUE',
         required=True,
-        help='numbers, true, false and null keep their type',
+        help='numbers, true, false and null keep their type; several may follow',
     )
     made = _verb(parser, 'rename', 'Give a person another name.', 'entries')
     made.add_argument('identity', help='name that goes')

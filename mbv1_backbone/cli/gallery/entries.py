@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
@@ -31,7 +33,11 @@ __all__ = [
 ]
 
 _GUESSED = 10_000  # people among whom the nearest name is looked for
-_CONDITION = re.compile('([^=!<>]+)(!=|<=|>=|=|<|>)(?![=<>])(.*)', re.DOTALL)
+_COMPARISON = re.compile('([^=!<>]+)(!=|<=|>=|=|<|>)(?![=<>])(.*)', re.DOTALL)
+_PRESENCE = re.compile(r'([^=!<>]+)\s(exists|missing)\s*', re.DOTALL)
+_JSON_LIST = re.compile(r'([^=!<>]+?)\s(in)\s+(\[.*\])\s*', re.DOTALL)
+_LIST = re.compile(r'([^=!<>]+?)\s(in)\s+(.+)', re.DOTALL)
+_FORMS = (_JSON_LIST, _COMPARISON, _LIST, _PRESENCE)  # the first that fits
 
 
 def remove(args: Namespace) -> None:
@@ -53,8 +59,14 @@ def listing(args: Namespace) -> None:
     """Print the entries that fit the conditions as JSON, one a line."""
     with Gallery(args.gallery, read_only=args.read_only) as gallery:
         asked = read_filter(gallery, args)
+        if args.file is not None and next(gallery.entries(file=args.file), None) is None:
+            raise InputError(f'{args.gallery}: no entry of {args.file!r}')
+        count = 0
         for entry in gallery.entries(file=args.file, **asked):
             print(options.json_line(asdict(entry)))
+            count += 1
+        if not count:
+            print(f'{args.gallery}: no entry fits', file=sys.stderr)
 
 
 def get(args: Namespace) -> None:
@@ -152,26 +164,53 @@ def _check_key(gallery: Gallery, condition: Condition) -> None:
 
 
 def read_conditions(texts: list[str] | None) -> list[Condition] | None:
-    """Conditions such as ``year>=2001``; None where there are none.
+    """Conditions such as ``year>=2001``, ``team in red,blue`` and ``year exists``; None where there are none.
 
-    A number and its text are one in ``=`` and ``!=``, since metadata that came from tables may be either;
-    ``<``, ``<=``, ``>`` and ``>=`` compare numbers with numbers and text with text.
+    A number and its text are one in ``=``, ``!=`` and ``in``, since metadata that came from tables may be
+    either; ``<``, ``<=``, ``>`` and ``>=`` compare numbers with numbers and text with text. A list in
+    brackets is JSON, whose values keep their types.
 
     Raises:
         InputError: If one is no condition.
     """
-    conditions: list[Condition] = []
-    for text in texts or ():
-        found = _CONDITION.fullmatch(text)
-        if found is None or not found[1].strip():
-            raise InputError(f'metadata is given as key=value, or with !=, <, <=, >, >=; got {text}')
-        key, operator, words = (part.strip() for part in found.groups())
-        value = value_of(words)
-        either = [words] if value == words else [value, words]
-        if operator == '=':
-            conditions.append(Condition(key, 'in', either))
-        elif operator == '!=':
-            conditions += [Condition(key, '!=', one) for one in either]
-        else:
-            conditions.append(Condition(key, operator, value))
-    return conditions or None
+    return [condition for text in texts or () for condition in _read_condition(text)] or None
+
+
+def _read_condition(text: str) -> list[Condition]:
+    found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
+    if found is None or not found[1].strip():
+        raise InputError(
+            f"metadata is given as key=value, or with !=, <, <=, >, >=, 'key in a,b', 'key exists' or "
+            f"'key missing'; got {text}"
+        )
+    key, operator = found[1].strip(), found[2]
+    if found.re is _PRESENCE:
+        return [Condition(key, operator)]
+    if operator == 'in':
+        return [Condition(key, 'in', _listed(found[3].strip(), text))]
+    either = _either(found[3].strip())
+    if operator == '=':
+        return [Condition(key, 'in', either)]
+    if operator == '!=':
+        return [Condition(key, '!=', one) for one in either]
+    return [Condition(key, operator, either[0])]
+
+
+def _either(words: str) -> list[Any]:
+    """The value that words are, and themselves where they are another."""
+    value = value_of(words)
+    return [words] if value == words else [value, words]
+
+
+def _listed(words: str, text: str) -> list[Any]:
+    """The values of a list: JSON in brackets, or words with commas between them."""
+    if not words.startswith('['):
+        pieces = [piece.strip() for piece in words.split(',')]
+        if not all(pieces):
+            raise InputError(f'a value is missing between commas: {text}')
+        return [one for piece in pieces for one in _either(piece)]
+    try:
+        values: list[Any] = json.loads(words)
+    except ValueError as error:
+        raise InputError(f'{text}: no JSON list: {error}') from error
+    return values
