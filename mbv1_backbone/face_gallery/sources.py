@@ -17,10 +17,9 @@ from mbv1_backbone.common.tables import read_table
 from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import metadata_json, value_of
+from mbv1_backbone.retrieval.records import FOLDER
 
 __all__ = ['FOLDER', 'Source', 'Sources', 'entry_path', 'inside', 'read_photographs', 'read_sources']
-
-FOLDER = 'folder'  # the metadata that says where an entry's file lies
 
 
 @dataclass(frozen=True)

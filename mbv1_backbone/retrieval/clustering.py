@@ -60,7 +60,7 @@ def cluster(gallery: Gallery, threshold: float | None = None) -> Grouping:
     )
     groups = give_names(gallery, faces, labels, settled)
     names = faces.names_of(groups)
-    changed = gallery.regroup(names)
+    changed = gallery.regroup(names, {entry.id: entry.identity for entry in faces.entries})
     described = tuple(describe(gallery, faces, groups, threshold))
     alone = tuple(entry_id for entry_id, name in names.items() if not is_group(name))
     return Grouping(threshold, origin, described, alone, changed)

@@ -13,11 +13,16 @@ from urllib.parse import quote
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError, NoSpaceError
 
-__all__ = ['Connections', 'GalleryReadOnly']
+__all__ = ['DAMAGED_PAGE', 'Connections', 'GalleryReadOnly']
+
+DAMAGED_PAGE = (
+    'repair makes the indexes anew where all entries can be read; where they cannot, restore a backup'
+)
 
 _WAIT = 30  # seconds for another process's lock within SQLite
 _WRITE_CACHE = 65536  # KiB: hashes lie anywhere in their index, whose pages are to be written once a change
 _KINDS = {'SQLITE_FULL': NoSpaceError, 'SQLITE_IOERR_WRITE': NoSpaceError, 'SQLITE_BUSY': LockedError}
+_PAGES = ('SQLITE_CORRUPT', 'SQLITE_CORRUPT_INDEX')
 _PRAGMAS = ('trusted_schema=OFF', 'cell_size_check=ON', 'mmap_size=0')
 
 
@@ -206,10 +211,19 @@ class Connections:
                 raise
             raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed') from error
         except sqlite3.DatabaseError as error:
-            kind = _KINDS.get(getattr(error, 'sqlite_errorname', ''), DamagedFileError)
-            raise kind(f'{self.path}: {error}') from error
+            if 'too many SQL variables' in str(error):
+                raise InputError(
+                    'conditions hold more values than SQLite takes at once: ask for them in parts'
+                ) from error
+            kind = _KINDS.get(_code(error), DamagedFileError)
+            advice = f'; {DAMAGED_PAGE}' if _code(error) in _PAGES else ''
+            raise kind(f'{self.path}: {error}{advice}') from error
         except UnicodeDecodeError as error:  # text in a damaged file
             raise DamagedFileError(f'{self.path}: damaged: {error}') from error
+
+
+def _code(error: sqlite3.Error) -> str:
+    return getattr(error, 'sqlite_errorname', '')
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

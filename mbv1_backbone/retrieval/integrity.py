@@ -7,6 +7,7 @@ from typing import Any
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.conditions import attributes_of
+from mbv1_backbone.retrieval.connections import DAMAGED_PAGE
 from mbv1_backbone.retrieval.store import Store
 
 __all__ = ['attribute_problems', 'check_integrity', 'check_tables']
@@ -35,7 +36,7 @@ def check_integrity(store: Store) -> None:
         found = connection.execute('PRAGMA integrity_check(1)').fetchone()[0]
         if found != 'ok':
             said = ' '.join(str(found).split())
-            raise DamagedFileError(f'{store.path}: damaged: {said:.200}; repair mends what can be mended')
+            raise DamagedFileError(f'{store.path}: damaged: {said:.200}; {DAMAGED_PAGE}')
         rows, people = (
             connection.execute(f'SELECT {what}').fetchone()[0]
             for what in ('count(*) FROM entries', 'coalesce(sum(entries), 0) FROM people')

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError, Mbv1Error, NoSpaceError, is_full
+from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error, NoSpaceError, is_full
 from mbv1_backbone.retrieval import acknowledged, integrity, writes
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
@@ -98,8 +98,7 @@ def repair(folder: str | os.PathLike[str], timeout: float = 10.0) -> Gallery:
             try:
                 integrity.check_integrity(store)
             except InputError:
-                writes.reindex(store)
-                integrity.check_integrity(store)
+                _make_indexes_anew(store)
             (folder / NAME).unlink(missing_ok=True)
             (folder / acknowledged.NAME).unlink(missing_ok=True)
     finally:
@@ -111,6 +110,18 @@ def repair(folder: str | os.PathLike[str], timeout: float = 10.0) -> Gallery:
         gallery.close()
         raise
     return gallery
+
+
+def _make_indexes_anew(store: Store) -> None:
+    try:
+        writes.reindex(store)
+        integrity.check_integrity(store)
+    except DamagedFileError as error:
+        said = str(error).removeprefix(f'{store.path}: ').partition(';')[0]
+        raise DamagedFileError(
+            f'{store.path}: not all of its entries can be read ({said}), and repair makes only what is made '
+            'of them: restore a backup (mbv1 gallery backup)'
+        ) from error
 
 
 def backup(gallery: Gallery, folder: str | os.PathLike[str]) -> int:

@@ -121,13 +121,14 @@ class NamedGallery(WritableGallery):
             self._changed()
             return new
 
-    def regroup(self, names: Mapping[int, str]) -> int:
+    def regroup(self, names: Mapping[int, str], former: Mapping[int, str] | None = None) -> int:
         """Give entries that nobody has named other automatic names, as clustering found them.
 
-        Entries that have been named or removed meanwhile stay as they are.
+        Entries that have been named, corrected or removed meanwhile stay as they are.
 
         Args:
             names: By id.
+            former: The names that they had when they were clustered, by id; None takes any automatic one.
 
         Returns:
             How many entries have got another name.
@@ -142,7 +143,9 @@ class NamedGallery(WritableGallery):
             changed = [
                 entry.id
                 for entry, _ in there
-                if is_unnamed(entry.identity) and entry.identity != names[entry.id]
+                if is_unnamed(entry.identity)
+                and entry.identity != names[entry.id]
+                and (former is None or entry.identity == former.get(entry.id))
             ]
             if changed:
                 writes.rewrite(self._store, changed, lambda entry: replace(entry, identity=names[entry.id]))

@@ -68,6 +68,7 @@ class OpenGallery:
         writable = os.access(self.folder, os.W_OK) and os.access(path, os.W_OK)
         self.read_only = not writable if read_only is None else read_only
         migrate(path, self.read_only, timeout)
+        self._file = _file_of(path)
         self._store = Store(path, self.read_only)
         try:
             integrity.check_tables(self._store)
@@ -115,6 +116,33 @@ class OpenGallery:
             'write-ahead log was lost, or another database was put in its place; repair takes it as it is'
         )
 
+    def _check_place(self) -> None:
+        """Check that the file is still the database that was opened. The caller holds the writer lock.
+
+        Raises:
+            DamagedFileError: If another was put in its place, or it has not seen what was acknowledged.
+        """
+        path = self._store.path
+        try:
+            if _file_of(path) != self._file:
+                raise DamagedFileError(
+                    f'{path}: another database was put in its place while it was open: nothing is written; '
+                    'open the gallery anew'
+                )
+            acknowledged = read_acknowledged(self.folder)
+            if acknowledged is None or acknowledged.fits(path):
+                return
+        except FileNotFoundError as error:
+            raise DamagedFileError(
+                f'{path}: has been removed while it was open: nothing is written'
+            ) from error
+        there = Store(path)  # with no pages in memory of what was there before
+        try:
+            if not there.has_state(acknowledged.change, acknowledged.state):
+                raise self._lost(acknowledged.change)
+        finally:
+            there.close()
+
     def _acknowledge(self) -> None:
         """Keep the present state outside of the database. The caller holds the writer lock."""
         with self._store.connections.latest() as connection:
@@ -142,6 +170,7 @@ class OpenGallery:
             raise GalleryReadOnly(f'{self.folder}: opened for reading only: no {operation}')
         self._store.connections.reader()  # refuses where it is closed
         with writer_lock(self.folder, operation, self.timeout):
+            self._check_place()
             yield
 
     def _changed(self) -> str:
@@ -153,9 +182,16 @@ class OpenGallery:
         """Close the files for all threads; the gallery cannot be used afterwards."""
         if not self.read_only:
             with suppress(Mbv1Error, OSError), writer_lock(self.folder, 'close', _GLANCE):
+                self._check_place()
                 if self._store.connections.checkpoint():  # what SQLite would do now, unseen
                     self._acknowledge()
         self._store.close()
+
+
+def _file_of(path: Path) -> tuple[int, int]:
+    """What tells a file from another that is put in its place."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def create_files(

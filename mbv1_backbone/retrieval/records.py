@@ -10,8 +10,9 @@ import numpy as np
 
 from mbv1_backbone.retrieval.checks import Box, Points
 
-__all__ = ['Correction', 'Entry', 'IdentityMatch', 'Match', 'Matches', 'SearchResults', 'T']
+__all__ = ['FOLDER', 'Correction', 'Entry', 'IdentityMatch', 'Match', 'Matches', 'SearchResults', 'T']
 
+FOLDER = 'folder'  # the metadata that says where an entry's file lies
 T = TypeVar('T')
 
 

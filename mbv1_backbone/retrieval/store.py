@@ -14,7 +14,7 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.checks import check_id, check_names, check_text
 from mbv1_backbone.retrieval.conditions import KINDS, Where, check_conditions, sql_of
-from mbv1_backbone.retrieval.connections import Connections
+from mbv1_backbone.retrieval.connections import DAMAGED_PAGE, Connections
 from mbv1_backbone.retrieval.records import Entry
 
 __all__ = ['Delta', 'Stamp', 'Store']
@@ -244,16 +244,18 @@ class Store:
         Raises:
             DamagedFileError: If fewer entries of the identities are found than are counted.
         """
+        if identity is not None:
+            identity = check_names(identity)  # read once: it may be an iterator
         where, values = _where(identity, file, metadata)
         with self.reading() as connection:
             rows = connection.execute(f'SELECT id FROM entries WHERE 1{where} ORDER BY id', values)
             ids = np.fromiter((row[0] for row in rows), np.int64)
             if identity is not None and file is None and not metadata:
-                counted = sum(self.images_of(set(check_names(identity))).values())
+                counted = sum(self.images_of(set(identity)).values())
                 if counted != len(ids):
                     raise DamagedFileError(
                         f'{self.path}: damaged: {len(ids)} entries of {counted} are found by identity; '
-                        'repair mends what can be mended'
+                        + DAMAGED_PAGE
                     )
         return ids
 

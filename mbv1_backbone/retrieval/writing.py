@@ -25,7 +25,7 @@ from mbv1_backbone.retrieval.checks import (
     check_vectors,
 )
 from mbv1_backbone.retrieval.conditions import metadata_json
-from mbv1_backbone.retrieval.records import Correction, Entry
+from mbv1_backbone.retrieval.records import FOLDER, Correction, Entry
 from mbv1_backbone.retrieval.searching import SearchableGallery
 
 __all__ = ['Added', 'WritableGallery', 'checked_entry']
@@ -183,7 +183,8 @@ class WritableGallery(SearchableGallery):
 
         Args:
             entry_id: The entry.
-            metadata: All of its metadata.
+            metadata: All of its metadata, but for the key ``folder``: where its file lies, it stays unless it
+                is given.
             file: Where its image lies now.
             quality: Of its face.
 
@@ -192,15 +193,23 @@ class WritableGallery(SearchableGallery):
         """
         number = check_id(entry_id)
         new: dict[str, Any] = {}
+        given: dict[str, Any] | None = None
         if metadata is not None:
             metadata_json(metadata)
-            new['metadata'] = metadata
+            given = dict(metadata)
         if file is not None:
             new['file'] = check_text(file, 'file')
         if quality is not None:
             new['quality'] = check_number(quality, 'quality')
+
+        def changed(entry: Entry) -> Entry:
+            if given is None:
+                return replace(entry, **new)
+            kept = {key: value for key, value in entry.metadata.items() if key == FOLDER}
+            return replace(entry, metadata={**kept, **given}, **new)
+
         with self._writing('update'):
-            writes.rewrite(self._store, [number], lambda entry: replace(entry, **new))
+            writes.rewrite(self._store, [number], changed)
             self._changed()
 
     @contextmanager

@@ -164,6 +164,29 @@ def test_groups_that_were_settled_are_not_merged_with_each_other(gallery):
     assert partition(gallery) == [{1, 2, 5, 6}, {3, 4}]
 
 
+def test_what_is_corrected_while_clustering_stays(gallery, monkeypatch):
+    from mbv1_backbone.retrieval import clustering
+
+    fill(gallery, [0] * 5 + [1] * 4)
+    [group, _] = cluster(gallery, 0.7).groups
+
+    def meanwhile(*args, **options):
+        gallery.not_this_person([1])
+        gallery.split([2, 3])
+        return average_linkage(*args, **options)
+
+    monkeypatch.setattr(clustering, 'average_linkage', meanwhile)
+    assert cluster(gallery, 0.7).changed == 0
+    monkeypatch.undo()
+    names = [gallery.get(i).identity for i in range(1, 6)]
+    assert is_alone(names[0])
+    assert names[1] == names[2] != names[3] == names[4] == group.identity
+    cluster(gallery, 0.7)
+    after = [gallery.get(i).identity for i in range(1, 6)]
+    assert after[1:] == names[1:]
+    assert after[0] != group.identity
+
+
 def test_what_is_split_stays_apart(gallery):
     fill(gallery, [0] * 5)
     [group] = cluster(gallery, 0.7).groups

@@ -122,6 +122,57 @@ def test_another_gallery_s_database_is_told(tmp_path):
         assert taken.search(vectors[:1], k=1)[0][0].identity == 'person 1-0'
 
 
+@pytest.mark.parametrize('written', [False, True])
+@pytest.mark.parametrize('place', ['replaced', 'overwritten'])
+@pytest.mark.parametrize('which', ['older', 'another'])
+def test_a_database_that_comes_while_it_is_open_is_not_written_to(which, place, written, tmp_path):
+    made(tmp_path / 'a').close()
+    made(tmp_path / 'b', seed=1).close()
+    own = tmp_path / 'a' / 'gallery.sqlite'
+    shutil.copyfile(own if which == 'older' else tmp_path / 'b' / 'gallery.sqlite', tmp_path / 'other')
+    with Gallery(tmp_path / 'a') as gallery:
+        gallery.add(*people(1, seed=7))
+    opened = Gallery(tmp_path / 'a')
+    if written:
+        opened.set_tuning({})
+        opened._store.connections.checkpoint()
+    opened.search(np.ones((1, DIM)))
+    if place == 'replaced':
+        os.replace(tmp_path / 'other', own)
+    else:
+        shutil.copyfile(tmp_path / 'other', own)
+    for _ in range(2):
+        with pytest.raises(DamagedFileError, match='another database was put in its place'):
+            opened.add(*people(1, seed=8))
+    opened.close()
+    with pytest.raises(DamagedFileError):
+        Gallery(tmp_path / 'a')
+
+
+def test_a_database_that_is_removed_while_it_is_open_is_told(tmp_path):
+    with made(tmp_path / 'g') as gallery:
+        (tmp_path / 'g' / 'gallery.sqlite').unlink()
+        with pytest.raises(DamagedFileError, match='removed while it was open: nothing is written'):
+            gallery.add(*people(1, seed=8))
+
+
+def test_a_damaged_page_of_entries_asks_for_a_backup(tmp_path):
+    made(tmp_path / 'g', count=200).close()
+    path = tmp_path / 'g' / 'gallery.sqlite'
+    with sqlite3.connect(path) as connection:
+        [(root,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'").fetchall()
+        size = connection.execute('PRAGMA page_size').fetchone()[0]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * size : (root - 1) * size + 64] = bytes(64)
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match='restore a backup'):
+        Gallery(tmp_path / 'g')
+    with pytest.raises(DamagedFileError, match=r'not all of its entries can be read .*restore a backup'):
+        repair(tmp_path / 'g')
+    assert path.read_bytes() == content
+
+
 def test_a_reader_that_is_open_sees_another_history(tmp_path):
     """The index in memory, too, belongs to one database."""
     gallery = made(tmp_path / 'g')

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from support.crowd import DIM, people
 
-from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.retrieval import Condition, Gallery
 from mbv1_backbone.retrieval.export import export, import_file
 from mbv1_backbone.retrieval.maintenance import merge, reembed, verify
 
@@ -154,3 +154,29 @@ def test_a_moved_file_is_told(gallery):
     gallery.update(1, file='elsewhere.jpg')
     assert gallery.search(vectors[:1], k=1)[0][0].file == 'elsewhere.jpg'
     assert gallery.get(1).metadata == {}
+
+
+def test_update_keeps_where_the_file_lies(tmp_path):
+    with Gallery.create(tmp_path / 'g', 4, 'm') as gallery:
+        gallery.add(np.eye(4)[:1], ['Ada'], ['a.jpg'], ['0' * 64], [{'folder': '/photos', 'year': 1}])
+        gallery.update(1, {'team': 'red'})
+        assert gallery.get(1).metadata == {'folder': '/photos', 'team': 'red'}
+        gallery.update(1, {'folder': '/moved'}, file='b.jpg')
+        assert (gallery.get(1).metadata, gallery.get(1).file) == ({'folder': '/moved'}, 'b.jpg')
+        assert verify(gallery).problems == ()
+
+
+def test_names_may_be_read_only_once(tmp_path):
+    with Gallery.create(tmp_path / 'g', 4, 'm') as gallery:
+        gallery.add(np.eye(4)[:3], ['Ada', 'Bob', 'Ada'], ['a', 'b', 'c'], [f'{i:064x}' for i in range(3)])
+        assert [entry.id for entry in gallery.entries(identity=iter(['Ada', 'Eve']))] == [1, 3]
+        [found] = gallery.search(np.eye(4)[:1], 5, identity=iter(['Bob']))
+        assert [match.id for match in found] == [2]
+
+
+def test_more_values_than_sqlite_takes_are_refused(tmp_path):
+    with Gallery.create(tmp_path / 'g', 4, 'm') as gallery:
+        many = [Condition('n', 'in', list(range(9_000)))] * 30
+        with pytest.raises(InputError, match='more values than SQLite takes at once') as refused:
+            list(gallery.entries(metadata=many))
+        assert not isinstance(refused.value, DamagedFileError)

@@ -47,7 +47,8 @@ def verify(args: Namespace) -> None:
         print(problem, file=sys.stderr)
     if report.problems:
         raise DamagedFileError(
-            f'{args.gallery}: {len(report.problems)} problems; repair mends manifest and index'
+            f'{args.gallery}: {len(report.problems)} problems; repair makes manifest and index anew, '
+            'damaged entries only a backup can restore'
         )
     print(f'{report.entries} entries and {report.indexed} vectors in the index are right')
 
