@@ -16,7 +16,8 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedErro
 __all__ = ['DAMAGED_PAGE', 'Connections', 'GalleryReadOnly']
 
 DAMAGED_PAGE = (
-    'repair makes the indexes anew where all entries can be read; where they cannot, restore a backup'
+    'repair makes the indexes anew where all entries can be read; where they cannot, restore a backup, '
+    'or repair --out-dir saves those that can'
 )
 
 _WAIT = 30  # seconds for another process's lock within SQLite

@@ -120,7 +120,7 @@ def _make_indexes_anew(store: Store) -> None:
         said = str(error).removeprefix(f'{store.path}: ').partition(';')[0]
         raise DamagedFileError(
             f'{store.path}: not all of its entries can be read ({said}), and repair makes only what is made '
-            'of them: restore a backup (mbv1 gallery backup)'
+            'of them: restore a backup (mbv1 gallery backup), or repair --out-dir saves those that can'
         ) from error
 
 

@@ -11,6 +11,7 @@ from support.crowd import DIM, people
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
 from mbv1_backbone.retrieval import Gallery, export
 from mbv1_backbone.retrieval.maintenance import backup, repair, verify
+from mbv1_backbone.retrieval.salvage import salvage
 
 
 def made(folder, seed=0, count=10):
@@ -170,7 +171,42 @@ def test_a_damaged_page_of_entries_asks_for_a_backup(tmp_path):
         Gallery(tmp_path / 'g')
     with pytest.raises(DamagedFileError, match=r'not all of its entries can be read .*restore a backup'):
         repair(tmp_path / 'g')
+    (tmp_path / 'empty').mkdir()
+    for out in ('new', 'empty'):
+        with pytest.raises(DamagedFileError, match='none of its 400 entries can be read'):
+            salvage(tmp_path / 'g', tmp_path / out)
+    assert not (tmp_path / 'new').exists()
+    assert not list((tmp_path / 'empty').iterdir())
+    with pytest.raises(InputError, match='not an empty folder'):
+        salvage(tmp_path / 'g', tmp_path / 'g')
     assert path.read_bytes() == content
+
+
+def test_what_can_be_read_of_a_damaged_database_is_salvaged(tmp_path, capsys):
+    from mbv1_backbone.cli.main import main
+
+    gallery = made(tmp_path / 'g', count=100)
+    gallery.not_this_person([1], 'Ada')
+    known = {entry.file: (entry.identity, entry.metadata) for entry in gallery.entries()}
+    [vector] = [vector for entry, vector in gallery.entries_with_vectors() if entry.id == 60]
+    gallery.close()
+    path = tmp_path / 'g' / 'gallery.sqlite'
+    content = bytearray(path.read_bytes())
+    place = content.index(vector.tobytes())
+    place -= place % 4096
+    content[place : place + 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError):
+        repair(tmp_path / 'g')
+    assert main(['gallery', 'repair', str(tmp_path / 'g'), '--out-dir', str(tmp_path / 'new')]) == 0
+    said = capsys.readouterr().out
+    assert path.read_bytes() == content
+    with Gallery(tmp_path / 'new') as new:
+        assert 100 <= len(new) < 200
+        assert f'{len(new)} of 200 entries' in said
+        assert {e.file: (e.identity, e.metadata) for e in new.entries()}.items() <= known.items()
+        assert [one.identity for one in new.corrections()] == ['Ada', 'person 0-0']
+        assert verify(new).problems == ()
 
 
 def test_a_reader_that_is_open_sees_another_history(tmp_path):

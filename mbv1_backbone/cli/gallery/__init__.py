@@ -203,10 +203,16 @@ def _add_upkeep(parser: options.Parser) -> None:
     for name, summary, reads in (
         ('stats', 'Print counts, index and sizes.', True),
         ('verify', 'Check a gallery.', True),
-        ('repair', 'Make manifest and index anew from the entries.', False),
         ('compact', 'Give the room of removed entries back.', False),
     ):
         _verb(parser, name, summary, 'upkeep', reads=reads)
+    made = _verb(parser, 'repair', 'Make manifest and index anew from the entries.', 'upkeep')
+    made.add_argument(
+        '--out-dir',
+        action=options.OutputFolder,
+        empty=True,
+        help='new gallery for the entries that can still be read; the damaged one stays as it is',
+    )
     made = _verb(parser, 'rebuild', 'Make the index anew.', 'upkeep')
     made.add_argument('--index', help="FAISS's factory string")
     made = _verb(

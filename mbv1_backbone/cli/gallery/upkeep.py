@@ -18,6 +18,7 @@ from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Entry, Gallery, calibrate, export as exports, maintenance
+from mbv1_backbone.retrieval.salvage import salvage
 
 __all__ = [
     'backup',
@@ -54,7 +55,11 @@ def verify(args: Namespace) -> None:
 
 
 def repair(args: Namespace) -> None:
-    """Make manifest and index anew from the entries."""
+    """Make manifest and index anew from the entries, or a new gallery of those that can be read."""
+    if args.out_dir is not None:
+        read, count = salvage(args.gallery, args.out_dir)
+        print(f'{args.out_dir}: {read} of {count} entries could be read')
+        return
     with maintenance.repair(args.gallery) as gallery:
         print(f'{len(gallery)} entries, manifest and index made anew')
 
