@@ -20,14 +20,15 @@ from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
 from mbv1_backbone.retrieval.training import are_uneven
 from mbv1_backbone.retrieval.vectors import MatrixVectors, Vectors
+from mbv1_backbone.retrieval.width import MEASURED_K
 
 __all__ = ['RECALL', 'build_index', 'matching_index', 'measure', 'stored_vectors', 'wanted_factory']
 
 RECALL = 0.99  # of the 10 truly nearest, that an index is tuned to find
-_K = 10
 _PROBES = 200
 _MATCHING_PROBES = 100
 _MATCHING_ROOM = 1.3  # times the candidates that these need
+_MATCHING_LEAST = 150  # candidates: strangers' nearest are less alike than those of the probes
 _LEAST_PROBED = 8  # lists
 _LEAST_BREADTH = 64  # of the search of a graph
 _SCATTERED = 0.25  # share of the lists: when more must be looked through, few lists serve better
@@ -92,7 +93,7 @@ def measure(standing: IndexState, store: Store) -> None:
     if index.exact or index.count < 2:
         standing.measured = {}
         return
-    tuned = RecallProbe(index, _K, _PROBES, stored_vectors(standing, store)).narrowest(RECALL)
+    tuned = RecallProbe(index, MEASURED_K, _PROBES, stored_vectors(standing, store)).narrowest(RECALL)
     nprobe, ef_search = tuned.width.nprobe, tuned.width.ef_search
     index.width = replace(
         tuned.width,  # the probes are alike to those of training: others get some room
@@ -116,8 +117,9 @@ def matching_index(standing: IndexState, rows: np.ndarray) -> MatchingIndex:
     """
     made = MatchingIndex(standing.index, rows)
     read = MatrixVectors(standing.index.matrix)
-    width = RecallProbe(standing.index, _K, _MATCHING_PROBES, read, made).narrowest(RECALL).width
-    made.parameters.own = replace(width, candidates=math.ceil(_MATCHING_ROOM * (width.candidates or 1)))
+    width = RecallProbe(standing.index, MEASURED_K, _MATCHING_PROBES, read, made).narrowest(RECALL).width
+    candidates = max(_MATCHING_LEAST, math.ceil(_MATCHING_ROOM * (width.candidates or 1)))
+    made.parameters.own = replace(width, candidates=min(candidates, len(rows)))
     return made
 
 

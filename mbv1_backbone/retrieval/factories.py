@@ -118,14 +118,16 @@ def make_index(factory: str, dim: int) -> Any:
         raise InputError(f'index {factory!r} is not one of FAISS for {dim} values: {said}') from error
     base = candidates_of(index)
     inner = inner_of(base)
-    usable = (
-        *(faiss.IndexFlat, faiss.IndexScalarQuantizer, faiss.IndexPQ),
-        *(faiss.IndexHNSW, faiss.IndexIVF),
-    )
+    usable = (faiss.IndexFlat, faiss.IndexScalarQuantizer, faiss.IndexHNSW, faiss.IndexIVF)
     if not isinstance(inner, usable) or (inner is not base and not isinstance(inner, faiss.IndexIVF)):
         raise InputError(
-            f'index {factory!r}: a gallery uses Flat, SQ, PQ, HNSW and IVF, the last also after PCA or OPQ, '
-            'each also with Refine'
+            f'index {factory!r}: a gallery uses Flat, SQ, HNSW and IVF, the last also after PCA or OPQ, '
+            'each also with Refine; PQ only with IVF'
+        )
+    storage = faiss.downcast_index(inner.storage) if isinstance(inner, faiss.IndexHNSW) else None
+    if isinstance(storage, faiss.IndexPQ):  # its search takes no selector
+        raise InputError(
+            f'index {factory!r}: PQ cannot pass over removed entries, so a gallery uses it only with IVF'
         )
     return index
 

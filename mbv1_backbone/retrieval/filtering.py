@@ -20,6 +20,8 @@ from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
 __all__ = ['MatchingEntries']
 
 _WORTH_AN_INDEX = 1000  # vectors to be searched for, from which an index of the entries that match pays
+_LARGE = 0.1  # share of those that match: for more, all of them are compared
+_NEARLY_ALL = 0.9  # share that match, from which too few others are there to measure a search with
 
 
 class MatchingEntries:
@@ -69,9 +71,14 @@ class MatchingEntries:
             scores, places = some.search(vectors, k)
             return scores, rows[places]
         index = self._standing.index
-        if width != OWN_WIDTH or index.matrix is None:
+        if len(rows) == index.count:
+            return index.search(vectors, k, width)
+        share, large = len(rows) / index.count, width == OWN_WIDTH and k > _LARGE * len(rows)
+        if width != OWN_WIDTH or index.matrix is None or large or share > _NEARLY_ALL:
             bitmap = live.cached(('bitmap', *self._key), lambda: index.bitmap_of(rows))
-            return index.search_some(vectors, k, bitmap, len(rows) / index.count, width)
+            if large and index.matrix is not None:
+                return index.compare_all(vectors, k, faiss.IDSelectorBitmap(bitmap))
+            return index.search_some(vectors, k, bitmap, share, width)
         matching = live.cached(('index', *self._key), lambda: _IndexOnDemand(self._standing, rows))
         return matching.search(vectors, k)
 

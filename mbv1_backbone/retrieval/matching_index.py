@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import faiss
 import numpy as np
 
@@ -11,7 +14,7 @@ from mbv1_backbone.retrieval.parameters import Parameters
 from mbv1_backbone.retrieval.threads import ONE_THREAD, SEVERAL_THREADS
 from mbv1_backbone.retrieval.training import are_uneven, train
 from mbv1_backbone.retrieval.vectors import MatrixVectors
-from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
+from mbv1_backbone.retrieval.width import MEASURED_K, OWN_WIDTH, Width
 
 __all__ = ['MatchingIndex']
 
@@ -34,6 +37,7 @@ class MatchingIndex:
     def __init__(self, index: SearchIndex, rows: np.ndarray) -> None:
         self.rows = rows
         self._index = index
+        self._bitmap = index.bitmap_of(rows)
         vectors = MatrixVectors(index.matrix, rows)
         self._codes = faiss.index_factory(vectors.dim, _codes_for(vectors), faiss.METRIC_INNER_PRODUCT)
         with ONE_THREAD:  # threads would wait for each other at each of many small steps
@@ -49,7 +53,10 @@ class MatchingIndex:
         return self.parameters.limits(len(self.rows))
 
     def filled(self, width: Width, k: int) -> Width:
-        """A width with every value, as ``Parameters.filled``."""
+        """A width with every value, as ``Parameters.filled``; room grows in proportion to ``k``."""
+        own = self.parameters.own.candidates
+        if width.candidates is None and own is not None and k > MEASURED_K:
+            width = replace(width, candidates=min(math.ceil(own * k / MEASURED_K), len(self.rows)))
         return self.parameters.filled(width, k, len(self.rows))
 
     def search(self, vectors: np.ndarray, k: int, width: Width = OWN_WIDTH) -> tuple[np.ndarray, np.ndarray]:
@@ -58,16 +65,19 @@ class MatchingIndex:
         Args:
             vectors: Probes, float32 (N, D).
             k: Of them, no more than there are rows.
-            width: Of the search.
+            width: Of the search; where it finds fewer, all are compared.
         """
         parameters = self.parameters.of(self.filled(width, k), k)
         with ONE_THREAD if len(vectors) == 1 else SEVERAL_THREADS:
-            return self._refined.search(vectors, k, params=parameters)
+            scores, rows = self._refined.search(vectors, k, params=parameters)
+        few = np.flatnonzero(rows[:, -1] < 0)
+        if len(few):
+            scores[few], rows[few] = self.compare_all(vectors[few], k)
+        return scores, rows
 
     def compare_all(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The same, exactly."""
-        scores, places = self._index.gathered(self.rows).search(vectors, k)
-        return scores, self.rows[places]
+        return self._index.compare_all(vectors, k, faiss.IDSelectorBitmap(self._bitmap))
 
 
 def _codes_for(vectors: MatrixVectors) -> str:

@@ -100,7 +100,7 @@ class RecallProbe:
         More candidates take time, too, but need fewer lists: what costs least is taken.
         """
         limits = self._searched.limits()
-        width = self._searched.filled(Width(), self.k)
+        width = self._searched.filled(Width(), self.k + 1)  # a probe is looked for itself, too
         if limits.nprobe is None and limits.ef_search is None and limits.candidates is not None:
             return self._fewest_candidates(width, recall)
         best: Tuned | None = None
@@ -129,7 +129,7 @@ class RecallProbe:
         fewest = _least(
             lambda value: min(self.measure(replace(width, candidates=value))), recall, _MOST_CANDIDATES
         )
-        width = replace(width, candidates=fewest)
+        width = replace(width, candidates=max(fewest, 2 * (self.k + 1)))  # so many are compared in any case
         overall, newest = self.measure(width)
         return Tuned(width, overall, newest, min(overall, newest) >= recall)
 

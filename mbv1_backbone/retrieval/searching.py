@@ -10,7 +10,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_count, check_names, check_sha256, check_vectors
-from mbv1_backbone.retrieval.conditions import Where
+from mbv1_backbone.retrieval.conditions import Where, check_conditions
 from mbv1_backbone.retrieval.filtering import MatchingEntries
 from mbv1_backbone.retrieval.opening import OpenGallery
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
@@ -149,7 +149,8 @@ class SearchableGallery(OpenGallery):
         array = check_vectors(vectors, self.dim, 'probes')
         k = check_count(k, 'k')
         width = _width(nprobe, ef_search, candidates)
-        if identity is None and not metadata:
+        conditions = check_conditions(metadata)
+        if identity is None and not conditions:
             with self._live.current() as standing:
                 floor = _floor(threshold, standing)
                 scores, rows = standing.index.search(array, k, width)
@@ -157,7 +158,7 @@ class SearchableGallery(OpenGallery):
             names = None if identity is None else tuple(sorted(set(check_names(identity))))
             with self._live.snapshot() as standing:
                 floor = _floor(threshold, standing)
-                among = MatchingEntries(self._store, self._live, standing, names, metadata)
+                among = MatchingEntries(self._store, self._live, standing, names, conditions)
                 scores, rows = among.search(array, k, width)
         return SearchResults(standing.catalog.__getitem__, *_found(standing.catalog.ids, rows, scores, floor))
 
@@ -216,6 +217,7 @@ class SearchableGallery(OpenGallery):
         score = best.score
         if by == 'mean':
             score = float(np.mean([probe @ vector for _, vector in self._store.select(identity=name)]))
+            score = min(1.0, max(-1.0, score))  # as those of matches
         return IdentityMatch(name, score, 2.0 - 2.0 * score, images, best)
 
     @property
@@ -256,11 +258,18 @@ def _found(
 def _floor(threshold: float | str | None, standing: IndexState) -> float:
     if isinstance(threshold, str) and threshold == CALIBRATED:
         found = standing.calibration
-        return -np.inf if found is None else float(found['threshold'])
+        return -np.inf if found is None else _reachable(float(found['threshold']))
     if threshold is None:
         return -np.inf
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
         raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
     if not -1 <= threshold <= 1:  # nor NaN
         raise InputError(f'threshold must lie in -1..1, as scores do, got {threshold!r:.60}')
-    return float(threshold)
+    return _reachable(float(threshold))
+
+
+def _reachable(threshold: float) -> float:
+    """The threshold of unrounded scores, which may lie just outside of -1..1: at -1 all reach it."""
+    if threshold <= -1:
+        return -np.inf
+    return np.inf if threshold > 1 else threshold

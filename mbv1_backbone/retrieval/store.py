@@ -201,9 +201,10 @@ class Store:
             file: Where the image came from; None for all.
             metadata: Conditions; None for none.
         """
-        if identity is None and file is None and not metadata:
+        conditions = check_conditions(metadata)
+        if identity is None and file is None and not conditions:
             return self._all()
-        return self.some(self.select_ids(identity, file, metadata))
+        return self.some(self.select_ids(identity, file, conditions))
 
     def _all(self) -> Iterator[tuple[Entry, np.ndarray]]:
         last = -(2**63)

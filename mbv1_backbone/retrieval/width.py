@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ['GATHERED', 'OWN_WIDTH', 'Width']
+__all__ = ['GATHERED', 'MEASURED_K', 'OWN_WIDTH', 'Width']
 
 
 @dataclass(frozen=True)
@@ -23,4 +23,5 @@ class Width:
 
 
 GATHERED = 20_000  # matching entries up to which a filtered search compares with each of them
+MEASURED_K = 10  # nearest, of which an index is tuned to find a share
 OWN_WIDTH = Width()  # of the index itself

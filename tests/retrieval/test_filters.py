@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.crowd import normalised
 
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Condition, Gallery, building, filtering
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.maintenance import backup
@@ -188,3 +189,96 @@ def test_a_graph_passes_over_an_entry_that_came_and_went(crowd, monkeypatch):
     gallery.remove(ids)
     reader.search(np.ones((1, DIM)))
     assert reader._live._standing is standing  # not built anew
+
+
+@pytest.fixture(scope='module')
+def alike(tmp_path_factory):
+    """4000 entries of 200 people whose 20 images are much alike, and an image more of each of them."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(200, DIM))
+    vectors = normalised(np.repeat(centres, 20, axis=0) + 0.5 * rng.normal(size=(4000, DIM)))
+    probes = normalised(centres + 0.5 * rng.normal(size=centres.shape)).astype(np.float32)
+    metadata = [{'kept': i % 20 > 0, 'all': 1, 'place': i} for i in range(4000)]
+    names, hashes = [f'p{i // 20}' for i in range(4000)], [f'{i:064x}' for i in range(4000)]
+    with Gallery.create(tmp_path_factory.mktemp('alike') / 'g', DIM, 'm') as gallery:
+        gallery.add(vectors, names, names, hashes, metadata)
+        yield gallery, vectors.astype(np.float32), probes
+
+
+def test_the_single_nearest_is_found_with_codes(alike, indexed):
+    """Candidates are stored as many as were compared when .99 of ten were found."""
+    gallery, vectors, probes = alike
+    rows = np.flatnonzero(np.arange(4000) % 20 < 10)
+    some = [Condition('place', 'in', rows.tolist())]
+    assert hits(vectors, rows, probes, gallery.search(probes, 1, metadata=some), 1).mean() > 0.95
+    strangers = normalised(np.random.default_rng(9).normal(size=(200, DIM))).astype(np.float32)
+    assert hits(vectors, rows, strangers, gallery.search(strangers, 10, metadata=some)).mean() > 0.98
+    [made] = indexed
+    assert made.parameters.own.candidates >= 150
+    assert made.filled(Width(), 100).candidates == 10 * made.parameters.own.candidates
+
+
+def test_the_single_nearest_is_found_by_a_refined_index(alike, tmp_path):
+    gallery, vectors, probes = alike
+    backup(gallery, tmp_path / 'copy')
+    with Gallery(tmp_path / 'copy') as copy:
+        copy.rebuild('SQ4,Refine(SQfp16)')
+        assert hits(vectors, np.arange(4000), probes, copy.search(probes, 1), 1).mean() > 0.95
+        assert copy.stats()['search_width']['candidates'] >= 22
+
+
+def test_what_nearly_all_match_is_searched_as_all_are(alike, indexed):
+    gallery, vectors, probes = alike
+    plain = gallery.search(probes, 10)
+    assert gallery.search(probes, 10, metadata={'all': 1}) == plain
+    rows = np.flatnonzero(np.arange(4000) % 20 > 0)
+    found = gallery.search(probes, 10, None, metadata={'kept': True})
+    assert hits(vectors, rows, probes, found).mean() > 0.95
+    assert all(len(matches) == 10 and not (matches.ids % 20 == 1).any() for matches in found)
+    assert not indexed
+
+
+def test_many_of_those_that_match_are_compared_with_all(alike, indexed):
+    gallery, vectors, probes = alike
+    rows = np.arange(2000)
+    found = gallery.search(probes[:20], 300, None, metadata=[Condition('place', '<', 2000)])
+    assert hits(vectors, rows, probes[:20], found, 300).mean() > 0.995
+    assert not indexed
+
+
+def test_codes_give_as_many_as_were_asked_for():
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(4000, DIM))
+    vectors[2000:] = vectors[2000]
+    vectors = normalised(vectors).astype(np.float32)
+    made = MatchingIndex(SearchIndex.build('SQfp16', vectors), np.arange(1, 4000))
+    for probe in (vectors[2000], vectors[5], -vectors[2000]):
+        for k in (100, 1000, 3999):
+            [rows] = made.search(probe[None], k)[1]
+            assert len(set(rows.tolist()) - {-1, 0}) == k
+
+
+def test_scores_at_the_ends_reach_the_threshold(tmp_path):
+    vectors = normalised(np.random.default_rng(4).normal(size=(300, DIM)))
+    names = [f'p{i}' for i in range(300)]
+    with Gallery.create(tmp_path / 'g', DIM, 'm') as gallery:
+        gallery.add(vectors, names, names, [f'{i:064x}' for i in range(300)])
+        assert {len(matches) for matches in gallery.search(-vectors, 300, -1.0)} == {300}
+        for matches in gallery.search(vectors, 1, 1.0):
+            assert all(match.score >= 1.0 for match in matches)
+
+
+@pytest.mark.parametrize('metadata', ['', 0, False, b''])
+def test_what_is_no_condition_is_refused(alike, metadata):
+    gallery, _, probes = alike
+    for ask in (lambda **where: gallery.search(probes, **where), gallery.entries):
+        with pytest.raises(InputError, match='metadata must be a dict or a list of conditions'):
+            ask(metadata=metadata)
+    assert gallery.search(probes[:2], 3, metadata={}) == gallery.search(probes[:2], 3, metadata=[])
+
+
+@pytest.mark.parametrize('factory', ['PQ16x4', 'PQ8', 'PQ16x4,Refine(Flat)', 'HNSW16_PQ8'])
+def test_an_index_that_could_not_pass_over_removed_entries_is_refused(tmp_path, factory):
+    with pytest.raises(InputError, match=r'PQ .*with IVF'):
+        Gallery.create(tmp_path / 'g', DIM, 'm', factory=factory)
+    assert not (tmp_path / 'g').exists()
