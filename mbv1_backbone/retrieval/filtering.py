@@ -10,7 +10,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.retrieval.building import matching_index
-from mbv1_backbone.retrieval.conditions import Where, check_conditions
+from mbv1_backbone.retrieval.conditions import Condition
 from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.matching_index import MatchingIndex
 from mbv1_backbone.retrieval.saved import IndexState
@@ -33,14 +33,14 @@ class MatchingEntries:
         live: LiveIndex,
         standing: IndexState,
         names: tuple[str, ...] | None,
-        metadata: Where | None,
+        conditions: tuple[Condition, ...],
     ) -> None:
         self._store = store
         self._live = live
         self._standing = standing
         self._names = names
-        self._conditions = check_conditions(metadata)
-        self._key = (names, repr(self._conditions))
+        self._conditions = conditions
+        self._key = (names, repr(conditions))
         self._rows: np.ndarray = live.cached(('rows', *self._key), self._matching)
 
     def _matching(self) -> np.ndarray:
