@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mbv1_backbone.cli import options
+from mbv1_backbone.cli import options, own_data
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -24,6 +24,7 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument('checkpoint', nargs='?', help='of the config: file, exported file or name in the zoo')
     options.add_work_dir(parser, 'folder for logs and metrics (default: work_dirs/CONFIG)')
     options.add_data_root(parser)
+    own_data.add_data(parser, 'evaluate boxes on this data set instead: a folder, data.yaml or .json')
     options.output_file(
         parser,
         ('.json', '.npz'),
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
     training.require_keys(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
     faces = _set_outputs(cfg, args)
     check_output_folder(cfg.work_dir, name='--work-dir')
+    if args.data is not None:
+        own_data.set_test_data(cfg, args)
     training.require_data(cfg, 'test_dataloader')
     training.evaluate(cfg, checkpoint, args.launcher)
     if not is_main_process():

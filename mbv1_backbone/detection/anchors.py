@@ -19,7 +19,7 @@ class MobileSSDAnchorGenerator(AnchorGenerator):
     """SSD anchors as TensorFlow's object detection API makes them: 1917 boxes at 300 x 300.
 
     Level k of K has the scale ``s_k = min_scale + (max_scale - min_scale) k / (K - 1)``, as a
-    share of the input, and ``s_K = 1``. The first level has three boxes a place, (scale .1,
+    share of the input, and ``s_K = 1``. The first level has three boxes a place, (``smallest``,
     ratio 1), (s_0, 2), (s_0, 1/2); the others one of each ratio at s_k, then one of ratio 1 at
     ``sqrt(s_k s_k+1)``. A ratio is width over height. Centres lie at ``(i + .5) / n`` of the
     input for a map of n places. See
@@ -32,9 +32,10 @@ class MobileSSDAnchorGenerator(AnchorGenerator):
         min_scale: Scale of the first level, in (0, 1).
         max_scale: Scale of the last level, in (min_scale, 1].
         ratios: Width over height of the boxes at s_k on every level but the first.
+        smallest: Scale of the first level's square, in (0, 1]; .1 in the released networks.
 
     Raises:
-        ValueError: If the scales are not ascending in (0, 1].
+        ValueError: If the scales are not ascending in (0, 1], or the smallest lies outside.
     """
 
     def __init__(
@@ -44,15 +45,18 @@ class MobileSSDAnchorGenerator(AnchorGenerator):
         min_scale: float = 0.2,
         max_scale: float = 0.95,
         ratios: Sequence[float] = (1.0, 2.0, 1 / 2, 3.0, 1 / 3),
+        smallest: float = 0.1,
     ) -> None:
         if not 0 < min_scale < max_scale <= 1:
             raise ValueError(
                 f'scales must satisfy 0 < min_scale < max_scale <= 1, got {min_scale}, {max_scale}'
             )
+        if not 0 < smallest <= 1:
+            raise ValueError(f'smallest must lie in (0, 1], got {smallest}')
         height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
         self.input_size = (height, width)
         self.map_sizes = [(_cells(height, k), _cells(width, k)) for k in range(num_levels)]
-        self.level_boxes = _level_boxes(num_levels, min_scale, max_scale, ratios)
+        self.level_boxes = _level_boxes(num_levels, min_scale, max_scale, ratios, smallest)
         super().__init__(
             strides=[(width / w, height / h) for h, w in self.map_sizes],
             ratios=list(ratios),
@@ -103,7 +107,7 @@ def _cells(side: int, level: int) -> int:
 
 
 def _level_boxes(
-    num_levels: int, min_scale: float, max_scale: float, ratios: Sequence[float]
+    num_levels: int, min_scale: float, max_scale: float, ratios: Sequence[float], smallest: float
 ) -> list[list[tuple[float, float]]]:
     """(width, height) of every box of each level, as shares of the input."""
     steps = max(num_levels - 1, 1)
@@ -112,7 +116,7 @@ def _level_boxes(
     def box(scale: float, ratio: float) -> tuple[float, float]:
         return scale * math.sqrt(ratio), scale / math.sqrt(ratio)
 
-    levels = [[box(0.1, 1.0), box(scales[0], 2.0), box(scales[0], 0.5)]]
+    levels = [[box(smallest, 1.0), box(scales[0], 2.0), box(scales[0], 0.5)]]
     for scale, following in pairwise(scales[1:]):
         levels.append([box(scale, ratio) for ratio in ratios])
         levels[-1].append(box(math.sqrt(scale * following), 1.0))

@@ -107,10 +107,10 @@ def test_images_may_stand_after_an_option(tmp_path):
         ((), 'say what to do; see mbv1 --help'),
         (('gallery',), 'say what to do; see mbv1 gallery --help'),
         (('nothing',), 'invalid choice'),
-        (('train',), 'required: config; see mbv1 train --help'),
+        (('train',), 'give a config, or a data set with --data; see mbv1 train --help'),
         (('train', 'a', 'b'), 'unrecognized arguments: b'),
         (('test', 'a', 'b', '--colour'), 'unrecognized arguments: --colour'),
-        (('test', 'a', 'b', '--data', 'd'), 'unrecognized arguments: --data'),  # no abbreviations
+        (('test', 'a', 'b', '--data-r', 'd'), 'unrecognized arguments: --data-r'),  # no abbreviations
         (('browse', 'a', '--out-dir', 'x', '--num', '0'), '--num: must be at least 1, got 0'),
         (('browse', 'a', '--out-dir', 'x', '--num', 'few'), "invalid whole number value: 'few'"),
     ],

@@ -17,10 +17,17 @@ from tqdm import tqdm
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import atomic_file, write_json
 from mbv1_backbone.common.names import guess, listed, plain_name
-from mbv1_backbone.detection.formats.pictures import Size, drawn_on, fits, picture_size, same_shape
+from mbv1_backbone.detection.formats.pictures import (
+    PictureSize,
+    Size,
+    drawn_on,
+    fits,
+    picture_size,
+    same_shape,
+)
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
 
-__all__ = ['Picture', 'VocAnnotation', 'VocObject', 'convert_voc', 'summary']
+__all__ = ['Picture', 'VocAnnotation', 'VocData', 'VocObject', 'convert_voc', 'read_voc', 'summary']
 
 _LEFT_OUT = dict(
     dropped='without area in the image', not_numbers='not numbers', other_classes='of other classes'
@@ -63,6 +70,15 @@ class Picture(NamedTuple):
     other_size: bool
 
 
+class VocData(NamedTuple):
+    """A data set, read: COCO's form of every split, the pictures and their names in it, and a report."""
+
+    coco: dict[str, dict[str, Any]]
+    pictures: dict[str, Picture]
+    targets: dict[str, str]
+    report: dict[str, Any]
+
+
 def convert_voc(
     root: str | Path,
     out: str | Path,
@@ -102,25 +118,57 @@ def convert_voc(
         InputError: If a file is missing or cannot be read, or no box is left; nothing is written then.
     """
     out = Path(out)
-    files = find_voc(Path(root), splits, shares, seed)
+    found = read_voc(root, splits, classes, shares=shares, seed=seed)
+    for key, picture in tqdm(found.pictures.items(), 'images', unit='file'):
+        _place(picture.path, out / 'images' / found.targets[key], link)
+    for split, coco in found.coco.items():  # last: what they name is there
+        write_json(out / 'annotations' / f'{split}.json', coco)
+    return found.report
+
+
+def read_voc(
+    root: str | Path,
+    splits: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    shares: Sequence[float] | None = None,
+    seed: int = 0,
+    in_place: bool = False,
+    whole: bool = False,
+    unreadable: dict[Path, str] | None = None,
+) -> VocData:
+    """The same without writing anything.
+
+    Args:
+        root: Folder of annotations and images; see ``find_voc``.
+        splits: As ``convert_voc`` has them; so are the next three.
+        classes: Names to keep.
+        shares: Divide at random.
+        seed: Of the division.
+        whole: Leave a set without lists in one piece, ``all``.
+        in_place: Name pictures by where they are below ``root``, not by where they would be written.
+        unreadable: Gets the pictures that cannot be read, with the reason, which are left out then; without
+            it they are refused.
+
+    Raises:
+        InputError: As ``convert_voc``.
+    """
+    files = find_voc(Path(root), splits, shares, seed, whole)
     used = sorted(set().union(*files.splits.values()))
     read = {key: _read_xml(files.annotations[key]) for key in tqdm(used, 'reading', unit='file')}
     _check_pixels(read, root)
-    pictures = {key: _picture(files, key, annotation) for key, annotation in read.items()}
+    pictures = _pictures(files, read, unreadable)
     names = _classes(classes, read, root)
-    targets = _targets(pictures)
+    targets = _places(pictures, Path(root)) if in_place else _targets(pictures)
     report: dict[str, Any] = dict(classes=names, splits=list(files.splits), notes=files.notes)
     made = {}
     for split, keys in files.splits.items():
+        keys = [key for key in keys if key in pictures]
         made[split], report[split] = _to_coco(keys, read, pictures, targets, names)
     if not any(coco['annotations'] for coco in made.values()):
         raise InputError(f'{root}: no box is left of {sum(len(found.objects) for found in read.values())}')
     report['notes'] += _overlaps(files.splits)
-    for key in tqdm(used, 'images', unit='file'):
-        _place(pictures[key].path, out / 'images' / targets[key], link)
-    for split, coco in made.items():  # last: what they name is there
-        write_json(out / 'annotations' / f'{split}.json', coco)
-    return report
+    return VocData(made, pictures, targets, report)
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -199,10 +247,31 @@ def _classes(requested: Sequence[str] | None, read: dict[str, VocAnnotation], ro
     return list(dict.fromkeys(requested or there))
 
 
-def _picture(files: VocFiles, key: str, annotation: VocAnnotation) -> Picture:
-    path = choose_picture(files, key, annotation.filename)
+def _pictures(
+    files: VocFiles, read: dict[str, VocAnnotation], unreadable: dict[Path, str] | None
+) -> dict[str, Picture]:
+    """The picture of every annotation; those that cannot be read are refused, or put down and left out."""
+    found = {}
+    for key, annotation in read.items():
+        path = choose_picture(files, key, annotation.filename)
+        try:
+            size = picture_size(path, annotation.size)
+        except InputError as error:
+            if unreadable is None:
+                raise
+            unreadable[path] = str(error)
+            continue
+        found[key] = _picture(files.annotations[key], annotation, path, size)
+    return found
+
+
+def _places(pictures: dict[str, Picture], root: Path) -> dict[str, str]:
+    """Where the pictures are, below the root."""
+    return {key: picture.path.relative_to(root).as_posix() for key, picture in pictures.items()}
+
+
+def _picture(file: Path, annotation: VocAnnotation, path: Path, picture: PictureSize) -> Picture:
     stated, reach = annotation.size, annotation.reach
-    picture = picture_size(path, stated)
     if stated is None or not annotation.objects:
         return Picture(path, drawn_on(None, picture, reach) or picture.shown, (1, 1), False)
     if stated not in picture.candidates and fits(reach, stated) and (size := same_shape(stated, picture)):
@@ -210,7 +279,7 @@ def _picture(files: VocFiles, key: str, annotation: VocAnnotation) -> Picture:
     size = drawn_on(stated, picture, reach)
     if size is None:
         raise InputError(
-            f'annotation {files.annotations[key]}: its <size> is {stated[0]} x {stated[1]}, but {path} is '
+            f'annotation {file}: its <size> is {stated[0]} x {stated[1]}, but {path} is '
             f'{picture.shown[0]} x {picture.shown[1]}; where its boxes belong cannot be known'
         )
     return Picture(path, size, (1, 1), size != stated)

@@ -13,7 +13,7 @@ from mbv1_backbone.common.files import decode
 from mbv1_backbone.common.images import SUFFIXES
 from mbv1_backbone.common.names import listed
 
-__all__ = ['VocFiles', 'choose_picture', 'divide', 'find_voc']
+__all__ = ['VocFiles', 'choose_picture', 'divide', 'find_voc', 'has_voc']
 
 _XML_FOLDERS = ('annotations', 'annotation', 'xml', 'xmls', 'labels')
 _IMAGE_FOLDERS = ('jpegimages', 'images', 'image', 'imgs', 'img', 'photos')
@@ -40,8 +40,17 @@ class VocFiles:
     notes: list[str] = field(default_factory=list)
 
 
+def has_voc(root: Path) -> bool:
+    """Whether there are annotations of VOC in a folder, or in one for every split."""
+    return bool(_split_folders(root, None)) or _xml_folder(root) is not None
+
+
 def find_voc(
-    root: Path, splits: Sequence[str] | None, shares: Sequence[float] | None, seed: int = 0
+    root: Path,
+    splits: Sequence[str] | None,
+    shares: Sequence[float] | None,
+    seed: int = 0,
+    whole: bool = False,
 ) -> VocFiles:
     """Find annotations and pictures, and divide them.
 
@@ -51,6 +60,7 @@ def find_voc(
         splits: Lists of ``ImageSets/Main``, or folders; by default those that there are.
         shares: Divide at random instead, into ``train`` and ``val``, or ``train``, ``val`` and ``test``.
         seed: Of the division.
+        whole: Leave what has no lists in one piece, ``all``.
 
     Raises:
         InputError: If nothing is found, a list names nothing, or the shares do not add up to 1.
@@ -69,7 +79,9 @@ def find_voc(
     names = _add(files, root, '')
     lists = root / 'ImageSets' / 'Main'
     splits = splits or (None if shares else _usual_lists(lists))
-    if shares is not None or splits is None:
+    if whole and shares is None and splits is None:
+        files.splits = dict(all=names)
+    elif shares is not None or splits is None:
         if shares is None:
             files.notes.append(f'no lists in {lists}: divided .8 to .2, seed {seed}')
         files.splits = divide(names, shares or _BY_ITSELF, seed)

@@ -1,0 +1,212 @@
+"""Where a data set in YOLO's format keeps its pictures, labels and class names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import decode
+from mbv1_backbone.common.folders import SUFFIXES, walk_images
+from mbv1_backbone.common.names import listed
+from mbv1_backbone.detection.formats.classes import check_classes
+from mbv1_backbone.detection.formats.splits import by_role
+
+__all__ = ['YAML', 'YoloFiles', 'find_yolo', 'has_yolo_labels', 'label_file', 'yolo_yaml']
+
+YAML = ('.yaml', '.yml')
+_PARTS = ('train', 'val', 'test')
+_NAMES = ('classes.txt', 'obj.names', 'labels/classes.txt', 'labels.txt')
+
+
+@dataclass
+class YoloFiles:
+    """The files of a data set.
+
+    Attributes:
+        classes: Names by number.
+        pictures: Files by ``train``, ``val``, ``test``, or ``all`` of them.
+        keypoints: Whether lines have key points after the box.
+        notes: What was decided here, a line each.
+    """
+
+    classes: tuple[str, ...]
+    pictures: dict[str, list[Path]]
+    keypoints: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def find_yolo(path: Path) -> YoloFiles:
+    """Find the files of a data set.
+
+    Args:
+        path: Its ``data.yaml`` with ``names`` and ``train``, ``val`` and ``test`` (a folder, a list in a
+            ``.txt``, or several), as https://docs.ultralytics.com/datasets/detect/ has it; or a folder with
+            ``images`` and ``labels``, divided or not, and ``classes.txt``.
+
+    Raises:
+        InputError: If something that it names is missing, it names no classes, or a part is empty.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    found = _read_yaml(path)
+    if 'names' not in found:
+        raise InputError(f"{path}: has no 'names', the classes' names by number")
+    classes = _classes_of(found, path)
+    named = {part: found[part] for part in _PARTS if found.get(part)}
+    if 'val' not in named and found.get('valid'):
+        named['val'] = found['valid']
+    if not named:
+        raise InputError(f'{path}: names no pictures with train, val or test')
+    root, notes = _root_of(found, named, path)
+    pictures = {part: _pictures_of(value, root, path, part) for part, value in named.items()}
+    return YoloFiles(classes, pictures, bool(found.get('kpt_shape')), notes)
+
+
+def label_file(picture: Path) -> Path | None:
+    """The labels of a picture: in ``labels`` beside ``images``, or beside it; None where it has none."""
+    parts = picture.parts
+    places = [place for place, part in enumerate(parts[:-1]) if part == 'images']
+    tried = [Path(*parts[:p], 'labels', *parts[p + 1 :]).with_suffix('.txt') for p in places[::-1]]
+    return next((path for path in [*tried, picture.with_suffix('.txt')] if path.is_file()), None)
+
+
+def yolo_yaml(folder: Path) -> list[Path]:
+    """The files of a folder that are like a ``data.yaml``: with classes' names and pictures."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in YAML and path.is_file():
+            try:
+                value = yaml.safe_load(path.read_bytes())
+            except (yaml.YAMLError, OSError):
+                continue
+            if isinstance(value, dict) and any(part in value for part in ('train', 'val')):
+                found.append(path)
+    return found
+
+
+def has_yolo_labels(folder: Path) -> bool:
+    """Whether a folder, or one of its parts, has ``labels`` of YOLO, or labels beside pictures."""
+    parts = [folder, *(p for p in sorted(folder.iterdir()) if p.is_dir())]
+    for part in parts:
+        labels = part / 'labels'
+        if labels.is_dir() and any(_is_label(path) for path in labels.rglob('*.txt')):
+            return True
+    beside = (path.with_suffix('.txt') for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return any(path.is_file() for path in beside)
+
+
+def _is_label(path: Path) -> bool:
+    return path.name != 'classes.txt'
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(decode(path.read_bytes()))
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: not YAML: {error}') from error
+    if not isinstance(found, dict):
+        raise InputError(f'{path}: must have names and train, got {str(found)[:50]!r}')
+    return found
+
+
+def _classes_of(found: dict[str, Any], path: Path) -> tuple[str, ...]:
+    names = found['names']
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise InputError(
+                f'{path}: names must be numbered 0..{len(names) - 1}, got {listed([*map(str, names)])}'
+            )
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise InputError(f'{path}: names must be a list of the classes, or numbers with names, got {names!r}')
+    classes = check_classes([str(name) for name in names], f'{path}: names')
+    if (count := found.get('nc')) is not None and count != len(classes):
+        raise InputError(f'{path}: nc is {count}, but there are {len(classes)} names: {listed(classes)}')
+    return classes
+
+
+def _root_of(found: dict[str, Any], named: dict[str, Any], file: Path) -> tuple[Path, list[str]]:
+    """The folder that the pictures' folders are named from."""
+    here = file.parent
+    if not (stated := found.get('path')):
+        return here, []
+    first = next(iter(named.values()))
+    first = first[0] if isinstance(first, list) and first else first
+    stated_root = here / str(stated)
+    if not (stated_root / str(first)).exists() and (here / str(first)).exists():
+        return here, [f'path {stated} of {file.name} is not there: taken as its folder']
+    return stated_root, []
+
+
+def _pictures_of(value: Any, root: Path, file: Path, part: str) -> list[Path]:
+    """The pictures that an entry names."""
+    pictures: list[Path] = []
+    for one in value if isinstance(value, list) else [value]:
+        place = root / str(one)
+        if not place.exists() and str(one).startswith('../'):  # Roboflow's, wrong in its own archives
+            place = root / str(one)[3:]
+        if place.is_dir():
+            pictures += walk_images(place)
+        elif place.is_file():
+            pictures += _of_list(place, root)
+        else:
+            raise InputError(f'{file}: {part}: {root / str(one)} does not exist')
+    if not pictures:
+        raise InputError(f'{file}: {part}: no picture in {value}')
+    return list(dict.fromkeys(pictures))
+
+
+def _of_list(path: Path, root: Path) -> list[Path]:
+    """The pictures of a list, a line each."""
+    try:
+        lines = [line.strip() for line in decode(path.read_bytes()).splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'image list {path}: {error}') from error
+    found = []
+    for line in lines:
+        there = [base / line for base in (path.parent, root) if (base / line).is_file()]
+        if not there:
+            raise InputError(f'image list {path}: {line} is neither below {path.parent} nor below {root}')
+        found.append(there[0])
+    return found
+
+
+def _of_folder(folder: Path) -> YoloFiles:
+    """A folder without ``data.yaml``: ``images/train``, ``train/images``, or all in one."""
+    images = folder / 'images'
+    parts = by_role(_names_of_folders(images), str(images)) if images.is_dir() else {}
+    places = {role: images / name for role, name in parts.items()}
+    if not places:
+        parts = by_role(
+            (n for n in _names_of_folders(folder) if (folder / n / 'images').is_dir()), str(folder)
+        )
+        places = {role: folder / name / 'images' for role, name in parts.items()}
+    if not places:
+        places = dict(all=images if images.is_dir() else folder)
+    pictures = {role: list(walk_images(place)) for role, place in places.items()}
+    for role, found in pictures.items():
+        if not found:
+            raise InputError(f'{places[role]}: no picture to {"train on" if role == "train" else "look at"}')
+    return YoloFiles(_named_classes(folder), pictures)
+
+
+def _names_of_folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def _named_classes(folder: Path) -> tuple[str, ...]:
+    for name in _NAMES:
+        if (folder / name).is_file():
+            lines: Sequence[str] = decode((folder / name).read_bytes()).splitlines()
+            return check_classes([line.strip() for line in lines if line.strip()], str(folder / name))
+    raise InputError(
+        f'{folder}: labels of YOLO, and nothing that names the classes: add data.yaml with names, or '
+        'classes.txt with a name a line'
+    )
