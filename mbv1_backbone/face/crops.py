@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+from mbv1_backbone.common.content import same_content, short_name
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.pictures import save_png
@@ -206,8 +207,12 @@ def _entries(path: Path, content: bytes, made_with: dict[str, Any]) -> dict[str,
         first = dict(lines[0]) if lines else made_with
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedFileError(f'{path}: not a list of crops: {error}') from error
-    if first != made_with:
-        differ = [f'{key} {first.get(key)}, not {v}' for key, v in made_with.items() if first.get(key) != v]
+    differ = [
+        f'{key} {short_name(str(first.get(key)))}, not {short_name(str(value))}'
+        for key, value in made_with.items()
+        if not (first.get(key) == value or same_content(str(first.get(key)), str(value)))
+    ]
+    if differ:
         raise InputError(
             f'{path}: its crops were made with {"; ".join(differ)}: give another folder, or the same options'
         )

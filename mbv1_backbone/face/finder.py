@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 
 from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
+from mbv1_backbone.common.content import content_name
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.face.geometry import align, crop_box, fit_square
 from mbv1_backbone.face.quality import FaceQuality, face_quality
+from mbv1_backbone.weights.cache import sha256_of
 
 __all__ = [
     'CROP_SHARE',
@@ -37,6 +39,7 @@ MAX_SIDE = 600  # pixels of a face crop's shorter side
 CROP_SHARE = (
     0.55  # root of the area of a crop's face over its shorter side; in the networks' own square it is .67
 )
+_EMPTY = 320  # pixels a side of an image without faces
 SMALL_SIDE = 256  # pixels of the shorter side of an image that is taken for a crop though no face is found
 
 
@@ -103,6 +106,12 @@ class YuNet:
         self.score_thr = score_thr
         self._threads = threading.local()
         self._threads.network = self._open()
+        self._sha256 = sha256_of(file)
+
+    @property
+    def identity(self) -> str:
+        """What a gallery is tied to: the content of the file."""
+        return content_name(type(self).__name__, self._sha256)
 
     def __call__(self, image: np.ndarray) -> Faces:
         """Faces of an image, RGB uint8 (H, W, 3).
@@ -166,6 +175,13 @@ class FaceFinder:
     def identity(self) -> str:
         """What a gallery is tied to: the detector's own ``identity``, or its class."""
         return str(getattr(self.detector, 'identity', type(self.detector).__name__))
+
+    @property
+    def alignment(self) -> str:
+        """How faces are cut out, in words; asks the detector about an empty image."""
+        found = self.detector(np.zeros((_EMPTY, _EMPTY, 3), np.uint8))
+        how = 'the square about the box' if found.landmarks is None else 'upright by five landmarks'
+        return f'{how}; crops by their middle square' if self.crops else how
 
     def open(self) -> None:
         """Fetch and open a detector that does so at its first use; before the work, and once.

@@ -1,6 +1,7 @@
 """Galleries as single files: pieces of some thousand entries in a ``.npz``, without pickle.
 
-``about.npy`` holds JSON: what the gallery is tied to, how many entries there are, and what was corrected.
+``about.npy`` holds JSON: what the gallery is tied to and what people call that, how many entries
+there are, what was corrected, and the calibration.
 Piece ``i`` is ``vectors_i.npy``, float32 (N, dimension), and ``entries_i.npy``, JSON as UTF-8 bytes: a list
 of N objects with the fields of ``Entry``. So neither writing nor reading ever holds more than a piece.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import struct
 import zipfile
@@ -54,7 +56,12 @@ def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
         ):
             corrections = [asdict(correction) for correction in gallery.corrections()]
             about = dict(
-                gallery.model_identity, layout=_LAYOUT, entries=len(gallery), corrections=corrections
+                gallery.model_identity,
+                layout=_LAYOUT,
+                entries=len(gallery),
+                corrections=corrections,
+                made_with=gallery.made_with,
+                calibration=gallery.calibration,
             )
             _put(archive, 'about', _bytes_of(about))
             count = 0
@@ -75,6 +82,8 @@ def import_file(
 ) -> tuple[int, int]:
     """Add the entries of a file of ``export``: all of them or, after an error, none.
 
+    The exported gallery's calibration comes with them where this gallery has none, and no other entries.
+
     Args:
         gallery: The gallery that grows.
         path: The file.
@@ -88,9 +97,12 @@ def import_file(
     """
     about = read_about(path)
     gallery.check_model_identity(about, str(path))
+    calibration = _calibration(path, about)
     with gallery.bulk():
         corrections = [_correction(path, values) for values in about.get('corrections', [])]
         added = gallery.add_entries(counted(read_entries(path), progress), corrections)
+    if calibration is not None and gallery.calibration is None and len(gallery) == len(added.ids):
+        gallery.set_calibration(calibration)
     return len(added.ids), added.new
 
 
@@ -172,6 +184,18 @@ def _correction(path: str | os.PathLike[str], values: Mapping[str, Any]) -> Corr
     with _errors(path):
         box = values['box']
         return Correction(**{**values, 'box': None if box is None else tuple(box)})
+    raise AssertionError
+
+
+def _calibration(path: str | os.PathLike[str], about: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = about.get('calibration')
+    with _errors(path):
+        if found is None:
+            return None
+        threshold = found['threshold']
+        if type(threshold) not in (int, float) or not math.isfinite(threshold):
+            raise ValueError(f'its threshold is {threshold!r:.60}')
+        return dict(found)
     raise AssertionError
 
 

@@ -18,6 +18,13 @@ from mbv1_backbone.retrieval.checks import check_number
 from mbv1_backbone.retrieval.factories import make_index
 from mbv1_backbone.retrieval.naming import NamedGallery
 from mbv1_backbone.retrieval.opening import create_files, discard
+from mbv1_backbone.retrieval.provenance import (
+    KEY as MADE_WITH,
+    described,
+    difference,
+    read_made_with,
+    same_identity,
+)
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.width import Width
 
@@ -44,6 +51,7 @@ class Gallery(NamedGallery):
         factory: str | None = None,
         bytes_per_vector: int | None = None,
         timeout: float = 10.0,
+        made_with: Mapping[str, Any] | None = None,
     ) -> Gallery:
         """Make an empty gallery in a new or empty folder; after an error nothing is left.
 
@@ -55,6 +63,7 @@ class Gallery(NamedGallery):
             factory: FAISS's string for the index; None chooses by size.
             bytes_per_vector: Memory that the chosen index may spend on a vector.
             timeout: Seconds to wait for another writer.
+            made_with: What people call the model (``model``) and other parts, for ``stats``; it ties to none.
 
         Raises:
             InputError: If the folder holds something already, or a value is wrong.
@@ -63,7 +72,7 @@ class Gallery(NamedGallery):
             raise InputError(f'preprocessing must be a dict, got {preprocessing!r:.60}')
         tied = dict(model=model, preprocessing=dict(preprocessing or {}), dim=dim, metric='cosine')
         there = Path(folder).exists()
-        create_files(Path(folder), tied, factory, bytes_per_vector)
+        create_files(Path(folder), tied, factory, bytes_per_vector, made_with)
         try:
             gallery = cls(folder, timeout)
             gallery.save()
@@ -84,6 +93,15 @@ class Gallery(NamedGallery):
         """What never changes: ``model``, ``preprocessing``, ``dim`` and ``metric``."""
         return dict(self._tied)
 
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What people call its model (``model``) and more; empty of galleries of early versions."""
+        return read_made_with(self._store)
+
+    def set_made_with(self, made_with: Mapping[str, Any]) -> None:
+        """Store what people call its model and more."""
+        self._set(MADE_WITH, dict(made_with))
+
     def check_model(self, model: str, preprocessing: Mapping[str, Any] | None = None) -> None:
         """Check that a model is the gallery's.
 
@@ -91,14 +109,16 @@ class Gallery(NamedGallery):
             InputError: If it is another, or prepares images otherwise; the message says which is which.
         """
         if model != self.model:
+            name = ' '.join([*filter(None, [self.made_with.get('model')]), ''])
             raise InputError(
-                f'gallery {self.folder} was made with model {self.model[:16]}, this is {model[:16]}; '
+                f'gallery {self.folder} was made with model {name}{self.model[:16]}, this is {model[:16]}; '
                 'reembed moves it to another model'
             )
-        if preprocessing is not None and _spelt(preprocessing) != _spelt(self._tied['preprocessing']):
+        mine = self._tied['preprocessing']
+        if preprocessing is not None and not same_identity(preprocessing, mine):
+            here, there = difference(mine, preprocessing)
             raise InputError(
-                f'gallery {self.folder} was made with preprocessing {self._tied["preprocessing"]}, '
-                f'this is {dict(preprocessing)}'
+                f'gallery {self.folder} was made with {here}, this is {there}; reembed makes one with that'
             )
 
     def check_model_identity(self, identity: Mapping[str, Any], whose: str) -> None:
@@ -108,7 +128,7 @@ class Gallery(NamedGallery):
             InputError: If it is not; the message says which is which.
         """
         for key, value in self._tied.items():
-            if _spelt(identity.get(key)) != _spelt(value):
+            if not same_identity(identity.get(key), value):
                 raise InputError(
                     f'{whose} has {key} {identity.get(key)!r:.60}, gallery {self.folder} has {value!r:.60}'
                 )
@@ -123,6 +143,8 @@ class Gallery(NamedGallery):
                 identities=len(self._store.identities()),
                 dim=self.dim,
                 model=self.model,
+                made_with=described(self._tied, self.made_with),
+                preprocessing=self._tied['preprocessing'],
                 factory=index.factory,
                 trained_for=index.trained_for,
                 search_width={k: v for k, v in vars(index.width).items() if v is not None},
@@ -246,10 +268,3 @@ class Gallery(NamedGallery):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _spelt(value: Any) -> Any:
-    """The same with 'gray', which early galleries and exported files spell 'grey' in their preprocessing."""
-    if isinstance(value, Mapping):
-        return {key: _spelt(inner) for key, inner in value.items()}
-    return 'gray' if value == 'grey' else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -211,11 +211,12 @@ def reembed(
     preprocessing: dict[str, Any],
     dim: int,
     embed: Callable[[Sequence[Entry]], Sequence[np.ndarray | None]],
+    made_with: Mapping[str, Any] | None = None,
 ) -> tuple[Gallery, list[str]]:
     """Make a gallery of another model, from the source files of this one.
 
-    Names, metadata and what was corrected are kept. After an error, or where no file can be embedded,
-    nothing is left of the new gallery.
+    Names, metadata and what was corrected are kept; the threshold is not, since it is the old model's. After
+    an error, or where no file can be embedded, nothing is left of the new gallery.
 
     Args:
         gallery: The old one, left as it is.
@@ -224,6 +225,7 @@ def reembed(
         preprocessing: How it prepares images.
         dim: Values in its embeddings.
         embed: From entries, whose image files it finds, to embeddings; None for one without a usable face.
+        made_with: What people call the new model and more; see ``Gallery.create``.
 
     Returns:
         The new gallery, and the files that could not be embedded.
@@ -232,7 +234,7 @@ def reembed(
         InputError: If none of the files could be embedded.
     """
     there = Path(folder).exists()
-    made, lost = Gallery.create(folder, dim, model, preprocessing), []
+    made, lost = Gallery.create(folder, dim, model, preprocessing, made_with=made_with), []
 
     def embedded() -> Iterator[tuple[Entry, np.ndarray]]:
         entries = gallery.entries()

@@ -27,6 +27,7 @@ from mbv1_backbone.retrieval.factories import choose_factory, make_index
 from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.migration import migrate
+from mbv1_backbone.retrieval.provenance import KEY as MADE_WITH
 from mbv1_backbone.retrieval.saved import SavedIndex
 from mbv1_backbone.retrieval.schema import get_meta
 from mbv1_backbone.retrieval.store import Store
@@ -199,6 +200,7 @@ def create_files(
     tied: Mapping[str, Any],
     factory: str | None,
     bytes_per_vector: int | None,
+    made_with: Mapping[str, Any] | None = None,
 ) -> None:
     """Make the files of an empty gallery in a new or empty folder; after an error nothing is left.
 
@@ -207,6 +209,7 @@ def create_files(
         tied: What the gallery is tied to: ``model``, ``dim`` and more.
         factory: A FAISS factory string; None chooses one as the gallery grows.
         bytes_per_vector: Memory that the chosen index may spend on a vector; None for no limit.
+        made_with: What people call what it is tied to.
 
     Raises:
         InputError: If the folder holds something already, or a value is wrong.
@@ -227,12 +230,13 @@ def create_files(
         raise InputError(f'{folder} is not an empty folder')
     there = folder.exists()
     try:
-        json.dumps(dict(tied), allow_nan=False)
+        names = dict(made_with or {})
+        json.dumps([dict(tied), names], allow_nan=False)
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.iterdir():
             leftover.unlink()
         choices = dict(factory=factory, bytes_per_vector=bytes_per_vector, calibration=None, tuning=None)
-        store = Store.create(making, {**tied, **choices})
+        store = Store.create(making, {**tied, **choices, MADE_WITH: names})
         store.close()
         os.replace(making, folder / STORE)
     except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from mbv1_backbone.retrieval import schema, writes
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.opening import STORE, TIED_TO, discard
+from mbv1_backbone.retrieval.provenance import read_made_with
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.store import Store
 
@@ -49,7 +51,7 @@ def salvage(
         with writer_lock(folder, 'salvage', timeout):
             model, preprocessing, dim, _ = (store.meta(key) for key in TIED_TO)
             count, last = int(store.meta('count')), _last_id(store)
-            made = Gallery.create(out, dim, model, preprocessing)
+            made = Gallery.create(out, dim, model, preprocessing, made_with=_made_with(store))
             try:
                 with made.bulk():
                     made.add_entries(_readable(store, last), _corrections(store))
@@ -63,6 +65,13 @@ def salvage(
                 return len(made), count
     finally:
         store.close()
+
+
+def _made_with(store: Store) -> dict[str, Any]:
+    try:
+        return read_made_with(store)
+    except Mbv1Error:
+        return {}
 
 
 def _last_id(store: Store) -> int:

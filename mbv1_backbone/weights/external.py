@@ -20,7 +20,7 @@ from mbv1_backbone.weights.cache import (
     sha256_of,
 )
 
-__all__ = ['External', 'external_models', 'fetch_external', 'import_external']
+__all__ = ['External', 'external_models', 'fetch_external', 'import_external', 'import_local']
 
 _ROOMS = ('common', 'compat', 'models', 'weights')  # what an import depends on
 
@@ -79,14 +79,26 @@ def import_external(model: External) -> Path:
     Raises:
         InputError: If a file cannot be had, is another than was released, or cannot be read; see ``fetch``.
     """
+    paths = fetch_external(model)
+    return _imported(paths, [recorded_sha256(path) or '' for path in paths], model.name)
+
+
+def import_local(path: Path) -> Path:
+    """The weights of a file as ours, in the cache; imported where they are not there yet.
+
+    Raises:
+        InputError: If the file cannot be read; see ``import_weights``.
+    """
+    return _imported([path], [sha256_of(path)], 'local')
+
+
+def _imported(paths: list[Path], hashes: list[str], place: str) -> Path:
     from mbv1_backbone.weights.sources import import_weights
     from mbv1_backbone.weights.store import write_weights
     from mbv1_backbone.weights.tfjs import is_tfjs
 
-    paths = fetch_external(model)
-    hashes = [recorded_sha256(path) or '' for path in paths]
     key = hashlib.sha256(' '.join([hash_of_code(_ROOMS), *hashes]).encode()).hexdigest()[:12]
-    imported = cache_folder() / model.name / f'imported-{key}.safetensors'
+    imported = cache_folder() / place / f'imported-{key}.safetensors'
     if not imported.is_file() or recorded_sha256(imported) != sha256_of(imported):
         parts = paths[:1] if is_tfjs(paths[0]) else paths  # whose shards lie beside it
         write_weights(import_weights(*parts), imported)

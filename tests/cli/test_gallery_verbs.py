@@ -50,6 +50,34 @@ def test_an_import_that_is_refused_leaves_no_gallery(tmp_path, capsys):
     assert call(capsys, 'import', tmp_path / 'new', tmp_path / 'a.npz')[0] == 0
 
 
+def test_a_threshold_goes_with_an_export_into_a_gallery_of_its_own(tmp_path, capsys):
+    found = dict(threshold=0.25, fpir=0.05)
+    with made(tmp_path / 'a') as gallery:
+        gallery.set_made_with(dict(model='small'))
+        gallery.set_calibration(found)
+        export(gallery, tmp_path / 'a.npz')
+    code, out, _ = call(capsys, 'import', tmp_path / 'new', tmp_path / 'a.npz')
+    assert (code, 'threshold 0.2500 as it was exported' in out) == (0, True)
+    with Gallery(tmp_path / 'new') as gallery:
+        assert (gallery.calibration, gallery.made_with) == (found, dict(model='small'))
+    with Gallery.create(tmp_path / 'other', DIM, 'm', dict(size=112)) as gallery:
+        gallery.add(*people(5, seed=5))
+    code, _, err = call(capsys, 'import', tmp_path / 'other', tmp_path / 'a.npz')
+    assert (code, 'is of its entries alone, and not taken over' in err) == (0, True)
+    with Gallery(tmp_path / 'other') as gallery:
+        assert gallery.calibration is None
+
+    with np.load(tmp_path / 'a.npz') as content:
+        pieces = dict(content)
+    about = json.loads(pieces['about'].tobytes())
+    for damaged in (dict(threshold='high'), dict(fpir=0.1), 5):
+        pieces['about'] = np.frombuffer(json.dumps({**about, 'calibration': damaged}).encode(), np.uint8)
+        np.savez(tmp_path / 'bad.npz', **pieces)
+        code, _, err = call(capsys, 'import', tmp_path / 'bad', tmp_path / 'bad.npz')
+        assert (code, 'bad.npz: not a readable export' in err) == (2, True), err
+        assert not (tmp_path / 'bad').exists()
+
+
 def test_a_face_under_two_names_is_told_where_galleries_are_put_together(tmp_path, capsys):
     made(tmp_path / 'a').close()
     with made(tmp_path / 'b') as gallery:

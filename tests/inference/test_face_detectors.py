@@ -152,3 +152,16 @@ def test_names_and_files(at_hand, tmp_path, people):
     [(_, same)] = named_finder(exported).find(whole, 64)
     np.testing.assert_allclose(same.box, place.box, atol=1e-3)
     np.testing.assert_allclose(same.landmarks, place.landmarks, atol=1e-3)
+
+
+def test_released_weights_in_a_file_are_a_detector(offline, shared, people):
+    weights = shared / 'weights' / 'retinaface_mobilenet0.25.safetensors'
+    finder = named_finder(weights)
+    [(_, place)] = finder.find(people[0][0], 64)
+    assert (len(place.landmarks), place.score > 0.9) == (5, True)
+    assert finder.identity.startswith(f'{weights.name} sha256:')
+    assert finder.alignment == 'upright by five landmarks'
+    with pytest.raises(
+        InputError, match=r'leaky\.safetensors: no RetinaFace .*: mbv1 export CONFIG .* --to onnx'
+    ):
+        named_finder(shared / 'weights' / 'mobilenet_v1_0.25_imagenet_leaky.safetensors')

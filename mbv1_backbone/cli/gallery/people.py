@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.gallery.embedders import check_embedder, made_with, note_made_with, open_embedder
 from mbv1_backbone.cli.gallery.entries import read_filter
 from mbv1_backbone.cli.gallery.making import made_gallery
-from mbv1_backbone.cli.networks import open_network
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.images import find_images
@@ -21,7 +21,6 @@ from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
 from mbv1_backbone.face_gallery.faces import embed_entries
 from mbv1_backbone.face_gallery.sources import Sources, read_photographs, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.inference.face_detectors import named_finder
 from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
 from mbv1_backbone.retrieval.unnamed import is_alone, is_group
 
@@ -31,7 +30,7 @@ __all__ = ['add', 'build', 'reembed', 'search']
 def build(args: Namespace) -> None:
     """Make a gallery of a folder of people or a CSV file."""
     sources = _sources(args)
-    embedder = _embedder(args)
+    embedder = open_embedder(args)
     make = partial(
         Gallery.create,
         args.gallery,
@@ -40,6 +39,7 @@ def build(args: Namespace) -> None:
         embedder.preprocessing,
         args.index,
         args.bytes_per_vector,
+        made_with=made_with(args, embedder),
     )
     with made_gallery(args.gallery, make) as gallery:
         _report(gallery, enrol(gallery, embedder, sources, True, args.min_quality), embedder, args.images)
@@ -49,7 +49,9 @@ def add(args: Namespace) -> None:
     """Add images to a gallery."""
     sources = _sources(args)
     with Gallery(args.gallery) as gallery:
-        embedder = _embedder(args, gallery)
+        embedder = open_embedder(args, gallery)
+        check_embedder(gallery, embedder)
+        note_made_with(gallery, args, embedder)
         _report(gallery, enrol(gallery, embedder, sources, True, args.min_quality), embedder, args.images)
 
 
@@ -61,7 +63,8 @@ def search(args: Namespace) -> None:
         wanted = read_filter(gallery, args)
         if args.recall is not None:
             wanted |= tune(gallery, args.recall, args.top)
-        embedder = _embedder(args, gallery)
+        embedder = open_embedder(args, gallery)
+        check_embedder(gallery, embedder)
         found, failures = ask(
             gallery, embedder, probes, args.top, args.by, progress=True, threshold=threshold, **wanted
         )
@@ -96,12 +99,24 @@ def reembed(args: Namespace) -> None:
     with Gallery(args.gallery) as gallery:
         if args.policy is None and _has_photographs_of_several(gallery):
             args.policy = 'all'
-        embedder = _embedder(args, gallery)
+        embedder = open_embedder(args, gallery)
         made, _ = maintenance.reembed(
-            gallery, args.out_dir, embedder.fingerprint, embedder.preprocessing, embedder.dims, embed
+            gallery,
+            args.out_dir,
+            embedder.fingerprint,
+            embedder.preprocessing,
+            embedder.dims,
+            embed,
+            made_with(args, embedder),
         )
         with made:
             print(f'{args.out_dir}: {len(made)} of {len(gallery)} entries')
+        if (old := gallery.calibration) is not None:
+            print(
+                f"{args.out_dir}: no threshold yet, since {args.gallery}'s is of the other model: "
+                f'mbv1 gallery calibrate {args.out_dir} --fpir {old.get("fpir", 0.01):g} makes one',
+                file=sys.stderr,
+            )
     _list_failures(lost)
     _notes(embedder)
 
@@ -130,21 +145,6 @@ def _named_sources(args: Namespace) -> Sources:
     return read_photographs(args.images)
 
 
-def _embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedder:
-    """What embeds, as a gallery that is there was filled where nothing else is asked for."""
-    detector = args.detector
-    if gallery is not None and detector == 'auto' and _as_they_are(gallery):
-        detector = 'none'
-        print(f'{args.gallery}: made with --detector none: images are taken as they are', file=sys.stderr)
-    policy = args.policy or ('all' if getattr(args, 'unnamed', False) else 'largest')
-    finder = named_finder(detector, policy)
-    if finder is not None:
-        finder.open()
-    embedder: FaceEmbedder = open_network(args, args.model, args.checkpoint, 'embedder', finder)
-    print(embedder.backend, file=sys.stderr)
-    return embedder
-
-
 def _has_photographs_of_several(gallery: Gallery) -> bool:
     """Whether two entries are of one image file."""
     seen: set[str] = set()
@@ -153,10 +153,6 @@ def _has_photographs_of_several(gallery: Gallery) -> bool:
             return True
         seen.add(entry.sha256)
     return False
-
-
-def _as_they_are(gallery: Gallery) -> bool:
-    return gallery.model_identity['preprocessing'].get('face') == 'middle square'
 
 
 def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: str) -> None:

@@ -82,7 +82,9 @@ def merge(args: Namespace) -> None:
     """Add other galleries' entries; a gallery that is not there is made."""
     with ExitStack() as stack:
         sources = [stack.enter_context(Gallery(source)) for source in args.sources]
-        gallery = stack.enter_context(_target(args.gallery, sources[0].model_identity))
+        gallery = stack.enter_context(
+            _target(args.gallery, {**sources[0].model_identity, 'made_with': sources[0].made_with})
+        )
         with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
             counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):
@@ -107,12 +109,27 @@ def export(args: Namespace) -> None:
 
 def import_file(args: Namespace) -> None:
     """Add the entries of an exported file; a gallery that is not there is made."""
-    with _target(args.gallery, exports.read_about(args.file)) as gallery:
+    about = exports.read_about(args.file)
+    with _target(args.gallery, about) as gallery:
         with tqdm(unit='entry', unit_scale=True, leave=False) as bar:
             seen, new = exports.import_file(gallery, args.file, bar.update)
         if new < seen:
             _tell_other_names(gallery, (entry for entry, _ in exports.read_entries(args.file)))
         print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
+        _tell_threshold(gallery, about.get('calibration'), args)
+
+
+def _tell_threshold(gallery: Gallery, brought: Mapping[str, Any] | None, args: Namespace) -> None:
+    if brought is None:
+        return
+    if gallery.calibration == brought:
+        print(f'threshold {brought["threshold"]:.4f} as it was exported')
+    else:
+        print(
+            f'{args.gallery}: the threshold of {args.file} is of its entries alone, and not taken over: '
+            f'mbv1 gallery calibrate {args.gallery} makes one of all',
+            file=sys.stderr,
+        )
 
 
 def calibrate_threshold(args: Namespace) -> None:
@@ -144,5 +161,13 @@ def _target(folder: str, tied: Mapping[str, Any]) -> AbstractContextManager[Gall
     """The gallery that entries go into; one that is not there is made, and tied to what they are tied to."""
     if not Path(folder).exists():
         check_output_folder(folder, name='gallery')
-    make = partial(Gallery.create, folder, tied['dim'], tied['model'], tied['preprocessing'])
+    names = tied.get('made_with')
+    make = partial(
+        Gallery.create,
+        folder,
+        tied['dim'],
+        tied['model'],
+        tied['preprocessing'],
+        made_with=names if isinstance(names, dict) else None,
+    )
     return opened_or_made(folder, make)
