@@ -87,7 +87,8 @@ def config_for_data(args: argparse.Namespace) -> str | None:
     from mbv1_backbone.common.outputs import check_output_folder
     from mbv1_backbone.detection.formats.layouts import open_data
     from mbv1_backbone.detection.formats.splits import divided
-    from mbv1_backbone.training.own_data import Choice, base_config, propose, write_config
+    from mbv1_backbone.training.own_config import write_config
+    from mbv1_backbone.training.own_data import Choice, base_config, propose
 
     model = args.model or _MODEL
     base_config(model)  # before files are read
@@ -114,7 +115,7 @@ def set_test_data(cfg: Config, args: argparse.Namespace) -> None:
         InputError: If the data set cannot be used.
     """
     from mbv1_backbone.detection.formats.layouts import open_data
-    from mbv1_backbone.training.own_data import use_data
+    from mbv1_backbone.training.own_config import use_data
 
     data = open_data(args.data, args.layout)
     role, split = _to_test(data)

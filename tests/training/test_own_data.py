@@ -14,7 +14,8 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.detection.formats.layouts import open_data
 from mbv1_backbone.detection.formats.splits import DetectionData, Split, divided
 from mbv1_backbone.training.config import load_config
-from mbv1_backbone.training.own_data import Choice, base_config, propose, write_config
+from mbv1_backbone.training.own_config import write_config
+from mbv1_backbone.training.own_data import Choice, base_config, propose
 
 
 @pytest.fixture(scope='module')
