@@ -141,9 +141,16 @@ def _checked(condition: Any) -> Condition:
     """The condition, its value as JSON has it: an enum's, NumPy's and the like are what they hold."""
     if not isinstance(condition, Condition):
         raise InputError(f'metadata must be asked for by conditions, got {condition!r:.60}')
+    if not isinstance(condition.key, str):
+        raise InputError(f'the key of a condition must be text, got {condition.key!r:.60}')
     if condition.operator not in OPERATORS:
         raise InputError(f'an operator is one of {", ".join(OPERATORS)}, got {condition.operator!r:.30}')
     value = condition.value
+    if condition.operator in _PRESENCE and value is not None:
+        raise InputError(
+            f'{condition.key!r:.40} {condition.operator}: it takes no value, got {value!r:.60}; '
+            'exists and missing are the two'
+        )
     if condition.operator == 'in':
         if not isinstance(value, (list, tuple, set, frozenset)):
             raise InputError(f'{condition.key!r:.40} in: a list of values is needed, got {value!r:.60}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import faiss
@@ -11,8 +10,9 @@ import numpy as np
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.retrieval.building import matching_index
 from mbv1_backbone.retrieval.conditions import Condition
-from mbv1_backbone.retrieval.live import LiveIndex
+from mbv1_backbone.retrieval.kept import KEPT_BYTES, Kept
 from mbv1_backbone.retrieval.matching_index import MatchingIndex
+from mbv1_backbone.retrieval.matrix import bytes_of
 from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.store import Store
 from mbv1_backbone.retrieval.width import GATHERED, OWN_WIDTH, Width
@@ -25,23 +25,27 @@ _NEARLY_ALL = 0.9  # share that match, from which too few others are there to me
 
 
 class MatchingEntries:
-    """A search among the entries that match; what is made for it is kept until the gallery changes."""
+    """A search among the entries that match; what is made for it is kept until the gallery changes.
+
+    Up to some number, and until so much was asked for that an index of their own pays, they are compared one
+    by one: in a copy of their vectors, or where that is too large to be kept in the matrix of all rows.
+    """
 
     def __init__(
         self,
         store: Store,
-        live: LiveIndex,
+        kept: Kept,
         standing: IndexState,
         names: tuple[str, ...] | None,
         conditions: tuple[Condition, ...],
     ) -> None:
         self._store = store
-        self._live = live
+        self._kept = kept
         self._standing = standing
         self._names = names
         self._conditions = conditions
         self._key = (names, repr(conditions))
-        self._rows: np.ndarray = live.cached(('rows', *self._key), self._matching)
+        self._rows: np.ndarray = kept.get(('rows', *self._key), self._matching, _nbytes)
 
     def _matching(self) -> np.ndarray:
         store = self._store
@@ -62,59 +66,66 @@ class MatchingEntries:
         Returns:
             Scores and rows, as of ``SearchIndex.search``.
         """
-        rows, live = self._rows, self._live
+        rows, index = self._rows, self._standing.index
         k = min(k, len(rows))
         if k == 0 or not len(vectors):
             return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
         if len(rows) <= GATHERED:
-            some = live.cached(('gathered', *self._key), self._gathered)
-            scores, places = some.search(vectors, k)
-            return scores, rows[places]
-        index = self._standing.index
+            return self._compare_copied(vectors, k)
         if len(rows) == index.count:
             return index.search(vectors, k, width)
-        share, large = len(rows) / index.count, width == OWN_WIDTH and k > _LARGE * len(rows)
-        if width != OWN_WIDTH or index.matrix is None or large or share > _NEARLY_ALL:
-            bitmap = live.cached(('bitmap', *self._key), lambda: index.bitmap_of(rows))
-            if large and index.matrix is not None:
-                return index.compare_all(vectors, k, faiss.IDSelectorBitmap(bitmap))
-            return index.search_some(vectors, k, bitmap, share, width)
-        matching = live.cached(('index', *self._key), lambda: _IndexOnDemand(self._standing, rows))
-        return matching.search(vectors, k)
+        share = len(rows) / index.count
+        if width != OWN_WIDTH or index.matrix is None:
+            return index.search_some(vectors, k, self._bitmap(), share, width)
+        if k > _LARGE * len(rows):
+            return index.compare_all(vectors, k, faiss.IDSelectorBitmap(self._bitmap()))
+        if share > _NEARLY_ALL:
+            return index.search_some(vectors, k, self._bitmap(), share, width)
+        if (own := self._own_index(len(vectors))) is not None:
+            return own.search(vectors, k)
+        if len(rows) * int(index.matrix.code_size) > KEPT_BYTES:
+            return index.compare_all(vectors, k, faiss.IDSelectorBitmap(self._bitmap()))
+        return self._compare_copied(vectors, k)
 
-    def _gathered(self) -> Any:
+    def _compare_copied(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        some = self._kept.get(('copy', *self._key), self._copy, bytes_of)
+        scores, places = some.search(vectors, k)
+        return scores, self._rows[places]
+
+    def _copy(self) -> Any:
         index = self._standing.index
         if (some := index.gathered(self._rows)) is None:
             some = faiss.IndexFlatIP(self._store.dim)
             some.add(self._store.vectors(self._standing.catalog.ids[self._rows]))
         return some
 
+    def _bitmap(self) -> np.ndarray:
+        index = self._standing.index
+        return self._kept.get(('bitmap', *self._key), lambda: index.bitmap_of(self._rows), _nbytes)
 
-class _IndexOnDemand:
-    """Compares with all that match, until as much was asked for as an index of them takes to be made.
+    def _own_index(self, more: int) -> MatchingIndex | None:
+        """The index of what matches, where as much was asked for as pays for it; None while it is made.
 
-    That is the time of some thousand comparisons with all.
-    """
+        It takes the time of some thousand comparisons with all.
 
-    def __init__(self, standing: IndexState, rows: np.ndarray) -> None:
-        self._standing = standing
-        self._rows = rows
-        self._asked = 0
-        self._exact: Any = standing.index.gathered(rows)
-        self._made: MatchingIndex | None = None
-        self._making = threading.Lock()
-
-    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """As ``MatchingEntries.search``; another thread's search does not wait while the index is made."""
-        self._asked += len(vectors)
-        exact = self._exact
-        if exact is not None and self._asked > _WORTH_AN_INDEX and self._making.acquire(blocking=False):
+        Args:
+            more: Vectors that are searched for now.
+        """
+        kept, key = self._kept, ('index', *self._key)
+        own: MatchingIndex | None = kept.find(key)
+        if (
+            own is None
+            and kept.count(self._key, more) > _WORTH_AN_INDEX
+            and kept.making.acquire(blocking=False)
+        ):
             try:
-                self._made = self._made or matching_index(self._standing, self._rows)
-                self._exact = exact = None
+                own = kept.get(key, lambda: matching_index(self._standing, self._rows), _nbytes)
+                kept.forget(('copy', *self._key))
+                kept.count_anew(self._key)
             finally:
-                self._making.release()
-        if exact is None and self._made is not None:
-            return self._made.search(vectors, k)
-        scores, places = exact.search(vectors, k)
-        return scores, self._rows[places]
+                kept.making.release()
+        return own
+
+
+def _nbytes(value: np.ndarray | MatchingIndex) -> int:
+    return value.nbytes

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.retrieval.building import build_index, measure, stored_vectors, wanted_factory
+from mbv1_backbone.retrieval.kept import Kept
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.saved import IndexState, SavedIndex
 from mbv1_backbone.retrieval.store import Delta, Store
@@ -29,15 +30,18 @@ class LiveIndex:
     Args:
         store: The entries.
         saved: The index's files.
+
+    Attributes:
+        kept: What belongs to the state of the index; to be used within ``snapshot``.
     """
 
     def __init__(self, store: Store, saved: SavedIndex) -> None:
         self._store = store
         self.saved = saved
+        self.kept = Kept()
         self._standing: IndexState | None = None
         self._unsaved = 0  # vectors that changed since the index was saved
         self._guard = _SharedLock()
-        self._cache: dict[Any, Any] = {}  # of the state that the index stands at
 
     def current(self) -> AbstractContextManager[IndexState]:
         """The index as the store is at this moment; it stays so inside. May be nested."""
@@ -63,17 +67,6 @@ class LiveIndex:
             with self._guard.alone(), self._store.reading():
                 self._refresh()
 
-    def cached(self, key: Any, make: Callable[[], Any]) -> Any:
-        """A value that belongs to the state of the index; call within ``snapshot``."""
-        try:
-            return self._cache[key]
-        except KeyError:
-            value = make()
-        if len(self._cache) >= 16:  # another reader may clear it at any moment
-            self._cache.clear()
-        self._cache[key] = value
-        return value
-
     def _refresh(self) -> None:
         standing, self._standing = self._standing, None
         if standing is None or not self._catch_up(standing):
@@ -88,14 +81,14 @@ class LiveIndex:
     def _stand(self, standing: IndexState) -> None:
         self._standing = standing
         self._unsaved = standing.index.count
-        self._cache.clear()
+        self.kept.clear()
 
     def _catch_up(self, standing: IndexState) -> bool:
         """Bring an index up to date; False where it turns out not to be the index of these entries."""
         delta = self._store.since(standing.change, standing.state)
         if delta is None:
             return False
-        self._cache.clear()
+        self.kept.clear()
         self._unsaved += _apply(standing, delta)
         standing.change, standing.state = delta.stamp.change, delta.stamp.state
         standing.calibration = delta.stamp.calibration

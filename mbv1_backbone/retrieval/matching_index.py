@@ -48,6 +48,12 @@ class MatchingIndex:
         self._refined = refined(self._numbered, index.matrix)
         self.parameters = Parameters(self._refined, Width())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, but for those of the index's own matrix."""
+        codes = len(self.rows) * (int(self._codes.sa_code_size()) + self.rows.itemsize)
+        return int(self.rows.nbytes + self._bitmap.nbytes + codes)
+
     def limits(self) -> Width:
         """The widest search that there is."""
         return self.parameters.limits(len(self.rows))

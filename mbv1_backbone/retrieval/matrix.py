@@ -7,7 +7,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-__all__ = ['gathered', 'matrix_of', 'refined']
+__all__ = ['bytes_of', 'gathered', 'matrix_of', 'refined']
 
 _HALF = faiss.ScalarQuantizer.QT_fp16
 
@@ -36,6 +36,11 @@ def gathered(matrix: Any, rows: np.ndarray) -> Any:
         some = faiss.IndexScalarQuantizer(matrix.d, _HALF, faiss.METRIC_INNER_PRODUCT)
     some.add_sa_codes(np.ascontiguousarray(codes[rows]))
     return some
+
+
+def bytes_of(matrix: Any) -> int:
+    """Bytes of a matrix's rows."""
+    return int(matrix.ntotal) * int(matrix.code_size)
 
 
 def refined(candidates: Any, matrix: Any) -> Any:

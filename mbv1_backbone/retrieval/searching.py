@@ -158,7 +158,7 @@ class SearchableGallery(OpenGallery):
             names = None if identity is None else tuple(sorted(set(check_names(identity))))
             with self._live.snapshot() as standing:
                 floor = _floor(threshold, standing)
-                among = MatchingEntries(self._store, self._live, standing, names, conditions)
+                among = MatchingEntries(self._store, self._live.kept, standing, names, conditions)
                 scores, rows = among.search(array, k, width)
         return SearchResults(standing.catalog.__getitem__, *_found(standing.catalog.ids, rows, scores, floor))
 
@@ -168,7 +168,11 @@ class SearchableGallery(OpenGallery):
         k: int = 5,
         by: str = 'best',
         threshold: float | str | None = CALIBRATED,
-        **search: Any,
+        identity: str | Sequence[str] | None = None,
+        metadata: Where | None = None,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+        candidates: int | None = None,
     ) -> list[list[IdentityMatch]]:
         """The ``k`` most alike people of each embedding.
 
@@ -178,7 +182,11 @@ class SearchableGallery(OpenGallery):
             by: ``'best'``, the score of a person's most alike image, or ``'mean'``, of all of them; means
                 are taken of the people whose best images come first, four times as many as asked.
             threshold: Lowest score, as for ``search``.
-            search: Other options of ``search``.
+            identity: As for ``search``.
+            metadata: As for ``search``.
+            nprobe: As for ``search``.
+            ef_search: As for ``search``.
+            candidates: As for ``search``.
 
         Returns:
             For each embedding its people, by descending score.
@@ -190,6 +198,11 @@ class SearchableGallery(OpenGallery):
             raise InputError(f"by must be 'best' or 'mean', got {by!r}")
         k = check_count(k, 'k')
         array = check_vectors(vectors, self.dim, 'probes')
+        search = dict(
+            identity=None if identity is None else check_names(identity),  # read once: it may be an iterator
+            metadata=check_conditions(metadata),
+            **dict(nprobe=nprobe, ef_search=ef_search, candidates=candidates),
+        )
         found = []
         with self._live.snapshot() as standing:
             floor = _floor(threshold, standing)

@@ -146,19 +146,6 @@ def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, error):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['g']
 
 
-def test_a_cached_value_outlives_another_readers_clearing(tmp_path):
-    with made(tmp_path / 'g') as gallery:
-        live = gallery._live
-
-        class Cleared(dict):
-            def __setitem__(self, key, value):  # as where another reader clears right afterwards
-                dict.__setitem__(self, key, value)
-                self.clear()
-
-        live._cache = Cleared()
-        assert live.cached('key', lambda: 5) == 5
-
-
 def test_verbs_that_only_read_write_nothing_where_they_are_told_so(tmp_path, capsys):
     folder = tmp_path / 'a'
     made(folder, metadata=[{'n': i} for i in range(6)]).close()

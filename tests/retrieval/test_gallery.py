@@ -171,6 +171,16 @@ def test_people_are_ranked_by_their_best_or_mean_image(gallery, by):
         assert all(m.images == 3 and m.best.identity == m.identity for m in matches)
 
 
+def test_people_are_looked_for_among_names_that_can_be_read_once(gallery):
+    vectors, names, files, hashes = people(3, images=6)
+    gallery.add(vectors, names, files, hashes)
+    wanted = sorted(set(names))[:2]
+    for found in gallery.search_identities(vectors[[0, -1]], k=1, identity=iter(wanted)):
+        assert [match.identity in wanted for match in found] == [True]
+    with pytest.raises(TypeError, match=r'search_identities\(\) got an unexpected keyword'):
+        gallery.search_identities(vectors[:0], foo=1)  # also where there is nothing to look for
+
+
 def test_entries_can_be_read_listed_and_given_other_metadata(gallery):
     vectors, names, files, hashes = people(2)
     ids = gallery.add(vectors, names, files, hashes, [dict(a=i) for i in range(4)]).ids
