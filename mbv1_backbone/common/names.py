@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-__all__ = ['guess', 'listed', 'nearest', 'plain_name']
+__all__ = ['guess', 'listed', 'nearest', 'number_of', 'plain_name']
 
 _SHOWN = 10  # names in one message
 
@@ -33,6 +33,17 @@ def guess(names: Iterable[str], others: Sequence[str]) -> str:
         if found := nearest(name, others):
             return f'; did you mean {found!r} by {name!r}?'
     return ''
+
+
+def number_of(count: int, one: str, several: str | None = None) -> str:
+    """``1 group``, ``2 groups``.
+
+    Args:
+        count: How many.
+        one: What a single one is called.
+        several: What several are called; by default the same with an ``s``.
+    """
+    return f'{count} {one if count == 1 else several or f"{one}s"}'
 
 
 def plain_name(name: str) -> str:

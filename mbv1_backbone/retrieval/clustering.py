@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.apart import is_label
 from mbv1_backbone.retrieval.checks import check_number
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.groups import Faces, Grouping, describe, give_names
@@ -153,16 +154,18 @@ def _start(faces: Faces, settled: Mapping[int, str]) -> np.ndarray:
     return start
 
 
-def _apart(gallery: Gallery, faces: Faces) -> np.ndarray:
-    """Pairs of places (K, 2) of a face and one of a group that it was said not to be of."""
+def _apart(gallery: Gallery, faces: Faces) -> list[tuple[set[int], set[int]]]:
+    """Places of faces that were said not to be of a group, and of those that are or were of it."""
     place_of = {(entry.sha256, entry.box): place for place, entry in enumerate(faces.entries)}
-    groups: dict[str, list[int]] = defaultdict(list)
+    out: dict[str, set[int]] = defaultdict(set)
+    group: dict[str, set[int]] = defaultdict(set)
     for place, entry in enumerate(faces.entries):
-        groups[entry.identity].append(place)
-    pairs = [
-        (place_of[face], other)
-        for one in gallery.corrections()
-        if not one.correct and (face := (one.sha256, one.box)) in place_of
-        for other in groups.get(one.identity, ())
-    ]
-    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+        group[entry.identity].add(place)
+    for one in gallery.corrections():
+        if (face := (one.sha256, one.box)) not in place_of:
+            continue
+        if not one.correct:
+            out[one.identity].add(place_of[face])
+        elif is_label(one.identity):
+            group[one.identity].add(place_of[face])
+    return [(places, group[name]) for name, places in out.items() if name in group]

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 __all__ = ['average_linkage']
 
 _PAIRS = 1 << 16  # whose scores are computed at once
+_NONE: frozenset[Any] = frozenset()
 
 
 def average_linkage(
@@ -26,7 +28,7 @@ def average_linkage(
     threshold: float,
     start: np.ndarray | None = None,
     keys: Sequence[Iterable[Hashable]] | None = None,
-    apart: np.ndarray | None = None,
+    apart: Sequence[tuple[Iterable[int], Iterable[int]]] = (),
 ) -> np.ndarray:
     """Cluster vectors.
 
@@ -37,7 +39,8 @@ def average_linkage(
         threshold: Mean cosine of the pairs of two clusters from which on they become one, -1..1.
         start: int (N,): the clusters to begin with, which stay together; by default each vector is one.
         keys: Of each vector: clusters with a key in common are kept apart, except those of ``start``.
-        apart: int (K, 2): vectors that are kept apart likewise.
+        apart: Places of vectors, two sets each: those of the one are kept apart likewise from those of the
+            other.
 
     Returns:
         int64 (N,): the cluster of each vector, numbered from 0 in the order of their first vectors.
@@ -47,16 +50,13 @@ def average_linkage(
     for place, own in enumerate(keys or ()):
         if own := set(own):
             merging.keys.setdefault(int(cluster[place]), set()).update(own)
-    for one, other in cluster[_pairs(apart)].tolist():
-        if one != other:
-            merging.keep_apart(one, other)
-    merging.add(cluster[_pairs(pairs)])
+    for number, (one, other) in enumerate(apart, 1):
+        for side, places in ((number, one), (-number, other)):
+            for place in places:
+                merging.sides.setdefault(int(cluster[place]), set()).add(side)
+    merging.add(cluster[np.asarray(pairs, np.int64).reshape(-1, 2)])
     merging.run()
     return _numbered(merging.labels()[cluster])
-
-
-def _pairs(pairs: np.ndarray | None) -> np.ndarray:
-    return np.asarray([] if pairs is None else pairs, np.int64).reshape(-1, 2)
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
@@ -72,25 +72,21 @@ class _Merging:
 
     Attributes:
         keys: Of each cluster that has any; no two that share one are merged.
+        sides: Likewise numbers; no two are merged of which one has the negative of a number of the other.
     """
 
     def __init__(self, vectors: np.ndarray, cluster: np.ndarray, threshold: float) -> None:
         count = int(cluster.max(initial=-1)) + 1
         self.keys: dict[int, set[Hashable]] = {}
+        self.sides: dict[int, set[int]] = {}
         self._threshold = threshold
         self._sums: np.ndarray = np.zeros((count, vectors.shape[1]), np.float32)
         np.add.at(self._sums, cluster, vectors)
         self._sizes = np.bincount(cluster, minlength=count).astype(np.float32)
         self._row = dict(enumerate(range(count)))  # in these, of each cluster that still is one
         self._near: dict[int, set[int]] = {}
-        self._apart: dict[int, set[int]] = {}
         self._heap: list[tuple[float, int, int]] = []
         self._parents = list(range(count))  # into which cluster each went, itself if into none
-
-    def keep_apart(self, one: int, other: int) -> None:
-        """Never merge two clusters."""
-        self._apart.setdefault(one, set()).add(other)
-        self._apart.setdefault(other, set()).add(one)
 
     def add(self, pairs: np.ndarray) -> None:
         """Make pairs of clusters (M, 2) neighbours."""
@@ -117,9 +113,9 @@ class _Merging:
 
     def _meet(self, one: int, other: int, score: float) -> None:
         """Make two clusters neighbours, unless they are kept apart."""
-        if other in self._apart.get(one, ()) or not self.keys.get(one, set()).isdisjoint(
-            self.keys.get(other, ())
-        ):
+        if not self.keys.get(one, _NONE).isdisjoint(self.keys.get(other, _NONE)):
+            return
+        if any(-side in self.sides.get(other, _NONE) for side in self.sides.get(one, _NONE)):
             return
         self._near.setdefault(one, set()).add(other)
         self._near.setdefault(other, set()).add(one)
@@ -136,18 +132,17 @@ class _Merging:
         self._sizes[row] += self._sizes[gone]
         if keys := self.keys.pop(one, set()) | self.keys.pop(other, set()):
             self.keys[made] = keys
-        for far in self._taken(self._apart, one, other):
-            self.keep_apart(made, far)
-        if near := sorted(self._taken(self._near, one, other)):
+        if sides := self.sides.pop(one, set()) | self.sides.pop(other, set()):
+            self.sides[made] = sides
+        if near := sorted(self._taken(one, other)):
             rows = [self._row[cluster] for cluster in near]
             scores = self._sums[rows] @ self._sums[row] / (self._sizes[rows] * self._sizes[row])
             for cluster, score in zip(near, scores.tolist(), strict=True):
                 self._meet(cluster, made, score)
 
-    @staticmethod
-    def _taken(relation: dict[int, set[int]], one: int, other: int) -> set[int]:
-        """Whom two clusters are related to; they themselves are taken out of the relation."""
-        both = (relation.pop(one, set()) | relation.pop(other, set())) - {one, other}
+    def _taken(self, one: int, other: int) -> set[int]:
+        """The neighbours of two clusters, which themselves are no longer any."""
+        both = (self._near.pop(one, set()) | self._near.pop(other, set())) - {one, other}
         for cluster in both:
-            relation[cluster] -= {one, other}
+            self._near[cluster] -= {one, other}
         return both

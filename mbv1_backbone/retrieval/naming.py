@@ -11,7 +11,14 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import writes
 from mbv1_backbone.retrieval.checks import check_ids, check_names, check_text
 from mbv1_backbone.retrieval.records import Correction, Entry
-from mbv1_backbone.retrieval.unnamed import group_name, is_alone, is_group, is_unnamed, unnamed
+from mbv1_backbone.retrieval.unnamed import (
+    check_given_name,
+    group_name,
+    is_alone,
+    is_group,
+    is_unnamed,
+    unnamed,
+)
 from mbv1_backbone.retrieval.writing import WritableGallery
 
 __all__ = ['NamedGallery']
@@ -27,9 +34,10 @@ class NamedGallery(WritableGallery):
             How many entries the person has.
 
         Raises:
-            InputError: If there is no such person, or somebody has the new name: then ``merge_identities``.
+            InputError: If there is no such person, the new name is like an automatic one, or somebody has it:
+                then ``merge_identities``.
         """
-        check_text(new, 'identity')
+        check_given_name(new)
         with self._writing('rename'):
             entries = self._entries_of([identity])
             if new != identity and self._store.images_of([new]):
@@ -51,14 +59,13 @@ class NamedGallery(WritableGallery):
             How many entries have got the name.
 
         Raises:
-            InputError: If one of the people is not there.
+            InputError: If one of the people is not there, or two of them are in one photograph.
         """
-        check_text(into, 'identity')
         names = [name for name in dict.fromkeys(check_names(identities)) if name != into]
         with self._writing('merge identities'):
             entries = self._entries_of(names)
-            there = self._store.select_ids(into).tolist() if is_group(into) else []
-            self._name([*entries, *there], into)
+            self._check_person(into, entries)
+            self._name(entries, into)
             return len(entries)
 
     def not_this_person(self, ids: Iterable[int], identity: str | None = None) -> None:
@@ -73,12 +80,13 @@ class NamedGallery(WritableGallery):
                 others are removed.
 
         Raises:
-            InputError: If there is no such entry, it has that very name, or none at all.
+            InputError: If there is no such entry, it has that very name, or none at all, or the person is
+                beside it in the photograph.
         """
         wanted = list(dict.fromkeys(check_ids(ids)))
-        if identity is not None:
-            check_text(identity, 'identity')
         with self._writing('correct'):
+            if identity is not None:
+                self._check_person(identity, wanted)
             names: dict[int, str | None] = {}
             for entry_id in wanted:
                 entry = self.get(entry_id)
@@ -104,7 +112,8 @@ class NamedGallery(WritableGallery):
             Their name.
 
         Raises:
-            InputError: If there is no such entry, or they are not of one person, or all of that person's.
+            InputError: If there is no such entry, or they are not of one person, or all of that person's, or
+                whom they show is beside one of them in the photograph.
         """
         wanted = sorted(set(check_ids(ids)))
         with self._writing('split'):
@@ -114,9 +123,11 @@ class NamedGallery(WritableGallery):
                 raise InputError(f'entries of one person are split, got {len(wanted)} of {len(names)} people')
             if len(entries) == self._store.images_of(names)[entries[0].identity]:
                 raise InputError(f'these are all entries of {entries[0].identity!r:.60}: rename changes it')
-            new = self._free_name(entries) if identity is None else check_text(identity, 'identity')
-            if new in names:
-                raise InputError(f'entry {wanted[0]} has the name {new!r:.60} already')
+            if identity is not None:
+                self._check_person(identity, wanted)
+            if identity in names:
+                raise InputError(f'entry {wanted[0]} has the name {identity!r:.60} already')
+            new = self._free_name(entries) if identity is None else identity
             writes.correct(self._store, dict.fromkeys(wanted, new))
             self._changed()
             return new
@@ -134,8 +145,11 @@ class NamedGallery(WritableGallery):
             How many entries have got another name.
 
         Raises:
-            InputError: If a name is not an automatic one.
+            InputError: If they are not automatic names by id.
         """
+        if not isinstance(names, Mapping):
+            raise InputError(f'names must be a dict of names by id, got {names!r:.60}')
+        names = dict(zip(check_ids(names), check_names([*names.values()]), strict=True))
         if wrong := [name for name in names.values() if not is_unnamed(name)]:
             raise InputError(f'automatic names are given by clustering, got {wrong[0]!r:.60}')
         with self._writing('regroup'):
@@ -163,8 +177,19 @@ class NamedGallery(WritableGallery):
         return self._store.select_ids(identities).tolist()
 
     def _name(self, ids: Sequence[int], identity: str) -> None:
-        writes.name(self._store, ids, identity, settled=is_group(identity))
+        writes.name(self._store, ids, identity)
         self._changed()
+
+    def _check_person(self, identity: str, ids: Sequence[int]) -> None:
+        """Check that entries can be given the name of a person, or of a group that is there."""
+        if not (is_group(check_text(identity, 'identity')) and self._store.images_of([identity])):
+            check_given_name(identity)
+        if beside := self._store.beside(ids, identity):
+            one, other = (self.get(entry_id) for entry_id in beside)
+            raise InputError(
+                f'{one.file}: entries {one.id} ({one.identity:.60}) and {other.id} ({other.identity:.60}) '
+                'are two faces of this photograph, so they are two people'
+            )
 
     def _free_name(self, entries: Sequence[Entry]) -> str:
         """An automatic name that no group has: of a face alone, or of a group."""

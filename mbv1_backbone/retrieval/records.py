@@ -167,7 +167,7 @@ class Correction:
     Attributes:
         sha256: Of the image file.
         box: Of the face in it; None where the image is the face.
-        identity: The person.
+        identity: The person, or a label for a group that faces were taken out of (``apart``).
         correct: Whether the face shows that person.
         made: When it was said, seconds since 1970.
     """

@@ -154,6 +154,25 @@ class Store:
                     found.setdefault(entry.sha256, []).append(entry)
         return found
 
+    def beside(self, ids: Sequence[int], identity: str) -> tuple[int, int] | None:
+        """Two faces of one photograph that would get one name, and have two: ids of the first such ones.
+
+        A face without a box is the whole photograph, and beside nobody.
+
+        Args:
+            ids: Of entries that would get the name.
+            identity: The name.
+        """
+        with self.reading() as connection:
+            return connection.execute(
+                'WITH chosen AS (SELECT value AS id FROM json_each(:ids)) SELECT one.id, other.id '
+                'FROM chosen JOIN entries AS one USING (id) '
+                'JOIN entries AS other ON other.sha256 = one.sha256 '
+                "WHERE other.identity <> one.identity AND one.box <> '' AND other.box <> '' "
+                'AND (other.identity = :name OR other.id IN chosen) ORDER BY one.id, other.id LIMIT 1',
+                dict(ids=json.dumps(list(ids)), name=identity),
+            ).fetchone()
+
     def entry(self, entry_id: int) -> tuple[Entry, np.ndarray]:
         """An entry and its vector.
 

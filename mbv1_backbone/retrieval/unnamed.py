@@ -10,10 +10,11 @@ import re
 from collections.abc import Container, Sequence
 from itertools import count
 
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import schema
-from mbv1_backbone.retrieval.checks import Box
+from mbv1_backbone.retrieval.checks import Box, check_text
 
-__all__ = ['group_name', 'is_alone', 'is_group', 'is_unnamed', 'unnamed']
+__all__ = ['check_given_name', 'group_name', 'is_alone', 'is_group', 'is_unnamed', 'unnamed']
 
 _DIGITS = 10
 _ALONE = re.compile(f'unnamed-[0-9a-f]{{{_DIGITS}}}')
@@ -41,6 +42,19 @@ def group_name(faces: Sequence[Face], taken: Container[str]) -> str:
     """
     salted = (f'group-{_digits(*face, salt)}' for salt in count() for face in faces)
     return next(name for name in salted if name not in taken)
+
+
+def check_given_name(identity: str) -> str:
+    """A name that somebody gives: any text but what is, or is taken for, an automatic one.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if is_unnamed(check_text(identity, 'identity')) or identity.startswith('unnamed-'):
+        raise InputError(
+            f'names like {identity!r:.60} are given to faces and groups without one: take another'
+        )
+    return identity
 
 
 def is_alone(identity: str) -> bool:

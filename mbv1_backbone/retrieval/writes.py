@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import schema
+from mbv1_backbone.retrieval import apart, schema
+from mbv1_backbone.retrieval.apart import Face
 from mbv1_backbone.retrieval.conditions import attributes_of, metadata_json
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.store import Store
-from mbv1_backbone.retrieval.unnamed import is_alone
+from mbv1_backbone.retrieval.unnamed import is_alone, is_group
 
 __all__ = [
     'add',
@@ -37,6 +38,9 @@ _UPDATE = (
     'quality = ?, added = ?, metadata = ?, vector = ?, change = ?, digest = ? WHERE id = ?'
 )
 _STATES = 1000  # that are remembered: what was acknowledged last must be among them
+_NO_LONGER_RIGHT = (
+    f'DELETE FROM corrections WHERE sha256 = ? AND box = ? AND correct AND NOT {apart.LABELLED}'
+)
 _CORRECT = 'INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?)'
 _CARRIED = (  # what was said of one name, to another; not that a face is wrong which has it
     'INSERT OR IGNORE INTO corrections SELECT sha256, box, ?, correct, made FROM corrections AS old '
@@ -147,12 +151,12 @@ def correct(store: Store, names: Mapping[int, str | None]) -> None:
     """
     now = time.time()
     with _changing(store) as change:
+        left: dict[str, set[Face]] = {}
         for entry_id, identity in names.items():
             entry, vector = _entry(store, change.connection, entry_id)
             face = (entry.sha256, schema.box_text(entry.box))
-            change.connection.execute(
-                'DELETE FROM corrections WHERE sha256 = ? AND box = ? AND correct', face
-            )
+            left.setdefault(entry.identity, set()).add(face)
+            change.connection.execute(_NO_LONGER_RIGHT, face)
             if not is_alone(entry.identity):  # that name says nothing
                 change.connection.execute(_CORRECT, (*face, entry.identity, 0, now))
             if identity is None:
@@ -161,16 +165,19 @@ def correct(store: Store, names: Mapping[int, str | None]) -> None:
             if not is_alone(identity):
                 change.connection.execute(_CORRECT, (*face, identity, 1, now))
             _rewrite(change, replace(entry, identity=identity), vector)
+        for former, faces in left.items():
+            apart.leave(change.connection, faces, former, now)
+        for identity in {name for name in names.values() if name is not None}:
+            _settle(change.connection, identity, now)
 
 
-def name(store: Store, ids: Sequence[int], identity: str, settled: bool) -> None:
+def name(store: Store, ids: Sequence[int], identity: str) -> None:
     """Give entries of one person or several a name; what was said of the names before is said of it, too.
 
     Args:
         store: Of the gallery.
         ids: Of the entries.
         identity: Their name from now on.
-        settled: Whether to remember of each entry that it is right.
 
     Raises:
         InputError: If there is no such entry.
@@ -178,19 +185,25 @@ def name(store: Store, ids: Sequence[int], identity: str, settled: bool) -> None
     now = time.time()
     with _changing(store) as change:
         former: dict[str, None] = {}
-        faces = []
         for entry_id in ids:
             entry, vector = _entry(store, change.connection, entry_id)
             former[entry.identity] = None
-            faces.append((entry.sha256, schema.box_text(entry.box)))
             if entry.identity != identity:
                 _rewrite(change, replace(entry, identity=identity), vector)
         for old in former:
             change.connection.execute(_CARRIED, (identity, old, identity))
             if old != identity:
                 change.connection.execute('DELETE FROM corrections WHERE identity = ? AND correct', (old,))
-        if settled:
-            change.connection.executemany(_CORRECT, [(*face, identity, 1, now) for face in faces])
+        _settle(change.connection, identity, now)
+
+
+def _settle(connection: Connection, identity: str, made: float) -> None:
+    """Take somebody's word that faces which have one name now are one person's."""
+    apart.forget(connection, identity)
+    apart.tell_name(connection, identity)
+    if is_group(identity):
+        faces = apart.faces_of(connection, identity)
+        connection.executemany(_CORRECT, [(*face, identity, 1, made) for face in faces])
 
 
 def corrections(store: Store) -> list[Correction]:

@@ -154,7 +154,10 @@ def test_a_build_of_nothing_is_refused_and_blocks_nothing(people, model, tmp_pat
     assert not (tmp_path / 'g').exists()
     table.write_text('file,identity\nperson_a_0001.jpg,person_a\nperson_a/person_a_0001.jpg,Bob\n')
     code, out, err = call('build')
-    assert (code, out.startswith('1 added, 0 known already, 1 under another name; 1 entries')) == (0, True)
+    assert (code, out.startswith('1 added, 0 known already, 1 under another name; 1 entry of 1 person')) == (
+        0,
+        True,
+    )
     assert 'of Bob is the same file as person_a/person_a_0001.jpg, entry 1 of person_a' in err
     assert f'mbv1 gallery rename {tmp_path / "g"} OLD NEW' in err
     table.write_text('file,identity\nnone.jpg,Ana\n')

@@ -9,6 +9,7 @@ from support.crowd import DIM, normalised
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.evaluation import b_cubed
 from mbv1_backbone.retrieval import Gallery, calibrate, cluster, cluster_all, estimate_threshold
+from mbv1_backbone.retrieval.apart import is_label
 from mbv1_backbone.retrieval.export import export, import_file
 from mbv1_backbone.retrieval.linkage import average_linkage
 from mbv1_backbone.retrieval.maintenance import merge, other_names, reembed, verify
@@ -241,7 +242,7 @@ def test_a_face_that_is_not_of_a_group_leaves_it_for_good(gallery):
     cluster(gallery, 0.7)
     assert gallery.get(2).identity != group.identity
     gallery.rename(group.identity, 'Ada')
-    wrong = [one.identity for one in gallery.corrections() if not one.correct]
+    wrong = [one.identity for one in gallery.corrections() if not one.correct and not is_label(one.identity)]
     assert sorted(wrong) == ['Ada', group.identity]  # what was said of the group is said of its name
     gallery.not_this_person([1])
     assert len(gallery) == 4  # who has a name is removed, as ever
@@ -282,6 +283,139 @@ def test_corrections_outlive_reembed_export_and_another_gallery(gallery, tmp_pat
         cluster(third, 0.7)
         assert partition(third) == new
         assert not list(other_names(gallery, third.entries()))  # automatic names are no question
+
+
+def names_of(gallery):
+    return {entry.id: entry.identity for entry in gallery.entries()}
+
+
+@pytest.fixture
+def told(gallery):
+    """Six faces of a person, and 20 of another one who is a little alike: they are one group at .3."""
+    generator = np.random.default_rng(2)
+    one, other = np.eye(DIM)[:2]
+    other = 0.4 * one + 0.92 * other
+    vectors = np.array([one] * 6 + [other] * 20) + 0.02 * generator.normal(size=(26, DIM))
+    hashes = [f'{i:064x}' for i in range(26)]
+    gallery.add(vectors, [unnamed(one, None) for one in hashes], hashes, hashes)
+    large, group = cluster(gallery, 0.7).groups
+    assert (large.ids, group.ids) == (tuple(range(7, 27)), tuple(range(1, 7)))
+    return gallery
+
+
+@pytest.mark.parametrize('loose', [0.3, -1, 1])
+@pytest.mark.parametrize('way', ['not_this_person', 'split'])
+def test_what_was_told_apart_stays_so_at_any_threshold(way, loose, told, tmp_path):
+    ids = {'not_this_person': [1], 'split': [1, 2]}[way]
+    getattr(told, way)(ids)
+    kept = sorted({*range(1, 7)} - {*ids})
+
+    def check(gallery):
+        for threshold in (loose, 0.7, 0.7):
+            cluster(gallery, threshold)
+            names = names_of(gallery)
+            assert {names[i] for i in ids}.isdisjoint(names[i] for i in kept)
+        assert len({names[i] for i in ids}) == len({names[i] for i in kept}) == 1
+        assert verify(gallery).problems == ()
+
+    check(told)
+    cluster(told, loose)
+    export(told, tmp_path / 'told.npz')
+    with Gallery.create(tmp_path / 'imported', DIM, 'm') as imported:
+        import_file(imported, tmp_path / 'told.npz')
+        check(imported)
+    vectors = {entry.id: vector for entry, vector in told.entries_with_vectors()}
+    made, _ = reembed(
+        told, tmp_path / 'new', 'other', {}, DIM, lambda entries: [vectors[entry.id] for entry in entries]
+    )
+    with made:
+        check(made)
+
+
+def test_who_was_told_apart_is_not_like_the_name_that_the_others_get(told):
+    told.not_this_person([1])
+    cluster(told, 0.3)  # the group goes on in the larger one
+    cluster(told, 0.7)
+    names = names_of(told)
+    told.rename(names[2], 'Ada')
+    found = cluster(told, 0.7)
+    assert found.alone == (1,)
+    face = told.get(1)
+    told.remove([1])
+    assert told.add(np.eye(DIM)[:1], ['Ada'], ['x.jpg'], [face.sha256]).ids == (None,)
+    hashes = [face.sha256, 'f' * 64]
+    told.add(np.eye(DIM)[[0, 0]], [unnamed(one, None) for one in hashes], hashes, hashes)
+    group = cluster(told, 0.7).groups[-1]
+    assert (len(group.ids), group.like) == (2, None)
+
+
+def test_who_is_merged_is_no_longer_told_apart_but_from_others(told):
+    told.not_this_person([1, 2])
+    told.split([6])
+    name = told.get(3).identity
+    told.merge_identities([told.get(1).identity], name)
+    for threshold in (0.3, -1, 0.7):
+        cluster(told, threshold)
+        names = names_of(told)
+        assert names[1] == names[3] == names[4] == names[5]
+        assert names[2] != names[1] != names[6]
+    told.merge_identities([names[2], names[6]], 'Ada')  # 1 is still neither of them
+    assert told.identities()['Ada'] == 2
+
+
+def test_the_larger_part_of_a_group_is_the_one_that_others_were_told_apart_from(told):
+    told.not_this_person([1])
+    told.split([2, 3, 4, 5])
+    for threshold in (0.3, 0.7):
+        cluster(told, threshold)
+        names = names_of(told)
+        assert names[1] not in (names[2], names[6])
+        assert names[2] == names[5] != names[6]
+
+
+def test_a_group_that_a_face_is_given_to_stays_together(told):
+    name = told.get(1).identity
+    told.not_this_person([7], name)
+    cluster(told, 0.9)
+    assert {told.get(i).identity for i in (1, 2, 3, 4, 5, 6, 7)} == {name}
+
+
+@pytest.mark.parametrize(
+    'way',
+    [
+        lambda g: g.merge_identities(['Ada'], 'Eve'),
+        lambda g: g.merge_identities(['Ada', 'Eve'], 'Ida'),
+        lambda g: g.not_this_person([1], 'Eve'),
+        lambda g: g.not_this_person([1, 2], 'Ida'),
+        lambda g: g.split([1], 'Eve'),
+    ],
+)
+def test_two_faces_of_a_photograph_are_not_given_one_name(way, gallery):
+    fill(gallery, [0, 0, 1], names=['Ada', 'Eve', 'Ada'], photographs=['a.jpg', 'a.jpg', 'b.jpg'])
+    gallery.rename('Ada', 'Ada')
+    before = names_of(gallery), gallery.corrections()
+    with pytest.raises(InputError, match=r'a\.jpg: entries 1 \(Ada\) and 2 \(Eve\) are two faces of this'):
+        way(gallery)
+    assert (names_of(gallery), gallery.corrections()) == before
+
+
+def test_a_photograph_that_is_a_face_is_beside_nobody(gallery):
+    gallery.add(np.eye(DIM)[[0, 0]], ['Ada', 'Eve'], ['a', 'a'], ['0' * 64] * 2, boxes=[None, (0, 0, 9, 9)])
+    assert gallery.merge_identities(['Eve'], 'Ada') == 1
+
+
+@pytest.mark.parametrize('name', ['unnamed-0123456789', 'unnamed-1', 'group-0123456789'])
+def test_automatic_names_are_not_given_by_hand(name, gallery):
+    fill(gallery, [0, 0, 1], names=['Ada', 'Ada', 'Eve'])
+    for way in (
+        lambda: gallery.rename('Ada', name),
+        lambda: gallery.merge_identities(['Ada'], name),
+        lambda: gallery.not_this_person([1], name),
+        lambda: gallery.split([1], name),
+    ):
+        with pytest.raises(InputError, match=f'names like .{name}. are given to faces and groups'):
+            way()
+    assert gallery.identities() == {'Ada': 2, 'Eve': 1}
 
 
 def test_groups_of_two_galleries_stay_two_when_they_are_merged(gallery, tmp_path):
@@ -357,6 +491,15 @@ def test_regroup_gives_automatic_names_only_and_leaves_what_was_named(gallery):
     fill(gallery, [0, 1])
     with pytest.raises(InputError, match='automatic names'):
         gallery.regroup({1: 'Ada'})
+    group = 'group-0123456789'
+    for odd, complaint in (
+        ({'1': group}, 'ids must be'),
+        ({1.5: group}, 'ids must be'),
+        ({1: None}, 'identity must be text'),
+        ([1], 'names must be a dict'),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            gallery.regroup(odd)
     gallery.rename(gallery.get(1).identity, 'Ada')
     assert gallery.regroup({1: 'group-0123456789', 2: 'group-0123456789', 77: 'group-0123456789'}) == 1
     assert [entry.identity for entry in gallery.entries()] == ['Ada', 'group-0123456789']

@@ -50,13 +50,17 @@ def test_what_shares_a_key_stays_apart_for_good():
     assert partition(found) == {(0, 1), (2,), (3,)}  # 1 was with 0 first, and 2 cannot follow
 
 
-def test_pairs_stay_apart_whatever_they_are_in():
+def test_sets_stay_apart_whatever_they_are_in():
     vectors = drawn(60, people=1)
     pairs = reaching(vectors, -1)
-    apart = np.array([[3, 40], [40, 7], [12, 12]])
+    apart = [([3], [40]), ([40], [7]), ([12], [12])]
     assert len(partition(average_linkage(vectors, pairs, -1))) == 1
     labels = average_linkage(vectors, pairs, -1, apart=apart)
     assert labels[3] != labels[40] != labels[7]
+    assert len(set(labels)) == 2
+    one, other = range(0, 30, 3), range(1, 30, 3)
+    labels = average_linkage(vectors, pairs, -1, apart=[(one, other)])
+    assert set(labels[one]).isdisjoint(labels[other])
     assert len(set(labels)) == 2
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
-from mbv1_backbone.common.names import guess, plain_name
+from mbv1_backbone.common.names import guess, number_of, plain_name
 from mbv1_backbone.retrieval import Condition, Gallery
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import value_of
@@ -85,7 +85,8 @@ def rename(args: Namespace) -> None:
     """Give a person another name."""
     new = plain_name(args.new)
     with Gallery(args.gallery) as gallery:
-        print(f'{gallery.rename(known_name(gallery, args.identity), new)} entries of {shown(new)}')
+        count = gallery.rename(known_name(gallery, args.identity), new)
+        print(f'{number_of(count, "entry", "entries")} of {shown(new)}')
 
 
 def merge_people(args: Namespace) -> None:
@@ -93,21 +94,24 @@ def merge_people(args: Namespace) -> None:
     with Gallery(args.gallery) as gallery:
         into = plain_name(args.into)
         count = gallery.merge_identities([known_name(gallery, name) for name in args.identities], into)
-        print(f'{count} entries renamed; {gallery.identities()[into]} of {shown(into)}')
+        print(
+            f'{number_of(count, "entry", "entries")} renamed; {gallery.identities()[into]} of {shown(into)}'
+        )
 
 
 def correct(args: Namespace) -> None:
     """Say that entries do not show their person; it is remembered."""
     with Gallery(args.gallery) as gallery:
         gallery.not_this_person(args.id, None if args.identity is None else plain_name(args.identity))
-        print(f'{len(args.id)} corrected, {len(gallery)} entries')
+        print(f'{len(args.id)} corrected, {number_of(len(gallery), "entry", "entries")}')
 
 
 def split(args: Namespace) -> None:
     """Say that some entries of a person or group are another's, all of them the same one's."""
     with Gallery(args.gallery) as gallery:
         name = gallery.split(args.id, None if args.identity is None else plain_name(args.identity))
-        print(f'{len(set(args.id))} entries are {shown(name)} now')
+        count = len(set(args.id))
+        print(f'{count} {"entry is" if count == 1 else "entries are"} {shown(name)} now')
 
 
 def read_metadata(pairs: list[str] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
+from mbv1_backbone.common.names import number_of
 from mbv1_backbone.face.evaluation.clustering import b_cubed
 from mbv1_backbone.retrieval import Gallery, Group, Grouping, cluster as cluster_unnamed, cluster_all
 
@@ -53,8 +54,9 @@ def _evaluate(gallery: Gallery, args: Namespace) -> None:
 
 def _line(group: Group) -> str:
     like = f'  like {shown(group.like[0])} {group.like[1]:.3f}' if group.like else ''
+    faces = number_of(len(group.ids), 'face')
     return (
-        f'{group.identity}  {len(group.ids)} faces in {group.photographs} photographs  '
+        f'{group.identity}  {faces} in {number_of(group.photographs, "photograph")}  '
         f'cohesion {group.cohesion:.3f}{like}'
     )
 
@@ -62,6 +64,7 @@ def _line(group: Group) -> str:
 def _summary(found: Grouping) -> str:
     faces = sum(len(group.ids) for group in found.groups)
     return (
-        f'{faces} faces in {len(found.groups)} groups, {len(found.alone)} alone; {found.origin} threshold '
-        f'{found.threshold:.3f}; {found.changed} entries have got another name'
+        f'{number_of(faces, "face")} in {number_of(len(found.groups), "group")}, {len(found.alone)} alone; '
+        f'{found.origin} threshold {found.threshold:.3f}; '
+        f'{number_of(found.changed, "entry has", "entries have")} got another name'
     )

@@ -16,6 +16,7 @@ from mbv1_backbone.cli.gallery.making import made_gallery
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.images import find_images
+from mbv1_backbone.common.names import number_of
 from mbv1_backbone.face_gallery.answers import Answer, ask, draw_answers
 from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
 from mbv1_backbone.face_gallery.faces import embed_entries
@@ -186,8 +187,11 @@ def _contents(gallery: Gallery) -> str:
     """What a gallery holds, in words."""
     names = list(gallery.identities())
     alone, groups = sum(map(is_alone, names)), sum(map(is_group, names))
-    said = f'{len(gallery)} entries of {len(names) - alone - groups} people'
-    return said + (f', {groups} groups and {alone} faces alone' if alone or groups else '')
+    people = number_of(len(names) - alone - groups, 'person', 'people')
+    said = f'{number_of(len(gallery), "entry", "entries")} of {people}'
+    if not (alone or groups):
+        return said
+    return f'{said}, {number_of(groups, "group")} and {number_of(alone, "face")} alone'
 
 
 def _notes(embedder: FaceEmbedder) -> None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from mbv1_backbone.cli.gallery.making import opened_or_made
 from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.common.files import shown
+from mbv1_backbone.common.names import number_of
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.retrieval import Entry, Gallery, calibrate, export as exports, maintenance
 from mbv1_backbone.retrieval.salvage import salvage
@@ -51,7 +52,9 @@ def verify(args: Namespace) -> None:
             f'{args.gallery}: {len(report.problems)} problems; repair makes manifest and index anew, '
             'damaged entries only a backup can restore'
         )
-    print(f'{report.entries} entries and {report.indexed} vectors in the index are right')
+    print(
+        f'{number_of(report.entries, "entry", "entries")} and {report.indexed} vectors in the index are right'
+    )
 
 
 def repair(args: Namespace) -> None:
@@ -61,7 +64,7 @@ def repair(args: Namespace) -> None:
         print(f'{args.out_dir}: {read} of {count} entries could be read')
         return
     with maintenance.repair(args.gallery) as gallery:
-        print(f'{len(gallery)} entries, manifest and index made anew')
+        print(f'{number_of(len(gallery), "entry", "entries")}, manifest and index made anew')
 
 
 def rebuild(args: Namespace) -> None:
@@ -88,23 +91,25 @@ def merge(args: Namespace) -> None:
         with tqdm(total=sum(map(len, sources)), unit='entry', unit_scale=True, leave=False) as bar:
             counts = maintenance.merge(gallery, sources, bar.update)
         for source, (seen, new) in zip(args.sources, counts, strict=True):
-            print(f'{source}: {seen} entries, {new} of them new')
+            print(f'{source}: {number_of(seen, "entry", "entries")}, {new} of them new')
         for opened, (seen, new) in zip(sources, counts, strict=True):
             if new < seen:
                 _tell_other_names(gallery, opened.entries())
-        print(f'{len(gallery)} entries now')
+        print(f'{number_of(len(gallery), "entry", "entries")} now')
 
 
 def backup(args: Namespace) -> None:
     """Copy a gallery to a new folder, while others use it."""
     with Gallery(args.gallery) as gallery:
-        print(f'{args.out_dir}: {maintenance.backup(gallery, args.out_dir)} entries')
+        count = maintenance.backup(gallery, args.out_dir)
+        print(f'{args.out_dir}: {number_of(count, "entry", "entries")}')
 
 
 def export(args: Namespace) -> None:
     """Write all entries to a file."""
     with Gallery(args.gallery, read_only=args.read_only) as gallery:
-        print(f'{args.out}: {exports.export(gallery, args.out)} entries')
+        count = exports.export(gallery, args.out)
+        print(f'{args.out}: {number_of(count, "entry", "entries")}')
 
 
 def import_file(args: Namespace) -> None:
@@ -115,7 +120,7 @@ def import_file(args: Namespace) -> None:
             seen, new = exports.import_file(gallery, args.file, bar.update)
         if new < seen:
             _tell_other_names(gallery, (entry for entry, _ in exports.read_entries(args.file)))
-        print(f'{args.file}: {seen} entries, {new} of them new; {len(gallery)} now')
+        print(f'{args.file}: {number_of(seen, "entry", "entries")}, {new} of them new; {len(gallery)} now')
         _tell_threshold(gallery, about.get('calibration'), args)
 
 
