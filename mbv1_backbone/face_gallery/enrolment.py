@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_file
-from mbv1_backbone.face_gallery.faces import face_of
+from mbv1_backbone.face.finder import Place
+from mbv1_backbone.face_gallery.faces import SAME, face_of, overlap
 from mbv1_backbone.face_gallery.sources import FOLDER, Source, Sources, entry_path
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
 from mbv1_backbone.retrieval import Entry, Gallery
 from mbv1_backbone.retrieval.checks import check_box
 from mbv1_backbone.retrieval.unnamed import is_unnamed, unnamed
 
-__all__ = ['Enrolled', 'OtherName', 'enrol']
+__all__ = ['POOR', 'Enrolled', 'OtherName', 'enrol']
 
+POOR = 'faces_left_out'  # the metadata that says which faces beside an entry's have too low a quality
 _BATCH = 256  # files that are embedded and added in one change
 
 
@@ -119,8 +122,12 @@ class _Enrolment:
         later: list[tuple[Source, str]] = []  # the same files as others of the batch
         for source, sha256 in batch:
             entries = there.get(sha256, [])
-            if entries and not self._may_have_more(source, entries):
+            poor = poor_faces(entries) if self._every_face else []
+            passes = any(face['quality'] >= self._min_quality for face in poor)
+            if entries and not passes and not self._may_have_more(source, entries):
                 self._known(source, sha256, entries)
+                for face in poor:
+                    self._say_poor(_at(source.file, face['box']), f'{face["quality"]:.2f}')
             elif sha256 in new:
                 later.append((source, sha256))
             else:
@@ -157,7 +164,7 @@ class _Enrolment:
             rows += [row for face, row in enumerate(mine) if face not in known]
         poor = self._poor(found, rows, sources)
         rows = [row for row in rows if row not in poor]
-        ids = self._add(found, rows, hashes, sources) if rows else ()
+        ids = self._add(found, rows, hashes, sources, poor) if rows else ()
         fresh = {found.sources[row] for row, one in zip(rows, ids, strict=True) if one is not None}
         for index, (sha256, source) in enumerate(new.items()):
             if index in fresh:
@@ -175,13 +182,24 @@ class _Enrolment:
             poor[row] = index
             file = sources[index].file
             if place.box is not None and (found.sources == index).sum() > 1:
-                file = f'{file}, face at {place.box[0]:.0f}, {place.box[1]:.0f}'
-            self._done.failures[file] = f'quality {place.quality}, {self._min_quality:g} is asked for'
+                file = _at(file, place.box)
+            self._say_poor(file, str(place.quality))
         return poor
 
+    def _say_poor(self, file: str, quality: str) -> None:
+        self._done.failures[file] = f'quality {quality}, {self._min_quality:g} is asked for'
+
     def _add(
-        self, found: Embedded, rows: Sequence[int], hashes: Sequence[str], sources: Sequence[Source]
+        self,
+        found: Embedded,
+        rows: Sequence[int],
+        hashes: Sequence[str],
+        sources: Sequence[Source],
+        poor: Mapping[int, int],
     ) -> tuple[int | None, ...]:
+        beside: dict[int, dict[str, Any]] = {}  # what is left out of an image, by the image's index
+        for row, index in poor.items():
+            beside.setdefault(index, {POOR: []})[POOR].append(_as_poor(found.places[row]))
         chosen = [sources[found.sources[row]] for row in rows]
         places = [found.places[row] for row in rows]
         mine = [hashes[found.sources[row]] for row in rows]
@@ -194,7 +212,10 @@ class _Enrolment:
             ],
             [source.file for source in chosen],
             mine,
-            [{**source.metadata, FOLDER: str(source.folder)} for source in chosen],
+            [
+                {**sources[index].metadata, FOLDER: str(sources[index].folder), **beside.get(index, {})}
+                for index in found.sources[rows].tolist()
+            ],
             boxes,
             [place.landmarks for place in places],
             [place.score for place in places],
@@ -228,6 +249,33 @@ class _Enrolment:
         for entry in moved:
             place = {**entry.metadata, FOLDER: str(source.folder)}
             self._gallery.update(entry.id, place, source.file)
+
+
+def poor_faces(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Faces of an image that were left out for their quality when its entries were added, and still are.
+
+    Args:
+        entries: All of one image.
+
+    Returns:
+        ``box`` and ``quality`` of each.
+    """
+    faces = {
+        tuple(face['box']): face
+        for entry in entries
+        for face in entry.metadata.get(POOR) or ()
+        if isinstance(entry.metadata[POOR], list)
+    }
+    there = [entry.box for entry in entries if entry.box is not None]
+    return [face for box, face in faces.items() if all(overlap(box, other) < SAME for other in there)]
+
+
+def _as_poor(place: Place) -> dict[str, Any]:
+    return dict(box=check_box(place.box), quality=round(place.quality.value, 4) if place.quality else 0.0)
+
+
+def _at(file: str, box: Sequence[float]) -> str:
+    return f'{file}, face at {box[0]:.0f}, {box[1]:.0f}'
 
 
 def _has_moved(entry: Entry, source: Source) -> bool:

@@ -12,9 +12,9 @@ from mbv1_backbone.face_gallery.sources import FOLDER, entry_path
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
 from mbv1_backbone.retrieval import Entry
 
-__all__ = ['embed_entries', 'face_of', 'overlap']
+__all__ = ['SAME', 'embed_entries', 'face_of', 'overlap']
 
-_SAME = 0.5  # intersection over union of two boxes of one face, at least
+SAME = 0.5  # intersection over union of two boxes of one face, at least
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
@@ -42,7 +42,7 @@ def face_of(entry: Entry, places: Sequence[Place]) -> int | None:
         return 0 if places else None
     shares = [0.0 if place.box is None else overlap(entry.box, place.box) for place in places]
     best = int(np.argmax(shares)) if shares else 0
-    return best if shares and shares[best] >= _SAME else None
+    return best if shares and shares[best] >= SAME else None
 
 
 def embed_entries(

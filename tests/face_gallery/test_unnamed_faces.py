@@ -87,6 +87,28 @@ def test_every_face_of_a_folder_gets_an_automatic_name_once(gallery, every, phot
     assert (again.added, again.known, again.other_names) == (0, 6, [])
 
 
+def test_faces_of_too_low_a_quality_stay_left_out_and_are_no_known_ones(tmp_path, model, photographs):
+    def lopsided(image):
+        boxes = np.array([[0, 0, 64, 64], [64 + GAP, 0, 88 + GAP, 24]], np.float32)
+        return Faces(boxes, np.array([0.9, 0.8], np.float32))
+
+    embedder = FaceEmbedder.of_model(model, recipe_of(model, 'test'), FaceFinder(lopsided, 'all'))
+    qualities = [place.quality.value for place in embedder.embed([photographs / 'ab2.png']).places]
+    between = sum(qualities) / 2
+    sources = [source for source in read_photographs(photographs) if 'ab' in source.file]
+    tied = embedder.dims, embedder.fingerprint, embedder.preprocessing
+    with Gallery.create(tmp_path / 'g', *tied) as gallery:
+        first = enrol(gallery, embedder, sources, min_quality=between)
+        again = enrol(gallery, embedder, sources, min_quality=between)
+        assert [(d.added, d.known, len(d.failures)) for d in (first, again)] == [(3, 0, 3), (0, 3, 3)]
+        assert again.failures.keys() == first.failures.keys()
+        assert all(why.endswith(f'{between:g} is asked for') for why in again.failures.values())
+        lower = enrol(gallery, embedder, sources)
+        assert (lower.added, lower.failures, len(gallery)) == (3, {}, 6)
+        last = enrol(gallery, embedder, sources, min_quality=between)
+        assert (last.added, last.known, last.failures) == (0, 3, {})
+
+
 def test_further_faces_of_named_photographs_are_added_without_names(tmp_path, model, every, photographs):
     largest = FaceEmbedder.of_model(model, recipe_of(model, 'test'), FaceFinder(halves, 'largest'))
     with Gallery.create(tmp_path / 'h', every.dims, every.fingerprint, every.preprocessing) as gallery:

@@ -5,7 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mbv1_backbone.retrieval import Gallery, calibrate, calibration, training, vectors
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval import Gallery, calibrate, calibration, export as exports, training, vectors
 from mbv1_backbone.retrieval.building import build_index
 
 COUNT, DIM = 6000, 256
@@ -37,6 +38,26 @@ def test_an_index_is_made_of_entries_that_are_never_all_in_memory(gallery, monke
     monkeypatch.setattr(training, '_TRAINING_LEAST', 400)
     monkeypatch.setattr(vectors, 'BLOCK', 400)
     assert peak_of(lambda: build_index(gallery._store, None)) < 0.75 * VECTORS
+
+
+def test_an_export_and_an_import_hold_a_piece_at_a_time(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, '_PIECE', 100)
+    file = tmp_path / 'g.npz'
+    assert peak_of(lambda: exports.export(gallery, file)) < 0.75 * VECTORS
+    assert peak_of(lambda: sum(1 for _ in exports.read_entries(file))) < 0.75 * VECTORS
+
+
+def test_an_import_that_fails_at_its_last_piece_leaves_nothing(gallery, tmp_path):
+    file = tmp_path / 'g.npz'
+    exports.export(gallery, file)
+    with np.load(file) as content:
+        pieces = dict(content)
+    pieces['vectors_5'][-1] = np.nan
+    np.savez(file, **pieces)
+    with Gallery.create(tmp_path / 'h', DIM, 'm') as other:
+        with pytest.raises(InputError):
+            exports.import_file(other, file)
+        assert (len(other), other.identities()) == (0, {})
 
 
 @pytest.mark.parametrize('given', [None, np.eye(DIM)])
