@@ -72,10 +72,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _locate(root: Path, file: str) -> Path:
     """A face; crops of photographs in other formats end in .png."""
+    from mbv1_backbone.face.utkface import find_crop
+
     path = root / file
-    for found in (path, path.with_suffix('.png')):
-        if found.is_file():
-            return found
+    if (found := find_crop(root, file)) is not None:
+        return found
     raise InputError(f'{path}: no such file, nor {path.with_suffix(".png").name}')
 
 

@@ -37,7 +37,9 @@ def add_arguments(parser: options.Parser) -> None:
         help="an embedder (name in the zoo or file), or ncnn's .param; after it, how far it "
         'zooms into the face and, in shares of the side, how far it shifts it down (default 1 0)',
     )
-    parser.add_argument('--leave-out', metavar='FILE', help='people to leave out, folder names, one a line')
+    parser.add_argument(
+        '--leave-out', metavar='FILE', help='people to leave out, names of folders at any depth, one a line'
+    )
     parser.add_argument(
         '--blends', type=options.at_least(0), default=0, help='pictures of two faces (default 0)'
     )
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.face.distillation import Recipes, run_teachers
 
     files = _files(Path(args.folder), args.leave_out)
-    teachers = {str(words[0]): _open(words) for words in args.teacher}
+    teachers = {name: _open(words) for name, words in _named(args.teacher).items()}
     recipes = Recipes.of_files(files, args.blends, seed=args.seed)
     with tqdm(total=len(recipes), unit='faces', dynamic_ncols=True) as bar:
         targets = run_teachers(teachers, recipes, args.folder, args.size, args.dims, progress=bar.update)
@@ -62,6 +64,16 @@ def run(args: argparse.Namespace) -> None:
     print(
         f'{args.out}: {len(recipes)} pictures of {len(files)} faces, {targets.embeddings.shape[1]} dimensions'
     )
+
+
+def _named(teachers: list[list[str]]) -> dict[str, list[str]]:
+    """The words of each teacher by its name: its model, and where that is asked twice its view, too."""
+    models = [words[0] for words in teachers]
+    named = {words[0] if models.count(words[0]) == 1 else ' '.join(words): words for words in teachers}
+    if len(named) < len(teachers):
+        twice = next(words for words in teachers if teachers.count(words) > 1)
+        raise InputError(f'--teacher {" ".join(twice)} is given twice')
+    return named
 
 
 def _files(folder: Path, leave_out: str | None) -> list[str]:
@@ -75,9 +87,9 @@ def _files(folder: Path, leave_out: str | None) -> list[str]:
     found.log(str(folder))
     out = set(read_names(leave_out)) if leave_out else set()
     files = [path.relative_to(folder) for path in found]
-    if leave_out and not any(file.parent.name in out for file in files):
+    if leave_out and not any(out.intersection(file.parts[:-1]) for file in files):
         raise InputError(f'--leave-out {leave_out}: none of its {len(out)} people has a folder in {folder}')
-    if not (kept := [file.as_posix() for file in files if file.parent.name not in out]):
+    if not (kept := [file.as_posix() for file in files if not out.intersection(file.parts[:-1])]):
         raise InputError(f'{folder}: no images')
     return kept
 

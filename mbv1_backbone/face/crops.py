@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,13 +26,15 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedErro
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.pictures import save_png
 from mbv1_backbone.common.prefetch import DECODERS, prefetch
-from mbv1_backbone.face.finder import FaceFinder, Place
+from mbv1_backbone.face.finder import FaceFinder, Faces, Place
+from mbv1_backbone.face.quality import face_quality
 
 __all__ = ['LIST', 'Cropped', 'crop_faces', 'crop_names']
 
 LIST = 'crops.jsonl'  # in the folder of the crops: what they were made with, then a line a photograph
 _VERSION = 1
 _BORDER = 0.25  # of the longer side, black, about photographs in which no face is found
+_NEAR = 0.05  # of the shorter side: how near a photograph's edge a face is that it may cut off
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def crop_faces(
 
     A photograph's crop bears its name; further faces of it (policy ``all``) have ``_2``, ``_3`` behind that,
     with more underscores where that would be the crop of another photograph.
-    What the list in ``out`` has already is not done again.
+    What the list in ``out`` has already is not done again, unless the photograph has changed since, by its
+    size or time, or one of its crops is gone or has the name of another photograph's that has come; crops
+    that a photograph no longer has are removed.
 
     Args:
         folder: Of the photographs.
@@ -96,14 +101,18 @@ def crop_faces(
     out, names = Path(out), crop_names(files)
     taken = set(names.values())
     with _opened(out, made_with) as (listed, done):
-        todo = [file for file in files if not _is_done(done.get(file), out)]
+        todo = [f for f in files if not _is_done(done.get(f), out, names[f], taken, _stamp(Path(folder, f)))]
         if progress:
             progress(len(files) - len(todo))
-        photographs = prefetch(lambda f: (f, _read(Path(folder, f))), todo, DECODERS, 4)
-        for file, image in photographs:
-            done[file] = _crop(file, image, finder, size, partial(_save, out, names[file], taken))
+        photographs = prefetch(lambda f: (f, *_read(Path(folder, f))), todo, DECODERS, 4)
+        for file, image, stamp in photographs:
+            former = _crops_of(done.get(file))
+            entry = _crop(file, image, finder, size, partial(_save, out, names[file], taken))
+            done[file] = entry | dict(stamp=stamp)
             listed.write(json.dumps(done[file]).encode() + b'\n')
             listed.flush()
+            for name in former - _crops_of(entry) - taken:
+                (out / name).unlink(missing_ok=True)
             if progress:
                 progress(1)
     mine = [done[file] for file in files]
@@ -111,11 +120,22 @@ def crop_faces(
     return Cropped(len(mine), sum(len(e.get('faces', ())) for e in mine), len(mine) - len(todo), left_out)
 
 
-def _read(path: Path) -> np.ndarray | InputError:
+def _read(path: Path) -> tuple[np.ndarray | InputError, list[int]]:
+    """A photograph, and its stamp from before it was read."""
+    stamp = _stamp(path)
     try:
-        return read_image(path)
+        return read_image(path), stamp
     except InputError as error:
-        return error
+        return error, stamp
+
+
+def _stamp(path: Path) -> list[int]:
+    """Bytes and time of a photograph's last change; none of one that is gone."""
+    try:
+        about = path.stat()
+    except OSError:
+        return []
+    return [about.st_size, about.st_mtime_ns]
 
 
 def _crop(
@@ -156,14 +176,34 @@ def _find(image: np.ndarray, finder: FaceFinder, size: int) -> list[tuple[np.nda
             raise
         side = round(_BORDER * max(image.shape[:2]))
         bordered = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT)
-        return [(face, _moved(place, side)) for face, place in finder.find(bordered, size)]
+        of_edges = copy(finder)
+        of_edges.detector = lambda larger: _at_edges(finder.detector(larger), side, image.shape)
+        return [(face, _moved(place, side, image)) for face, place in of_edges.find(bordered, size)]
 
 
-def _moved(place: Place, side: int) -> Place:
-    """A place in a photograph with a border, in the photograph."""
-    box = place.box and tuple(value - side for value in place.box)
-    marks = place.landmarks and tuple(tuple(v - side for v in point) for point in place.landmarks)
-    return Place(box, marks, place.score, place.quality)
+def _at_edges(faces: Faces, side: int, shape: Sequence[int]) -> Faces:
+    """Of the faces of a photograph with a border those that reach the photograph's edge, or nearly.
+
+    What the first look has not found in the middle is no face: a border does not show it better.
+    """
+    height, width = shape[:2]
+    near = _NEAR * min(height, width)
+    low, high = faces.boxes[:, :2] - side, faces.boxes[:, 2:] - side
+    kept = ((low <= near) | (high >= np.array([width, height]) - near)).any(1)
+    marks = None if faces.landmarks is None else faces.landmarks[kept]
+    return Faces(faces.boxes[kept], faces.scores[kept], marks)
+
+
+def _moved(place: Place, side: int, image: np.ndarray) -> Place:
+    """A place in a photograph with a border, in the photograph, whose edge may cut the face off."""
+    box = None if place.box is None else np.array(place.box) - side
+    marks = None if place.landmarks is None else np.array(place.landmarks) - side
+    return Place(
+        None if box is None else tuple(box.tolist()),
+        None if marks is None else tuple(map(tuple, marks.tolist())),
+        place.score,
+        place.quality if box is None else face_quality(image, box, marks),
+    )
 
 
 def _as_json(place: Place) -> dict[str, Any]:
@@ -176,9 +216,26 @@ def _as_json(place: Place) -> dict[str, Any]:
     )
 
 
-def _is_done(entry: dict[str, Any] | None, out: Path) -> bool:
-    """Whether a photograph's line is there, and the files that it names."""
-    return entry is not None and all((out / face['crop']).is_file() for face in entry.get('faces', ()))
+def _crops_of(entry: dict[str, Any] | None) -> set[str]:
+    """Names of a photograph's crops."""
+    return {face['crop'] for face in (entry or {}).get('faces', ())}
+
+
+def _is_done(
+    entry: dict[str, Any] | None, out: Path, name: str, taken: Collection[str], stamp: list[int]
+) -> bool:
+    """Whether a photograph's line is there, of the photograph as it is now, and the files that it names.
+
+    The first must bear the photograph's name, and the others that of no other photograph.
+    """
+    if entry is None or entry.get('stamp', stamp) != stamp:  # earlier releases wrote no stamp
+        return False
+    crops = _crops_of(entry)
+    return (
+        crops & {name, *taken} <= {name}
+        and (not crops or name in crops)
+        and all((out / crop).is_file() for crop in crops)
+    )
 
 
 @contextmanager

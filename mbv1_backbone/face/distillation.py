@@ -186,14 +186,14 @@ def run_teachers(
         progress: Called with the number of pictures that are done.
 
     Raises:
-        InputError: If a file cannot be read.
+        InputError: If a file cannot be read, or a teacher's embedding is zero or not finite.
     """
     said: dict[str, list[np.ndarray]] = {name: [] for name in teachers}
     for start in range(0, len(recipes), batch_size):
         rows = range(start, min(start + batch_size, len(recipes)))
         faces = np.stack([recipes.draw(row, folder, size) for row in rows])
         for name, teacher in teachers.items():
-            said[name].append(teacher(faces))
+            said[name].append(_checked(teacher(faces), name, recipes.files[rows.start : rows.stop]))
         if not start:
             _check_dims(dims, sum(some[0].shape[1] for some in said.values()))
         if progress:
@@ -229,6 +229,14 @@ def join_embeddings(
     moments = joined[basis].T.astype(np.float64) @ joined[basis]
     directions = np.linalg.eigh(moments)[1][:, ::-1][:, :dims]
     return _normalised(joined @ directions.astype(np.float32))
+
+
+def _checked(embeddings: np.ndarray, teacher: str, files: np.ndarray) -> np.ndarray:
+    """What a teacher said of files, if it can be learned."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    if (wrong := ~(np.isfinite(lengths) & (lengths > 0))).any():
+        raise InputError(f'{teacher}: its embedding of {files[wrong.argmax()]} is zero or not finite')
+    return embeddings
 
 
 def _check_dims(dims: int | None, values: int) -> None:

@@ -41,6 +41,8 @@ CROP_SHARE = (
 )
 _EMPTY = 320  # pixels a side of an image without faces
 SMALL_SIDE = 256  # pixels of the shorter side of an image that is taken for a crop though no face is found
+_NESTED = 0.7  # of the smaller of two boxes, in the larger one, if both may be of one face
+_ONE_MIDDLE = 0.2  # of the larger one's side: how far apart their middles are then
 
 
 @dataclass(frozen=True)
@@ -208,10 +210,11 @@ class FaceFinder:
         """
         faces = self.detector(image)
         widths = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        single = _without_doubles(faces)
         order = [
             i
             for i in np.argsort(-faces.areas(), kind='stable')
-            if widths[i].max() >= self.min_side and widths[i].min() >= 2
+            if single[i] and widths[i].max() >= self.min_side and widths[i].min() >= 2
         ]
         if self.crops and self._is_crop(image, faces, order):
             found = _place(image, faces, int(order[0])) if order else Place()
@@ -259,6 +262,26 @@ def face_finder(detector: str | None, policy: str = 'largest') -> FaceFinder | N
         stacklevel=2,
     )
     return FaceFinder(YuNet(detector), policy) if detector else None
+
+
+def _without_doubles(faces: Faces) -> np.ndarray:
+    """Which faces, bool (N,), are no second box of one with a higher score.
+
+    Of a turned head detectors may give a box within a box, of so different sizes that suppression by their
+    intersection over union keeps both: about one middle, and the smaller one nearly all in the larger one.
+    """
+    boxes, areas = faces.boxes.astype(np.float64), faces.areas().astype(np.float64)
+    middles, single = (boxes[:, :2] + boxes[:, 2:]) / 2, np.ones(len(faces), bool)
+    for place, one in enumerate(order := np.argsort(-faces.scores, kind='stable')):
+        if not single[one]:
+            continue
+        rest = order[place + 1 :]
+        shared = np.minimum(boxes[one, 2:], boxes[rest, 2:]) - np.maximum(boxes[one, :2], boxes[rest, :2])
+        nested = shared.clip(0).prod(1) > _NESTED * np.minimum(areas[one], areas[rest])
+        apart = np.linalg.norm(middles[rest] - middles[one], axis=1)
+        near = apart < _ONE_MIDDLE * np.sqrt(np.maximum(areas[one], areas[rest]))
+        single[rest[nested & near]] = False
+    return single
 
 
 def _place(image: np.ndarray, faces: Faces, index: int) -> Place:

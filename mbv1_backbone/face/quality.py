@@ -1,4 +1,4 @@
-"""How well a face that was found can be recognised: by its size, its sharpness and its pose."""
+"""How well a face that was found can be recognised: by size, sharpness, pose and wholeness."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mbv1_backbone.face.geometry import LANDMARKS, align, crop_box
+from mbv1_backbone.face.geometry import LANDMARKS, align, crop_box, umeyama
 
 __all__ = ['FaceQuality', 'face_quality', 'frontality', 'sharpness']
 
 _ENOUGH = 80.0  # pixels of a face's side, from which more does not help the networks here
 _SIDE = 96  # pixels of the square in which sharpness is measured
 _SHARP = 0.1  # of the measure below, at which half is reached
+_INNER = slice(12, 84)  # of that square: the face, forehead and chin included
+_CUT = 0.2  # share of it beyond the photograph's edge, from which a face is of no use
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,28 @@ class FaceQuality:
         side: Root of the area of its box, in pixels.
         sharpness: 0..1; a face that is enlarged from few pixels, or out of focus, is near 0.
         pose: 0..1, 1 from the front; None of a detector without landmarks.
+        visible: Share of the face that lies in the photograph, 0..1.
     """
 
     side: float
     sharpness: float
     pose: float | None
+    visible: float = 1.0
 
     @property
     def value(self) -> float:
-        """All three in one, 0..1: the product of pose, sharpness and the side's share of 80 pixels."""
-        return min(1.0, self.side / _ENOUGH) * self.sharpness * (1.0 if self.pose is None else self.pose)
+        """All in one, 0..1: the product of pose, sharpness, the side's share of 80 pixels, and wholeness.
+
+        The last is 1 of a face that is all in the photograph, and 0 where a fifth of it or more is not.
+        """
+        whole = max(0.0, 1 - (1 - self.visible) / _CUT)
+        pose = 1.0 if self.pose is None else self.pose
+        return min(1.0, self.side / _ENOUGH) * self.sharpness * pose * whole
 
     def __str__(self) -> str:
         pose = '' if self.pose is None else f', pose {self.pose:.2f}'
-        return f'{self.value:.2f} (side {self.side:.0f} pixels, sharpness {self.sharpness:.2f}{pose})'
+        cut = '' if self.visible > 0.995 else f', {1 - self.visible:.0%} beyond the edge'
+        return f'{self.value:.2f} (side {self.side:.0f} pixels, sharpness {self.sharpness:.2f}{pose}{cut})'
 
 
 def face_quality(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray | None) -> FaceQuality:
@@ -52,7 +62,24 @@ def face_quality(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray | Non
     side = float(np.sqrt(max(x2 - x1, 0.0) * max(y2 - y1, 0.0)))
     cut = crop_box(image, box, _SIDE) if landmarks is None else align(image, landmarks, _SIDE)
     pose = None if landmarks is None else frontality(landmarks)
-    return FaceQuality(side, sharpness(cut), pose)
+    return FaceQuality(side, sharpness(cut), pose, _visible(image.shape[:2], box, landmarks))
+
+
+def _visible(shape: tuple[int, ...], box: np.ndarray, landmarks: np.ndarray | None) -> float:
+    """Share of a face within an image of this shape: of its aligned square's middle, or of its box.
+
+    Detectors may cut their boxes off at the edge; landmarks lie where the face is.
+    """
+    height, width = shape
+    if landmarks is None:
+        x1, y1, x2, y2 = map(float, box)
+        inside = max(0.0, min(x2, width) - max(x1, 0.0)) * max(0.0, min(y2, height) - max(y1, 0.0))
+        return inside / max((x2 - x1) * (y2 - y1), 1e-9)
+    matrix = umeyama(np.asarray(landmarks, np.float64), LANDMARKS * _SIDE)
+    x, y = (grid[_INNER, _INNER].ravel() for grid in np.meshgrid(np.arange(_SIDE), np.arange(_SIDE)))
+    at_x, at_y = np.linalg.solve(matrix[:, :2], np.stack([x, y]) - matrix[:, 2:])
+    inside = (at_x > -1) & (at_y > -1) & (at_x < width) & (at_y < height)
+    return float(inside.mean())
 
 
 def sharpness(face: np.ndarray) -> float:

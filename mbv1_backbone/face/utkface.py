@@ -155,7 +155,8 @@ def read_labels(path: str | Path) -> dict[str, Labels]:
 def find_crop(folder: Path, file: str) -> Path | None:
     """An image of a list, or the crop that ``mbv1 faces crop`` made of it; None where neither is there."""
     path = folder / file
-    return next((found for found in (path, path.with_suffix('.png')) if found.is_file()), None)
+    names = (path, path.with_name(f'{path.name}.png'), path.with_suffix('.png'))
+    return next((found for found in names if found.is_file()), None)
 
 
 def _labels(texts: Mapping[str, str], source: str) -> Labels:

@@ -112,13 +112,18 @@ def _tensor(entry: Mapping[str, Any], content: bytes, offset: int, path: Path) -
     try:
         shape = tuple(int(side) for side in entry['shape'])
         quantised = entry.get('quantization') or {}
-        stored = np.dtype(_TYPES[quantised.get('dtype', entry['dtype'])])
+        stored = np.dtype(_TYPES[entry['dtype']])
+        if quantised:
+            stored = np.dtype(_TYPES[quantised['dtype']])
         count = int(np.prod(shape, dtype=np.int64))
         if min(shape, default=0) < 0 or offset + count * stored.itemsize > len(content):
             raise InputError(f'{path}: the shards are too short for {entry["name"]}')
         values = np.frombuffer(content, stored, count, offset).reshape(shape)
-        if 'scale' in quantised:
-            values = values.astype(np.float32) * quantised['scale'] + quantised['min']
+        if quantised and stored.kind != 'f':  # float16 is read as it is
+            scale, least = float(quantised['scale']), float(quantised['min'])
+            if not np.isfinite([scale, least]).all():
+                raise InputError(f'{path}: {entry["name"]} has a scale of {scale:g} and a min of {least:g}')
+            values = values.astype(np.float32) * np.float32(scale) + np.float32(least)
         if entry['dtype'] == 'float32':
             values = values.astype(np.float32)
     except (KeyError, TypeError, ValueError) as error:

@@ -205,3 +205,47 @@ def test_photographs_without_any_face_are_no_success(marked, tmp_path, capsys):
     photograph(tmp_path / 'album' / 'a.png')
     assert main(['faces', 'crop', str(tmp_path / 'album'), '--out-dir', str(tmp_path / 'crops')]) == 2
     assert 'no face in any of 1 photographs' in capsys.readouterr().err
+
+
+def test_a_photograph_that_has_changed_or_can_now_be_read_is_done_anew(album, tmp_path):
+    out, detector = tmp_path / 'crops', Marked()
+    crop_faces(album, files_of(album), out, FaceFinder(detector, 'all'), 80)
+    photograph(album / 'ann' / 'two.png', (GREEN, 60, 40, 80))
+    photograph(tmp_path / 'whole.png', (RED, 60, 40, 60)).replace(album / 'broken.jpg')
+    detector.asked = 0
+    done = crop_faces(album, files_of(album), out, FaceFinder(detector, 'all'), 80)
+    assert (detector.asked, done.before, set(done.left_out)) == (2, 3, {'empty.png'})
+    assert crops_of(out) == ['ann/1.png', 'ann/two.png', 'broken.png', 'edge.png']  # no second face any more
+    assert (read_image(out / 'ann' / 'two.png')[40, 40] == GREEN).all()
+    assert crop_faces(album, files_of(album), out, FaceFinder(detector, 'all'), 80).before == 5
+
+
+def test_a_photograph_that_comes_later_takes_no_crop_of_another(album, tmp_path):
+    out, finder = tmp_path / 'crops', FaceFinder(Marked(), 'all')
+    crop_faces(album, files_of(album), out, finder, 80)
+    photograph(album / 'ann' / 'two_2.png', (GREEN, 60, 40, 60))  # the name of two.png's second crop
+    photograph(album / 'edge.bmp', (GREEN, 60, 40, 60))
+    done = crop_faces(album, files_of(album), out, finder, 80)
+    lines = [json.loads(line) for line in (out / LIST).read_text().splitlines()[1:]]
+    crops = {line['file']: [face['crop'] for face in line.get('faces', ())] for line in lines}
+    assert crops['ann/two.png'] == ['ann/two.png', 'ann/two__2.png']
+    assert crops['ann/two_2.png'] == ['ann/two_2.png']
+    assert (crops['edge.bmp'], crops['edge.png']) == (['edge.bmp.png'], ['edge.png.png'])
+    colours = {'ann/two__2.png': RED, 'ann/two_2.png': GREEN, 'edge.bmp.png': GREEN, 'edge.png.png': RED}
+    assert all((read_image(out / crop)[40, 40] == colour).all() for crop, colour in colours.items())
+    assert done.crops == len(crops_of(out)) == 6
+
+
+class BorderShy(Marked):
+    """Finds in photographs with a border only what ``Marked`` finds in all."""
+
+    def __call__(self, image):
+        return super().__call__(image if not image[0].any() else np.zeros((50, 50, 3), np.uint8))
+
+
+def test_the_second_look_is_for_faces_at_the_edge(tmp_path):
+    photograph(tmp_path / 'a' / 'middle.png', (RED, 60, 40, 60))
+    photograph(tmp_path / 'a' / 'edge.png', (RED, 2, 40, 60))
+    done = crop_faces(tmp_path / 'a', ['edge.png', 'middle.png'], tmp_path / 'b', FaceFinder(BorderShy()), 80)
+    assert done.crops == 1
+    assert done.left_out == {'middle.png': 'no face found'}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.people import draw_people
 
+from mbv1_backbone.cli.face_targets import _files
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
@@ -175,3 +176,33 @@ def test_teachers_that_cannot_be_asked_are_one_line(people, tmp_path, capsys, wo
     assert main(['faces', 'targets', str(people / 'images'), '--teacher', *words, '--out', str(out)]) == 2
     assert re.search(rule, capsys.readouterr().err)
     assert not out.exists()
+
+
+def test_a_teacher_has_a_name_for_each_view_and_none_is_asked_twice(people, tmp_path, capsys):
+    out, name = tmp_path / 'a.npz', 'facenet_mbv1_0.25-112_distill'
+    arguments = ['faces', 'targets', str(people / 'images'), '--out', str(out), '--teacher', name]
+    assert main([*arguments, '1.1', '--teacher', name, '1.1']) == 2
+    assert f'{name} 1.1 is given twice' in capsys.readouterr().err
+    assert main([*arguments, '--teacher', name, '1.2', '.02', '--dims', '200']) == 0
+    assert Targets.read(out).teachers == (name, f'{name} 1.2 .02')
+
+
+def test_people_are_left_out_at_any_depth(tmp_path):
+    people = draw_people(tmp_path / 'people')
+    inner = people / 'images' / 'person_e' / 'summer'
+    inner.mkdir()
+    source = next((people / 'images' / 'person_e').glob('*.*'))
+    (inner / source.name).write_bytes(source.read_bytes())
+    names = tmp_path / 'names.txt'
+    names.write_text('person_e\n')
+    kept = _files(people / 'images', str(names))
+    assert kept
+    assert not any('person_e' in name for name in kept)
+
+
+def test_a_teacher_that_says_nothing_is_told_at_once(people, files):
+    def blind(faces):
+        return np.zeros((len(faces), 8))
+
+    with pytest.raises(InputError, match=f'blind: its embedding of {files[0]} is zero'):
+        run_teachers({'blind': blind}, Recipes.of_files(files), people / 'images', 32, 8)

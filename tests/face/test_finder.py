@@ -104,3 +104,12 @@ def test_what_opencv_refuses_is_told_of_the_image(tmp_path):
     detector._threads.network = Refusing()
     with pytest.raises(InputError, match=r'yunet\.onnx: image \(50, 70, 3\): .*Assertion failed'):
         FaceFinder(detector)(np.zeros((50, 70, 3), np.uint8), 64)
+
+
+def test_two_boxes_about_one_middle_are_one_face():
+    outer, inner, beside = [100, 60, 260, 220], [125, 95, 235, 185], [105, 70, 175, 140]
+    boxes = np.array([outer, inner, beside], np.float32)
+    faces = Faces(boxes, np.array([0.5, 0.9, 0.8], np.float32))
+    found = FaceFinder(lambda image: faces, 'all').find(np.zeros((240, 300, 3), np.uint8), 32)
+    assert [place.box for _, place in found] == [tuple(inner), tuple(beside)]  # by the better score
+    assert len(FaceFinder(lambda image: Faces(boxes[:2], faces.scores[:2]), 'reject')(photo(), 32)) == 1

@@ -63,3 +63,24 @@ def test_the_figure_is_the_product():
     found = face_quality(image, np.array([10, 20, 50, 80]), None)
     assert found.side == pytest.approx(np.sqrt(40 * 60))
     assert found.pose is None
+
+
+@pytest.mark.parametrize('edge', ['left', 'top', 'right', 'bottom'])
+def test_a_face_that_the_edge_cuts_off_is_worth_little(edge):
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    direction = dict(left=(-1, 0), top=(0, -1), right=(1, 0), bottom=(0, 1))[edge]
+    values, shares = [], []
+    for beyond in (0, 8, 16, 32):
+        shift = np.array(direction) * (50 + beyond)  # 100 pixels wide, it begins to be cut at 50
+        marks = 100 + shift + (LANDMARKS - 0.5) * 100 / 0.75
+        box = np.concatenate([50 + shift, 150 + shift])
+        found = face_quality(image, box.clip(0, 200), marks)  # the box is cut off, too
+        without = face_quality(image, box, None)
+        assert without.visible == pytest.approx(1 - beyond / 100)
+        values.append(found.value)
+        shares.append(found.visible)
+    np.testing.assert_allclose(shares, [1, 0.92, 0.84, 0.68], atol=0.02)
+    assert values[0] > 0.3
+    assert values[0] * 0.4 < values[1] < values[0] * 0.8
+    assert values[1] > values[2] > values[3] == 0
+    assert '32% beyond the edge' in str(found)

@@ -80,14 +80,12 @@ class Embeddings:
         self.vectors = (vectors / lengths[:, None]).astype(np.float32)
         self.source = source
         self._rows = {file: row for row, file in enumerate(files)}
-        names: dict[str, list[int]] = {}
-        for file, row in self._rows.items():
-            names.setdefault(file.rpartition('/')[2], []).append(row)
-        self._names = {name: rows[0] for name, rows in names.items() if len(rows) == 1}
-        stems: dict[str, list[int]] = {}
-        for name, rows in names.items():
-            stems.setdefault(name.rpartition('.')[0], []).extend(rows)
-        self._stems = {stem: rows[0] for stem, rows in stems.items() if len(rows) == 1}
+        self._names: dict[str, list[str]] = {}
+        self._stems: dict[str, list[str]] = {}
+        for file in self._rows:
+            name = file.rpartition('/')[2]
+            self._names.setdefault(name, []).append(file)
+            self._stems.setdefault(name.rpartition('.')[0], []).append(file)
 
     @classmethod
     def read(cls, path: str | Path) -> Embeddings:
@@ -106,9 +104,32 @@ class Embeddings:
         return self.vectors[rows].reshape(len(files), -1)
 
     def _row(self, file: str) -> int:
-        """Of a file; -1 where there is none."""
+        """Of a file, or of its crop; -1 where there is none, or several may be meant.
+
+        A list may name fewer folders than the embeddings, or more; those that both name must be the same.
+        """
+        if file in self._rows:
+            return self._rows[file]
         name = file.rpartition('/')[2]
-        return self._rows.get(file, self._names.get(name, self._stems.get(name.rpartition('.')[0], -1)))
+        for table, key in (
+            (self._names, name),
+            (self._stems, name),  # face.jpg.png of face.jpg
+            (self._stems, name.rpartition('.')[0]),  # face.png of face.jpg
+        ):
+            if found := [other for other in table.get(key, ()) if _in_one_folder(file, other)]:
+                return self._rows[found[0]] if len(found) == 1 else -1
+        return -1
+
+
+def _in_one_folder(file: str, other: str) -> bool:
+    """Whether two paths may be one, relative to different folders.
+
+    Example:
+        >>> _in_one_folder('Ada/1.jpg', 'images/Ada/1.png'), _in_one_folder('Ada/1.jpg', 'Eve/1.jpg')
+        (True, False)
+    """
+    folders = [path.split('/')[-2::-1] for path in (file, other)]  # the innermost first
+    return all(a == b for a, b in zip(*folders, strict=False))
 
 
 def read_pairs(path: str | Path) -> Pairs:

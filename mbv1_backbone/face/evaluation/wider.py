@@ -84,8 +84,10 @@ def _text(cell: Any) -> str:
 
 def _mask(numbers: Any, count: int) -> np.ndarray:
     """Numbers from 1, as Matlab counts."""
-    mask = np.zeros(count, bool)
-    mask[np.asarray(numbers, int).ravel() - 1] = True
+    mask, places = np.zeros(count, bool), np.asarray(numbers, int).ravel() - 1
+    if (places < 0).any():
+        raise ValueError(f'face {places.min() + 1} of {count}, they count from 1')
+    mask[places] = True
     return mask
 
 
@@ -109,6 +111,8 @@ def average_precision(
     low, high = (f(np.concatenate(scores)) for f in (np.min, np.max)) if scores else (0.0, 1.0)
     proposals, hits = np.zeros(_THRESHOLDS), np.zeros(_THRESHOLDS)
     for name, image in truth.items():
+        if not len(image.boxes):  # as in the original, what is found there does not count
+            continue
         boxes, score = found.get(name, (np.zeros((0, 4)), np.zeros(0)))
         order = np.argsort(-score, kind='stable')
         scaled = (score[order] - low) / (high - low) if high > low else score[order] * 0.0

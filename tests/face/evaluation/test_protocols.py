@@ -61,7 +61,7 @@ def test_pairs_that_cannot_be_read(tmp_path, name, text, message):
 
 def test_files_are_found_by_path_or_by_a_name_that_only_one_has():
     table = Embeddings(['x/a.jpg', 'y/a.jpg', 'y/b.jpg'], unit([1, 0], [0, 2], [3, 3]))
-    assert table.of(['y/a.jpg', 'b.jpg', 'elsewhere/b.jpg'])[:2].tolist()[0] == [0, 1]
+    assert table.of(['y/a.jpg', 'b.jpg', 'above/y/b.jpg'])[:2].tolist()[0] == [0, 1]
     assert np.allclose(table.of(['b.jpg']), 2**-0.5)
     with pytest.raises(InputError, match=r'no embedding of a\.jpg, nor of 1 more'):
         table.of(['a.jpg', 'c.jpg', 'b.jpg'])
@@ -169,3 +169,12 @@ def test_a_crop_stands_for_its_photograph_whatever_its_ending():
     for ambiguous in ('2.jpg', 'c.jpg'):
         with pytest.raises(InputError, match=f'no embedding of {ambiguous}'):
             embeddings.of([ambiguous])
+
+
+def test_the_same_name_in_another_folder_is_another_file():
+    table = Embeddings(['eve/7.png', 'faces/ada/8.png', 'bob/9.jpg.png', 'bob/9.tif.png'], np.eye(4))
+    for file in ('ada/7.png', 'ada/7.jpg', 'faces/bob/9.gif', 'x/ada/8.png'):
+        with pytest.raises(InputError, match='no embedding of'):
+            table.of([file])
+    files = ['7.jpg', 'x/eve/7.jpg', 'ada/8.jpg', 'bob/9.jpg', '9.tif']
+    assert table.of(files).argmax(1).tolist() == [0, 0, 1, 2, 3]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.face.evaluation.wider import LEVELS, average_precision, read_wider_truth
+from mbv1_backbone.face.evaluation.wider import LEVELS, WiderTruth, average_precision, read_wider_truth
 
 IMAGES = {'0--Parade': ['a', 'b'], '1--Riot': ['c']}
 
@@ -123,4 +123,22 @@ def test_ground_truth_that_is_none_is_refused(made_up):
         read_wider_truth(folder)
     savemat(folder / 'wider_hard_val.mat', dict(gt_list=cells([1])))
     with pytest.raises(InputError, match='not the ground truth'):
+        read_wider_truth(folder)
+
+
+def test_what_is_found_where_no_face_is_listed_does_not_count():
+    truth = {
+        'a/1': WiderTruth(np.array([[0, 0, 50, 50]]), {level: np.array([True]) for level in LEVELS}),
+        'a/2': WiderTruth(np.zeros((0, 4)), {level: np.zeros(0, bool) for level in LEVELS}),
+    }
+    found = {'a/1': (truth['a/1'].boxes, np.array([0.5])), 'a/2': (truth['a/1'].boxes, np.array([0.9]))}
+    assert average_precision(found, truth, 'easy') == pytest.approx(1)
+
+
+def test_faces_are_numbered_from_1(made_up):
+    folder, _, _ = made_up
+    content = loadmat(folder / 'wider_hard_val.mat')
+    content['gt_list'].ravel()[0].ravel()[0][0] = 0
+    savemat(folder / 'wider_hard_val.mat', dict(gt_list=content['gt_list']))
+    with pytest.raises(InputError, match='face 0 of'):
         read_wider_truth(folder)
