@@ -241,7 +241,7 @@ def add_detector(parser: Parser) -> None:
         metavar='NAME',
         help='what finds the faces of photographs: auto (default) is RetinaFace of the zoo, aligns by '
         'landmarks, and takes face crops as they are; none takes every image so; or another name in the zoo, '
-        "a file of mbv1 export, YuNet's .onnx",
+        "a file of mbv1 export, YuNet's .onnx, RetinaFace's released weights",
     )
 
 
