@@ -187,6 +187,7 @@ def test_what_can_be_read_of_a_damaged_database_is_salvaged(tmp_path, capsys):
 
     gallery = made(tmp_path / 'g', count=100)
     gallery.not_this_person([1], 'Ada')
+    gallery.set_made_with(dict(model='small'))
     known = {entry.file: (entry.identity, entry.metadata) for entry in gallery.entries()}
     [vector] = [vector for entry, vector in gallery.entries_with_vectors() if entry.id == 60]
     gallery.close()
@@ -206,7 +207,7 @@ def test_what_can_be_read_of_a_damaged_database_is_salvaged(tmp_path, capsys):
         assert f'{len(new)} of 200 entries' in said
         assert {e.file: (e.identity, e.metadata) for e in new.entries()}.items() <= known.items()
         assert [one.identity for one in new.corrections()] == ['Ada', 'person 0-0']
-        assert verify(new).problems == ()
+        assert (new.made_with, verify(new).problems) == (dict(model='small'), ())
 
 
 def test_a_reader_that_is_open_sees_another_history(tmp_path):

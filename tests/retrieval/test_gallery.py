@@ -274,7 +274,7 @@ def test_another_model_or_preprocessing_is_refused(tmp_path):
         gallery.check_model('model-1', dict(size=112))
         with pytest.raises(InputError, match='made with model model-1, this is model-2'):
             gallery.check_model('model-2')
-        with pytest.raises(InputError, match=r"preprocessing \{'size': 112\}, this is \{'size': 160\}"):
+        with pytest.raises(InputError, match='was made with size 112, this is size 160'):
             gallery.check_model('model-1', dict(size=160))
 
 
@@ -282,7 +282,7 @@ def test_gray_as_early_galleries_spell_it(tmp_path):
     with Gallery.create(tmp_path / 'g', DIM, 'model-1', dict(colours='grey')) as gallery:
         gallery.check_model('model-1', dict(colours='gray'))
         gallery.check_model_identity(gallery.model_identity | dict(preprocessing=dict(colours='gray')), 'x')
-        with pytest.raises(InputError, match="'colours': 'RGB'"):
+        with pytest.raises(InputError, match='with colours grey, this is colours RGB'):
             gallery.check_model('model-1', dict(colours='RGB'))
 
 
