@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         results.append(_as_json(paths[number], found))
         said.append(found[1][0][1] if found[1] else None)
         if labels is None:
-            _print(paths[number], found, args.score_thr)
+            _print(paths[number], found, args.score_thr, finder is not None)
         return found
 
     def draw(found: _Found) -> np.ndarray:
@@ -171,11 +171,13 @@ def _as_json(path: Path, found: _Found) -> dict[str, Any]:
     return dict(file=str(path), faces=faces)
 
 
-def _print(path: Path, found: _Found, least: float) -> None:
+def _print(path: Path, found: _Found, least: float, looked: bool) -> None:
     if not found[1]:
         print(f'{shown(path)}: no face found')
     for number, (place, one) in enumerate(found[1], 1):
         where = '' if place.box is None else f' at {" ".join(f"{value:.0f}" for value in place.box)}'
+        if looked and place.score is None:
+            where = ' (no face is found, and the whole picture taken for one)'
         said = ', '.join(one.parts(least)) or 'nothing reaches --score-thr'
         print(f'{shown(path)}: face {number}{where}: {said}')
 

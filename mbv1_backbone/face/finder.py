@@ -42,6 +42,7 @@ CROP_SHARE = (
 _EMPTY = 320  # pixels a side of an image without faces
 SMALL_SIDE = 256  # pixels of the shorter side of an image that is taken for a crop though no face is found
 _NESTED = 0.7  # of the smaller of two boxes, in the larger one, if both may be of one face
+_SPREAD = 0.05  # of a face's side: how far its landmarks lie from their middle, at least (usual: .3)
 _ONE_MIDDLE = 0.2  # of the larger one's side: how far apart their middles are then
 
 
@@ -156,8 +157,8 @@ class FaceFinder:
             first, ``reject`` none.
         min_side: Faces whose box is smaller, in pixels, do not count.
         crops: Take images that are face crops already as they are, by their middle square: those of a crop's
-            shape (``is_uncropped``) that a face fills (``CROP_SHARE``), or that have at most ``SMALL_SIDE``
-            pixels and no face that is found.
+            shape (``is_uncropped``) that a face fills (``CROP_SHARE``), or that have ``min_side`` to
+            ``SMALL_SIDE`` pixels and no face that is found.
 
     Raises:
         InputError: If the policy is none of these.
@@ -225,21 +226,14 @@ class FaceFinder:
         if self.policy == 'reject' and len(order) > 1:
             raise InputError(f'{len(order)} faces found, one wanted')
         chosen = order if self.policy == 'all' else order[:1]
-        marks = faces.landmarks
-        return [
-            (
-                crop_box(image, faces.boxes[i], size) if marks is None else align(image, marks[i], size),
-                _place(image, faces, int(i)),
-            )
-            for i in chosen
-        ]
+        return [(_cut_out(image, faces, int(i), size), _place(image, faces, int(i))) for i in chosen]
 
     def _is_crop(self, image: np.ndarray, faces: Faces, order: list[np.intp]) -> bool:
         if is_uncropped(image):
             return False
         side = min(image.shape[:2])
         if not len(faces):
-            return side <= SMALL_SIDE
+            return self.min_side <= side <= SMALL_SIDE
         if not order or (self.policy != 'largest' and len(order) > 1):
             return False
         return bool(np.sqrt(faces.areas()[order[0]]) >= CROP_SHARE * side)
@@ -284,8 +278,25 @@ def _without_doubles(faces: Faces) -> np.ndarray:
     return single
 
 
+def _landmarks(faces: Faces, index: int) -> np.ndarray | None:
+    """Landmarks (5, 2) of a face; None where they are none: not finite, or all about one place.
+
+    Of a detector that was trained on boxes alone they lie at the middle of an anchor.
+    """
+    if faces.landmarks is None or not np.isfinite(faces.landmarks[index]).all():
+        return None
+    points: np.ndarray = faces.landmarks[index]
+    spread = np.sqrt(points.astype(np.float64).var(0).sum())
+    return points if spread > _SPREAD * np.sqrt(faces.areas()[index]) else None
+
+
+def _cut_out(image: np.ndarray, faces: Faces, index: int, size: int) -> np.ndarray:
+    points = _landmarks(faces, index)
+    return crop_box(image, faces.boxes[index], size) if points is None else align(image, points, size)
+
+
 def _place(image: np.ndarray, faces: Faces, index: int) -> Place:
-    points = None if faces.landmarks is None else faces.landmarks[index]
+    points = _landmarks(faces, index)
     marks = None if points is None else tuple(map(tuple, points.tolist()))
     quality = face_quality(image, faces.boxes[index], points)
     return Place(tuple(faces.boxes[index].tolist()), marks, float(faces.scores[index]), quality)

@@ -113,3 +113,16 @@ def test_two_boxes_about_one_middle_are_one_face():
     found = FaceFinder(lambda image: faces, 'all').find(np.zeros((240, 300, 3), np.uint8), 32)
     assert [place.box for _, place in found] == [tuple(inner), tuple(beside)]  # by the better score
     assert len(FaceFinder(lambda image: Faces(boxes[:2], faces.scores[:2]), 'reject')(photo(), 32)) == 1
+
+
+@pytest.mark.parametrize('marks', ['not finite', 'one place', 'about one place'])
+def test_landmarks_that_are_none_are_not_aligned_by(marks):
+    points = np.full((1, 5, 2), np.nan if marks == 'not finite' else 190, np.float32)
+    if marks == 'about one place':  # as a detector has them that was trained on boxes alone
+        points += np.random.default_rng(0).normal(0, 1, points.shape).astype(np.float32)
+    plain = FaceFinder(found(RIGHT)).find(photo(), 64)
+    faces = Faces(RIGHT[None].astype(np.float32), np.ones(1, np.float32), points)
+    [(face, place)] = FaceFinder(lambda image: faces).find(photo(), 64)
+    np.testing.assert_array_equal(face, plain[0][0])
+    assert place == plain[0][1]
+    assert place.landmarks is None

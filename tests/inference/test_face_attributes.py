@@ -14,6 +14,7 @@ from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.compat.registry import use_scope
+from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.inference.face_attributes import AttributeEstimator, FaceAttributes
 from mbv1_backbone.training import load_config, published
 from mbv1_backbone.weights import write_weights
@@ -126,6 +127,22 @@ def test_the_verb_prints_writes_and_draws(networks, photos, tmp_path, capsys):
     assert sorted(path.name for path in pictures.iterdir()) == ['0.png', '1.png', '2.png']
     drawn = read_image(pictures / '0.png')
     assert (drawn[:, 310:] < 200).any()  # words, on white
+
+
+def test_a_picture_that_is_taken_for_a_face_is_said(networks, photos, monkeypatch, capsys):
+    config, checkpoint, _ = networks['soft']
+    nothing = Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    finder = FaceFinder(lambda image: nothing, 'all', crops=True)
+    monkeypatch.setattr('mbv1_backbone.inference.face_detectors.named_finder', lambda *_: finder)
+    Image.new('RGB', (200, 200)).save(photos / '0.png')
+    Image.new('RGB', (1, 1)).save(photos / '1.png')
+    assert (
+        verb('attributes', photos / '0.png', photos / '1.png', '--model', config, '--checkpoint', checkpoint)
+        == 0
+    )
+    first, second = capsys.readouterr().out.splitlines()
+    assert 'face 1 (no face is found, and the whole picture taken for one): ' in first
+    assert second.endswith('1.png: no face found')
 
 
 def test_labels_are_compared_with(networks, photos, tmp_path, capsys):

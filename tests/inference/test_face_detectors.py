@@ -75,6 +75,7 @@ def found(*boxes):
         ((200, 200), [], 'largest', True),
         ((256, 300), [], 'all', True),
         ((257, 257), [], 'largest', None),  # no face
+        ((19, 19), [], 'largest', None),  # smaller than a face may be
         ((200, 200), [(0, 0, 15, 15)], 'largest', None),  # only a small one
     ],
 )
