@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from mbv1_backbone import __version__
 from mbv1_backbone.cli import (
+    analyze,
     benchmark,
     browse,
     cells,
@@ -44,6 +45,7 @@ __all__ = ['EPILOG', 'VERBS', 'build_parser', 'main']
 VERBS = {
     'train': train,
     'test': test,
+    'analyze': analyze,
     'detect': detect,
     'classify': classify,
     'locate': locate,

@@ -12,9 +12,17 @@ from mbv1_backbone.common.errors import InputError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from mbv1_backbone.detection.formats.coco import CocoAnnotations
     from mbv1_backbone.detection.formats.splits import DetectionData, Split
 
-__all__ = ['add_data', 'add_training', 'check_options', 'config_for_data', 'set_test_data']
+__all__ = [
+    'add_data',
+    'add_training',
+    'check_options',
+    'config_for_data',
+    'set_test_data',
+    'test_annotations',
+]
 
 _MODEL = 'ssd_mbv1'
 _OF_DATA = ('model', 'layout', 'held_out', 'size', 'epochs', 'batch_size', 'save_config')
@@ -121,6 +129,18 @@ def set_test_data(cfg: Config, args: argparse.Namespace) -> None:
     role, split = _to_test(data)
     print(f'{args.data}: {data.layout}, {len(split.coco["images"])} images ({role})')
     use_data(cfg, data, split, Path(cfg.work_dir) / 'annotations')
+
+
+def test_annotations(args: argparse.Namespace) -> CocoAnnotations:
+    """The annotations of what ``--data`` has to test with, with its own classes.
+
+    Raises:
+        InputError: If the data set cannot be used.
+    """
+    from mbv1_backbone.detection.formats.layouts import open_data
+
+    data = open_data(args.data, args.layout)
+    return _to_test(data)[1].read(data.classes)
 
 
 def _to_test(data: DetectionData) -> tuple[str, Split]:

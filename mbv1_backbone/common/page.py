@@ -45,6 +45,10 @@ class Page:
         """Add a paragraph."""
         self._parts.append(f'<p>{escape(text)}</p>')
 
+    def listing(self, text: str) -> None:
+        """Add lines as they are, every character as wide as another."""
+        self._parts.append(f'<pre>{escape(text)}</pre>')
+
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Add a table; numbers stand on the right.
 

@@ -202,8 +202,7 @@ def write_page(check: DataCheck, path: Path, seed: int = 0) -> None:
     ]
     page.table(['part', 'class', 'images', 'boxes', *SIZES], rows)
     page.heading('Annotations')
-    for line in table([found.report for found in check.found.values()]).splitlines():
-        page.text(line)
+    page.listing(table([found.report for found in check.found.values()]))
     _add_troubles(page, check)
     page.heading('Samples')
     rng = random.Random(seed)

@@ -165,7 +165,7 @@ def _told_anchors(fit: AnchorFit, classes: tuple[str, ...]) -> list[str]:
         line = f'anchors     as the model has them: cover {mean[0]:.1%} of the boxes of a class'
     worst = [k for k in np.argsort(fit.after) if fit.after[k] < 0.9][:3]  # NaN is not below
     told = ', '.join(f'{classes[k]} {fit.after[k]:.1%}' for k in worst)
-    return [line + (f'; least {told} (mbv1 data check lists the boxes)' if worst else '')]
+    return [line + (f'; least {told}' if worst else '')]
 
 
 def merge(target: dict[str, Any], more: Mapping[str, Any]) -> None:

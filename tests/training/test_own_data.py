@@ -65,6 +65,11 @@ def test_one_command_trains_and_both_forms_of_the_data_give_one_ap(
         found.append((tables, json.loads(out.read_text())))
     assert found[0] == found[1]
     assert found[0][1]  # detections there are
+    page = tmp_path / 'page'
+    assert main(['analyze', str(config), str(weights), '--data', str(yolo), '--out-dir', str(page)]) == 0
+    report = json.loads((page / 'analysis.json').read_text())
+    assert report['detections'] == len(found[0][1])
+    assert report['annotations'] == str(yolo)
 
 
 def test_the_saved_config_is_what_would_be_trained(
