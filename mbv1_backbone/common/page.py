@@ -61,7 +61,13 @@ class Page:
         self._parts.append('<table>' + ''.join(f'<tr>{line}</tr>' for line in lines) + '</table>')
 
     def picture(self, image: np.ndarray, caption: str = '', side: int = 480) -> None:
-        """Add an image, RGB uint8 (H, W, 3), made smaller to ``side`` pixels at most."""
+        """Add an image.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            caption: Below it.
+            side: Pixels that it is made smaller to, at most.
+        """
         shown = Image.fromarray(image)
         shown.thumbnail((side, side))
         content = io.BytesIO()

@@ -118,7 +118,13 @@ def analyze(annotations: CocoAnnotations, detections: Sequence[dict[str, Any]]) 
 
 
 def drawn(worst: Worst, annotations: CocoAnnotations, thresholds: Sequence[float]) -> np.ndarray:
-    """A picture with its objects (left) and its detections (right)."""
+    """A picture with its objects (left) and its detections (right).
+
+    Args:
+        worst: The picture.
+        annotations: That it is of, read with their pictures.
+        thresholds: Least score that is drawn, by class.
+    """
     sample, names = worst.sample, annotations.classes
     kept = sample.scores >= np.asarray(thresholds)[sample.labels]
     image = sample.image

@@ -122,7 +122,13 @@ def _ious_of_nearest(
 
 
 def coverage(ious: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Share of the boxes of each class with an anchor of ``COVERED`` overlap; NaN of one without boxes."""
+    """Share of the boxes of each class with an anchor of ``COVERED`` overlap; NaN of one without boxes.
+
+    Args:
+        ious: (N,) of ``best_ious``.
+        labels: (N,) of the boxes.
+        classes: Number of classes.
+    """
     counts = np.bincount(labels, minlength=classes)
     covered = np.bincount(labels[ious >= COVERED], minlength=classes)
     return np.where(counts > 0, covered / np.maximum(counts, 1), np.nan)

@@ -101,7 +101,14 @@ def input_size(
     classes: tuple[str, ...],
     chosen: int | None,
 ) -> tuple[int, str]:
-    """Side of the input, and why: at least a cell of the finest map for nine of ten boxes of every class."""
+    """Side of the input, and why: at least a cell of the finest map for nine of ten boxes of every class.
+
+    Args:
+        cfg: Of the detector.
+        boxes: Of ``boxes_of``.
+        classes: Names by label.
+        chosen: The side that a user wants; None for none.
+    """
     shares, worst = _small_side(*boxes)
     finest = max(8, _finest_stride(cfg))
     first = 300 if str((cfg.model.get('bbox_head') or {}).get('type')).endswith('SSDHead') else 320
@@ -141,7 +148,16 @@ def fitted_anchors(
     classes: tuple[str, ...],
     size: int,
 ) -> list[str]:
-    """Put the anchors that fit into the changes, and say how well they do."""
+    """Put the anchors that fit into the changes, and say how well they do.
+
+    Args:
+        cfg: Of the detector.
+        changes: Of its model; anchors are put in.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels of the input.
+        labels: (N,) of the boxes.
+        classes: Names by label.
+        size: Side of the input in pixels.
+    """
     found = anchor_generator_of(cfg.model)
     if found is None:
         return ['anchors     as the model has them, of a kind that is not fitted here']
