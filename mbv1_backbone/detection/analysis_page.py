@@ -75,7 +75,7 @@ def _add_classes(page: Page, analysis: Analysis) -> None:
     rows = []
     for k, (name, curve) in enumerate(zip(analysis.annotations.classes, analysis.curves, strict=True)):
         best = curve.best
-        at_best = [None] * 4
+        at_best: list[float | None] = [None] * 4
         if best is not None:
             at_best = [float(v[best]) for v in (curve.scores, curve.f1, curve.precision, curve.recall)]
         aps = [float(analysis.ap50['all'][k]), *(float(analysis.ap[area][k]) for area in AREAS)]

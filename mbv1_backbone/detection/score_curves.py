@@ -94,6 +94,7 @@ def confusion_counts(samples: Sequence[Sample], thresholds: Sequence[float]) -> 
             if free[detection] and open_objects[target]:
                 free[detection] = open_objects[target] = False
                 counts[sample.truth_labels[target], labels[detection]] += 1
-        np.add.at(counts, (background, labels[free]), 1)
-        np.add.at(counts, (sample.truth_labels[open_objects], background), 1)
+        size = background + 1
+        counts[background] += np.bincount(labels[free], minlength=size)
+        counts[:, background] += np.bincount(sample.truth_labels[open_objects], minlength=size)
     return counts
