@@ -20,7 +20,7 @@ from mbv1_backbone.common.resources import config_names
 from mbv1_backbone.weights.zoo import zoo_names
 
 pytestmark = pytest.mark.slow
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 CELLS = 'ssd_mbv1_0.75_tf_bccd'
 # What a clone has beside the project's own files.
 NOT_OURS = shutil.ignore_patterns(

@@ -122,7 +122,7 @@ photo = np.zeros((200, 200, 3), np.uint8)
 """
 EMBED = """
 from mbv1_backbone import load
-print(load('facenet_mbv1_0.25-112_distill', finder=None).embed([photo]).vectors.shape)
+print(load('facenet_mbv1_0.25-112_color', finder=None).embed([photo]).vectors.shape)
 """
 DETECT = """
 from mbv1_backbone import load
@@ -136,7 +136,7 @@ print(gallery.search(np.eye(2, dtype=np.float32)[:1])[0][0].identity)
 """
 IMPORT = """
 from mbv1_backbone import import_weights
-print(import_weights('facenet_mbv1_0.25-112_distill').recipe.widen_factor)
+print(import_weights('facenet_mbv1_0.25-112_color').recipe.widen_factor)
 """
 
 

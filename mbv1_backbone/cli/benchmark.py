@@ -91,7 +91,7 @@ def _add_photos(parser: options.Parser) -> None:
 
 def _add_faces(parser: options.Parser) -> None:
     parser.add_argument('--faces', default='data/demo/images', help='folder of face images, or of any')
-    parser.add_argument('--model', default='facenet_mbv1_1.0-160_distill', help='name in the zoo, or weights')
+    parser.add_argument('--model', default='facenet_mbv1_1.0-160_color', help='name in the zoo, or weights')
     parser.add_argument('--batch-sizes', type=options.at_least(1), nargs='+', default=[1, 8])
 
 

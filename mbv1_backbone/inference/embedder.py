@@ -75,7 +75,7 @@ class FaceEmbedder:
 
     Example:
         >>> from mbv1_backbone.inference.loading import load
-        >>> embedder = load('facenet_mbv1_1.0-160_distill', kind='embedder')  # doctest: +SKIP
+        >>> embedder = load('facenet_mbv1_1.0-160_color', kind='embedder')  # doctest: +SKIP
         >>> embedder.embed(['a.jpg', 'b.jpg']).vectors.shape  # doctest: +SKIP
         (2, 128)
     """

@@ -168,7 +168,7 @@ def load(
         NotInstalledError: If the backend is not installed.
 
     Example:
-        >>> load('facenet_mbv1_1.0-160_distill', kind='embedder').embed('a.jpg').vectors  # doctest: +SKIP
+        >>> load('facenet_mbv1_1.0-160_color', kind='embedder').embed('a.jpg').vectors  # doctest: +SKIP
     """
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')

@@ -46,8 +46,8 @@ def get(name: str) -> Path:
         InputError: If the zoo has no such model, or its files cannot be had or read.
 
     Example:
-        >>> get('facenet_mbv1_1.0-160_distill').name
-        'facenet_mbv1_1.0-160_distill.safetensors'
+        >>> get('facenet_mbv1_1.0-160_color').name
+        'facenet_mbv1_1.0-160_color.safetensors'
     """
     models = zoo_models()
     if name in models:

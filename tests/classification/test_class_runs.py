@@ -205,7 +205,7 @@ def test_images_that_cannot_be_read_are_named(trained, pictures, tmp_path, capsy
 
 def test_another_network_is_no_classifier(pictures, capsys):
     image = pictures / 'val' / 'red' / '1.png'
-    line = refused(capsys, 'classify', 'predict', 'facenet_mbv1_1.0-160_distill', image)
+    line = refused(capsys, 'classify', 'predict', 'facenet_mbv1_1.0-160_color', image)
     assert 'not a classifier, but an embedder' in line
 
 

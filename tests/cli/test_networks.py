@@ -7,7 +7,7 @@ from mbv1_backbone.cli.networks import open_network
 from mbv1_backbone.cli.options import Parser, add_backend
 from mbv1_backbone.common.errors import InputError
 
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 
 
 def opened(*options):

@@ -145,7 +145,7 @@ def test_complexity_of_a_classifier_is_the_papers(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('words', 'complaint'),
     [
-        (('complexity', 'facenet_mbv1_0.25-112_distill', '--shape', 300, 300), 'its images have one size'),
+        (('complexity', 'facenet_mbv1_0.25-112_color', '--shape', 300, 300), 'its images have one size'),
         (('complexity', '{own}'), 'not a detector, classifier or face network'),
     ],
 )

@@ -35,7 +35,7 @@ from mbv1_backbone.training.checkpoint import Checkpoint
 from mbv1_backbone.training.exported import ExportedModel
 
 SSD = 'ssd_mbv1_0.75_tf_bccd'
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 
 
 def tiny_model(gray=False):

@@ -40,7 +40,7 @@ from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.tflite_graph import read_graph
 
 SSD = 'ssd_mbv1_0.75_tf_bccd'
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 GOOGLES = 'ssd_mobilenet_v1_coco_quant.tflite'
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 KINDS = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}

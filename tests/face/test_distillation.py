@@ -142,7 +142,7 @@ def test_targets_without_the_development_people(people, tmp_path, capsys):
     ]
     arguments += [
         '--teacher',
-        'facenet_mbv1_0.25-112_distill',
+        'facenet_mbv1_0.25-112_color',
         '1.1',
         '.02',
         '--blends',
@@ -157,7 +157,7 @@ def test_targets_without_the_development_people(people, tmp_path, capsys):
     assert main([*arguments, '--out', str(out)]) == 0
     assert '37 pictures of 16 faces, 128 dimensions' in capsys.readouterr().out
     targets = Targets.read(out)
-    assert targets.teachers == ('facenet_mbv1_0.25-112_distill',)
+    assert targets.teachers == ('facenet_mbv1_0.25-112_color',)
     assert not any('person_e' in name or 'person_f' in name for name in targets.recipes.files)
     np.testing.assert_allclose(np.linalg.norm(targets.embeddings, axis=1), 1, atol=1e-3)
 

@@ -14,7 +14,7 @@ from mbv1_backbone.inference import cache as exports
 from mbv1_backbone.inference.face_detectors import AUTO, NamedDetector, named_finder
 from mbv1_backbone.inference.loading import load
 
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from mbv1_backbone.cli.main import main
 from mbv1_backbone.face.distillation import Recipes, Targets
 from mbv1_backbone.inference.loading import load
 
-NETWORK = 'facenet_mbv1_0.25-112_distill'
+NETWORK = 'facenet_mbv1_0.25-112_color'
 
 
 @pytest.fixture(scope='module')

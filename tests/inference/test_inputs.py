@@ -15,7 +15,7 @@ from mbv1_backbone.inference.inputs import as_images
 from mbv1_backbone.inference.loading import load as load_from_its_room
 from mbv1_backbone.runtime.spec import ModelSpec
 
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ from mbv1_backbone.inference import cache
 from mbv1_backbone.inference.config_files import config_files
 from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_models
 
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 SSD = 'ssd_mbv1_0.75_tf_bccd'
 
 

@@ -29,7 +29,7 @@ from mbv1_backbone.weights.parity import read_labels
 
 CONFIG = str(ROOT / 'configs' / 'detection' / 'ssd_mbv1_0.75_tf_bccd.py')
 SSD = 'ssd_mbv1_0.75_tf_bccd'
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 BACKENDS = ['torch', 'onnxruntime', 'openvino']
 
 

@@ -13,7 +13,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.runtime.sessions import Session, open_session
 
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 SSD = 'ssd_mbv1_0.75_tf_bccd'
 BACKENDS = ['torch', 'onnxruntime', 'openvino']
 
@@ -59,7 +59,7 @@ def test_a_network_that_changed_meanwhile_is_refused(tmp_path):
     path = tmp_path / 'e.onnx'
     path.write_bytes(made_of(load(FACES, backend='onnxruntime').network).read_bytes())
     pickled = pickle.dumps(open_session(path, 'onnxruntime'))
-    other = load('facenet_mbv1_0.75-128_distill', backend='onnxruntime').network
+    other = load('facenet_mbv1_1.0-160_color', backend='onnxruntime').network
     path.write_bytes(made_of(other).read_bytes())
     with pytest.raises(InputError, match=r'e\.onnx: has changed since the network was pickled'):
         pickle.loads(pickled)

@@ -20,7 +20,7 @@ from mbv1_backbone.weights import Weights, import_weights, read_weights, store a
 from mbv1_backbone.weights.zoo import find_checkpoint, zoo_models
 
 SSD = 'ssd_mbv1_0.75_tf_bccd'
-FACES = 'facenet_mbv1_0.25-112_distill'
+FACES = 'facenet_mbv1_0.25-112_color'
 CONFIG = str(ROOT / 'configs' / 'detection' / f'{SSD}.py')
 
 

@@ -31,7 +31,7 @@ def test_a_file_put_into_the_cache_by_hand_serves_the_url(cache):
 
 
 def test_every_file_is_held_to_its_hash(tmp_path):
-    path, zoo = tmp_path / 'w.safetensors', 'facenet_mbv1_0.25-112_distill'
+    path, zoo = tmp_path / 'w.safetensors', 'facenet_mbv1_0.25-112_color'
     path.write_bytes(get(zoo).read_bytes())
     right = sha256_of(path)
     for source in (path, f'mbv1://{path}', f'zoo://{zoo}', zoo):

@@ -80,7 +80,7 @@ def test_the_verb_prints_each_column_and_writes_the_figures(faces, capsys):
     words = [
         'faces',
         'groups',
-        'facenet_mbv1_0.25-112_distill',
+        'facenet_mbv1_0.25-112_color',
         str(faces / 'faces.csv'),
         '--root',
         str(faces),
