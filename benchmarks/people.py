@@ -117,7 +117,7 @@ def made_up(count: int, probes: int = PROBES, seed: int = 0) -> People:
 
 
 def shipped() -> Fit:
-    """The fit to embeddings that the zoo's ``facenet_mbv1_1.0-160_distill`` makes of LFW's photographs.
+    """The fit to embeddings that a student of gray faces, 1.0-160, makes of LFW's photographs.
 
     The file holds variances along the axes of the people's covariance only. They are turned at random, as
     a network's values are no such axes, and product quantisers would profit from them.

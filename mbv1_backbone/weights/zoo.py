@@ -16,6 +16,12 @@ from mbv1_backbone.weights.external import external_models, import_external
 
 __all__ = ['config_of', 'find_any_config', 'find_checkpoint', 'get', 'zoo_folder', 'zoo_models', 'zoo_names']
 
+# students of gray faces, by those in colour that do better
+_REPLACED = {
+    f'facenet_mbv1_{size}_distill': f'facenet_mbv1_{size}_color'
+    for size in ('1.0-160', '1.0-128', '0.25-112')
+}
+
 
 def zoo_folder() -> Path:
     """The folder of metafile, model cards and weights: the clone's, or the installed package's."""
@@ -77,6 +83,8 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
 
 def _listed(name: str, names: Sequence[str]) -> str:
     """The name that is most like ``name``, and what lists all."""
+    if name in _REPLACED:
+        return f'any more: {_REPLACED[name]} is in its place (galleries move by mbv1 gallery reembed)'
     near = difflib.get_close_matches(name, names, n=1)
     return '(mbv1 zoo lists them)' + (f'; did you mean {near[0]}?' if near else '')
 

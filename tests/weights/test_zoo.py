@@ -76,12 +76,21 @@ FACES = [name for name in NAMES if 'Face' in zoo_models()[name]['Results'][0]['T
 @pytest.mark.parametrize('name', FACES)
 def test_a_face_model_has_the_accuracy_of_its_card(name, shared):
     """On people whom it has not seen, and within 8 points of its teacher where it is the largest."""
-    lfw = shared / 'lfw'
+    embedder = FaceEmbedder.load(name)
+    lfw = shared / ('lfw' if embedder.network.spec.recipe['gray'] else 'lfw_color')
     pairs = read_pairs(lfw / 'dev_pairs.csv')
-    teacher = evaluate_pairs(Embeddings.read(lfw / 'teacher_dev.npz'), pairs)[0]['accuracy']
+    teacher = evaluate_pairs(Embeddings.read(shared / 'lfw/teacher_dev.npz'), pairs)[0]['accuracy']
     files = sorted(set(pairs.files.ravel()))
-    found = FaceEmbedder.load(name).embed([locate(lfw / 'images', file, person_of(file)) for file in files])
+    found = embedder.embed([locate(lfw / 'images', file, person_of(file)) for file in files])
     assert found.failures == {}
     accuracy = evaluate_pairs(Embeddings(files, found.vectors), pairs)[0]['accuracy']
     assert accuracy == pytest.approx(zoo_models()[name]['Results'][0]['Metrics']['accuracy'], abs=0.006)
     assert '1.0-160' not in name or accuracy > teacher - 0.08
+
+
+@pytest.mark.parametrize('size', ['1.0-160', '1.0-128', '0.25-112'])
+def test_a_network_that_left_the_zoo_says_which_is_in_its_place(size):
+    said = rf'_{size}_distill: no such model in the zoo any more: facenet_mbv1_{size}_color is in its place'
+    with pytest.raises(InputError, match=said):
+        get(f'facenet_mbv1_{size}_distill')
+    assert get(f'facenet_mbv1_{size}_color').is_file()
