@@ -211,7 +211,7 @@ def test_parts_built_apart_merge_into_the_whole(people, embedder, model, tmp_pat
             capsys, 'build', tmp_path / str(part), people, *model, *AS_THEY_ARE, '--part', f'{part}/3'
         )
         assert code == 0
-        assert f'entries of {2 if part == 0 else 1} people' in out
+        assert ('entries of 2 people' if part == 0 else 'entries of 1 person') in out
     parts = [tmp_path / str(part) for part in range(3)]
     assert '12 entries now' in call(capsys, 'merge', tmp_path / 'whole', *parts)[1]
     assert '12 entries now' in call(capsys, 'merge', *parts)[1]
