@@ -261,7 +261,7 @@ class DistillationDataset(BaseDataset):
         kwargs: mmengine's.
 
     Attributes:
-        identities: Names of the folders that the faces lie in, for ``DisjointPeopleHook``.
+        identities: Names of the folders that the faces lie in, at any depth, for ``DisjointPeopleHook``.
 
     Raises:
         InputError: If something is missing; the message names it.
@@ -289,7 +289,7 @@ class DistillationDataset(BaseDataset):
             raise InputError(
                 f'{self.targets_file}: {missing[0]} is not in {folder}, nor {len(missing) - 1} more'
             )
-        self.identities = tuple(sorted({Path(name).parent.name for name in used}))
+        self.identities = tuple(sorted({folder for name in used for folder in Path(name).parts[:-1]}))
         return [
             dict(
                 img_path=str(folder / str(recipes.files[row])),

@@ -179,7 +179,7 @@ def test_teachers_that_cannot_be_asked_are_one_line(people, tmp_path, capsys, wo
 
 
 def test_a_teacher_has_a_name_for_each_view_and_none_is_asked_twice(people, tmp_path, capsys):
-    out, name = tmp_path / 'a.npz', 'facenet_mbv1_0.25-112_distill'
+    out, name = tmp_path / 'a.npz', 'facenet_mbv1_0.25-112_color'
     arguments = ['faces', 'targets', str(people / 'images'), '--out', str(out), '--teacher', name]
     assert main([*arguments, '1.1', '--teacher', name, '1.1']) == 2
     assert f'{name} 1.1 is given twice' in capsys.readouterr().err
@@ -206,3 +206,16 @@ def test_a_teacher_that_says_nothing_is_told_at_once(people, files):
 
     with pytest.raises(InputError, match=f'blind: its embedding of {files[0]} is zero'):
         run_teachers({'blind': blind}, Recipes.of_files(files), people / 'images', 32, 8)
+
+
+def test_people_of_inner_folders_are_people_of_the_training_set(tmp_path):
+    people = draw_people(tmp_path / 'people')
+    images = people / 'images'
+    (images / 'person_a').rename(images / 'summer')
+    (images / 'person_a').mkdir()
+    (images / 'summer').rename(images / 'person_a' / 'summer')
+    files = sorted(p.relative_to(images).as_posix() for p in images.rglob('*.jpg'))
+    recipes = Recipes.of_files(files)
+    Targets(recipes, np.ones((len(recipes), 4), np.float32), ('x',)).write(tmp_path / 'targets.npz')
+    data = DistillationDataset(data_root=str(people), targets_file=str(tmp_path / 'targets.npz'))
+    assert {'person_a', 'person_b'} <= set(data.identities)

@@ -45,7 +45,8 @@ def read_wider(path: str | os.PathLike[str]) -> list[WiderImage]:
             RetinaFace's ``label.txt``: ``# FILE``, and a line of 19 or 20 numbers a face.
 
     Raises:
-        InputError: If the file cannot be read, or a line is none of these, with its number.
+        InputError: If the file cannot be read, names an image twice, or a line is none of these, with its
+            number.
     """
     path = Path(path)
     try:
@@ -56,7 +57,12 @@ def read_wider(path: str | os.PathLike[str]) -> list[WiderImage]:
     if not numbered:
         raise InputError(f'{path}: an empty list of faces')
     read = _with_landmarks if numbered[0][1].startswith('#') else _own
-    return list(read(numbered, path))
+    images = {}
+    for image in read(numbered, path):
+        if image.file in images:
+            raise InputError(f'{path}: {image.file} is named twice')
+        images[image.file] = image
+    return list(images.values())
 
 
 def _own(lines: list[tuple[int, str]], path: Path) -> Iterator[WiderImage]:
@@ -64,7 +70,7 @@ def _own(lines: list[tuple[int, str]], path: Path) -> Iterator[WiderImage]:
     while place < len(lines):
         number, file = lines[place]
         count = lines[place + 1][1] if place + 1 < len(lines) else ''
-        if not count.isdigit():
+        if not (count.isascii() and count.isdigit()):
             raise InputError(f'{path}, line {number}: {file} is followed by no count of faces, but {count!r}')
         rows = max(int(count), 1)  # without faces there is a line of zeros
         faces = lines[place + 2 : place + 2 + rows]
@@ -88,8 +94,10 @@ def _with_landmarks(lines: list[tuple[int, str]], path: Path) -> Iterator[WiderI
             if file:
                 yield _image(file, values, [False] * len(values), landmarks=True)
             file, values = line[1:].strip(), []
+            if not file:
+                raise InputError(f'{path}, line {number}: names no file')
         else:
-            values.append(_numbers((number, line), _WITH_LANDMARKS, path))
+            values.append(_numbers((number, line), _WITH_LANDMARKS, path)[: _WITH_LANDMARKS[0]])
     yield _image(file, values, [False] * len(values), landmarks=True)
 
 

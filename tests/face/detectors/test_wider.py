@@ -56,6 +56,12 @@ def test_retinafaces_list_has_landmarks(tmp_path):
     assert c.boxes.tolist() == [[1, 2, 4, 6]]
 
 
+def test_some_faces_of_a_list_may_have_a_blur(tmp_path):
+    none, some = ' '.join(['-1'] * 15), ' '.join('4 5 0' for _ in range(5))
+    [image] = read_wider(listed(tmp_path, f'# a.jpg\n1 2 3 4 {none}\n1 2 3 4 {some} 0.5\n'))
+    assert np.isfinite(image.landmarks).all((1, 2)).tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
@@ -64,6 +70,9 @@ def test_retinafaces_list_has_landmarks(tmp_path):
         ('a.jpg\n2\n1 2 3 4 0 0 0 0 0 0\n', 'line 1: a.jpg has 1 of 2 faces'),
         ('a.jpg\n1\n1 2 3 4\n', "line 3: a face is 10 numbers, got '1 2 3 4'"),
         ('a.jpg\n1\n1 2 3 x 0 0 0 0 0 0\n', 'line 3: a face is 10 numbers'),
+        ('a.jpg\n²\n1 2 3 4 0 0 0 0 0 0\n', 'followed by no count of faces'),
+        ('a.jpg\n0\nb.jpg\n0\na.jpg\n0\n', 'a.jpg is named twice'),
+        ('#\n', 'line 1: names no file'),
         ('# a.jpg\n1 2 3 4\n', 'line 2: a face is 19 or 20 numbers'),
     ],
 )
