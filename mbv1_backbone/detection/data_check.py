@@ -19,7 +19,7 @@ from mbv1_backbone.detection.anchor_fit import COVERED
 from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, learnable
 from mbv1_backbone.detection.formats.report import table
-from mbv1_backbone.detection.formats.splits import DetectionData, Split
+from mbv1_backbone.detection.formats.splits import DetectionData, Split, of_images
 from mbv1_backbone.detection.near_duplicates import near_duplicates, thumbnail
 
 __all__ = ['SIZES', 'DataCheck', 'check_data', 'size_of', 'without_unreadable', 'write_page']
@@ -145,19 +145,18 @@ def _decoded(
         except InputError as error:
             return error
 
-    images, thumbnails = [], {}
+    broken, thumbnails = set(), {}
     every = split.coco['images']
     for image, seen in zip(every, prefetch(look, every, DECODERS, 32), strict=True):
         if progress is not None:
             progress()
+        name = str(image.get('file_name'))
         if isinstance(seen, InputError):
-            unreadable[split.folder / str(image.get('file_name'))] = str(seen)
-            continue
-        images.append(image)
-        thumbnails[str(image['file_name'])] = seen
-    ids = {image.get('id') for image in images}
-    kept = [a for a in split.coco.get('annotations') or () if a.get('image_id') in ids]
-    coco = {**split.coco, 'images': images, 'annotations': kept}
+            unreadable[split.folder / name] = str(seen)
+            broken.add(name)
+        else:
+            thumbnails[name] = seen
+    coco = of_images(split.coco, lambda image: str(image.get('file_name')) not in broken)
     return replace(split, coco=coco), thumbnails
 
 

@@ -275,3 +275,35 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
 )
 def test_roles(name: str, role: str | None) -> None:
     assert role_of(name) == role
+
+
+def _coco(root: Path, **changes: object) -> Path:
+    """Five images with a box each, in one file."""
+    names = [f'{k}.jpg' for k in range(5)]
+    pictures(root, {name.removesuffix('.jpg'): ((40, 30), []) for name in names})
+    content: dict = dict(
+        images=[dict(id=k, file_name=name) for k, name in enumerate(names)],
+        annotations=[dict(id=k, image_id=str(k), category_id=1, bbox=[1, 1, 9, 9]) for k in range(5)],
+        categories=[dict(id=1, name='king')],
+    )
+    (root / 'mine.json').write_text(json.dumps(content | changes))
+    return root / 'mine.json'
+
+
+def test_ids_as_text_are_divided_with_their_images(tmp_path: Path) -> None:
+    data = divided(open_data(_coco(tmp_path)))
+    assert [len(split.read(data.classes).annotations) for split in data.splits.values()] == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(annotations=[3]), r'mine.json: annotations\[0\] must be an object, got 3'),
+        (dict(images=[3]), r'mine.json: images\[0\] must be an object, got 3'),
+        (dict(images=[dict(id=0, file_name='0.jpg')]), '20% of 1 images cannot be held out'),
+        (dict(categories=[{}]), 'its categories have no names'),
+    ],
+)
+def test_files_of_coco_that_are_wrong(changes: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        divided(open_data(_coco(tmp_path, **changes)))

@@ -58,6 +58,11 @@ def read_coco_files(files: dict[str, Path]) -> tuple[dict[str, Split], list[str]
             raise InputError(f"{file}: must be an object with images, annotations and categories, COCO's")
         if not images:
             raise InputError(f'{file}: has no images')
+        for key in ('images', 'annotations'):
+            entries = raw.get(key) or []
+            wrong = next((k for k, entry in enumerate(entries) if not isinstance(entry, dict)), None)
+            if wrong is not None:
+                raise InputError(f'{file}: {key}[{wrong}] must be an object, got {entries[wrong]!r:.50}')
         splits[role] = Split(str(file), _picture_folder(file, images), raw, file)
     return splits, []
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mbv1_backbone.common.names import listed
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, checked
 from mbv1_backbone.detection.formats.voc_files import divide
 
-__all__ = ['ROLES', 'DetectionData', 'Split', 'by_role', 'divided', 'role_of']
+__all__ = ['ROLES', 'DetectionData', 'Split', 'by_role', 'divided', 'of_images', 'role_of']
 
 ROLES = ('train', 'val', 'test')
 _WORDS = {
@@ -143,16 +144,34 @@ def divided(data: DetectionData, share: float | None = None, seed: int = 0) -> D
 
 
 def _divide(split: Split, share: float, seed: int) -> dict[str, Split]:
-    images = {image.get('file_name', ''): image for image in split.coco['images']}
-    parts = divide(list(images), (1 - share, share), seed)
+    names = {str(image.get('file_name', '')) for image in split.coco['images']}
+    if not 0 < round((1 - share) * len(names)) < len(names):
+        raise InputError(f'{split.source}: {100 * share:g}% of {len(names)} images cannot be held out')
+    parts = divide(sorted(names), (1 - share, share), seed)
     made = {}
-    for role, names in parts.items():
-        chosen = [images[name] for name in names]
-        ids = {image['id'] for image in chosen}
-        annotations = [a for a in split.coco['annotations'] if a.get('image_id') in ids]
-        coco = {**split.coco, 'images': chosen, 'annotations': annotations}
+    for role, chosen in parts.items():
+        kept = set(chosen)
+        coco = of_images(split.coco, partial(_is_named, names=kept))
+        coco['images'] = sorted(coco['images'], key=lambda image: str(image.get('file_name', '')))
         made[role] = Split(f'{split.source} ({role})', split.folder, coco)
     return made
+
+
+def _is_named(image: dict[str, Any], names: set[str]) -> bool:
+    return str(image.get('file_name', '')) in names
+
+
+def of_images(coco: dict[str, Any], keep: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The images that are to be kept, with their annotations, whether ids are numbers or text."""
+    images = [image for image in coco['images'] if keep(image)]
+    ids = {_same_id(image.get('id')) for image in images}
+    annotations = [a for a in coco.get('annotations') or () if _same_id(a.get('image_id')) in ids]
+    return {**coco, 'images': images, 'annotations': annotations}
+
+
+def _same_id(value: Any) -> str:
+    """An id as text: tools write 3, '3' and 3.0 for one."""
+    return str(value).strip().removesuffix('.0')
 
 
 def _use(role: str) -> str:
