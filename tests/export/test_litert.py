@@ -22,9 +22,10 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.export.detectors import detector_graph_of
 from mbv1_backbone.export.graphs import BackboneGraph, ClassifierGraph, EmbedderGraph, Normalise
+from mbv1_backbone.export.litert.detections import LITERT
 from mbv1_backbone.export.litert.int8 import Statistics, in_int8
-from mbv1_backbone.export.litert.networks import plan_of
-from mbv1_backbone.export.litert.plan import POST_PROCESS
+from mbv1_backbone.export.plans.networks import plan_of
+from mbv1_backbone.export.plans.plan import POST_PROCESS
 from mbv1_backbone.export.writers import MIN_CALIBRATION, write
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import embedder_spec, exportable, input_of
@@ -296,7 +297,7 @@ def test_a_channel_that_is_dead_has_a_bias_that_fits(tmp_path):
 def test_rounding_weights_moves_no_mean():
     """The mean of a layer's outputs, with weights that all round down."""
     graph, spec = classifier(act_cfg=dict(type='ReLU6'), background=None)
-    plan = plan_of(graph, spec.size)
+    plan = plan_of(graph, spec.size, LITERT)
     name, bias = 'head.fc.weight', 'head.fc.bias'
     weight = np.full(plan.values[name].shape, 0.3 / 127 + 1e-6, np.float32)
     weight[..., 0] = 1.0
@@ -580,7 +581,7 @@ def test_the_verb_writes_compares_and_others_take_the_file(tmp_path, shared, cap
 
 def test_the_post_processing_is_told_what_the_config_says():
     model = small_ssd()
-    plan = plan_of(detector_graph_of(model, (128, 128)), (128, 128))
+    plan = plan_of(detector_graph_of(model, (128, 128)), (128, 128), LITERT)
     [options] = [operator.options for operator in plan.operators if operator.kind == POST_PROCESS]
     assert (options['max_detections'], options['use_regular_nms']) == (20, True)
     assert (options['nms_iou_threshold'], options['nms_score_threshold']) == (0.5, 0.3)

@@ -1,3 +1,3 @@
-"""LiteRT (TensorFlow Lite) files: a graph as a plan of operators, its int8 form, and the flatbuffer."""
+"""LiteRT (TensorFlow Lite) files: a plan in int8, and as a flatbuffer."""
 
 __all__: list[str] = []

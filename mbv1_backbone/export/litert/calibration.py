@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mbv1_backbone.export.litert.flatbuffer import as_bytes
 from mbv1_backbone.export.litert.int8 import Statistics, measured
-from mbv1_backbone.export.litert.plan import Plan
+from mbv1_backbone.export.plans.plan import Plan
 
 __all__ = ['statistics_on']
 

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from mbv1_backbone.export.litert.plan import POST_PROCESS, Operator, Plan, Value
+from mbv1_backbone.export.plans.plan import POST_PROCESS, Operator, Plan, Value
 
 __all__ = ['as_bytes']
 

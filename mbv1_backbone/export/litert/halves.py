@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mbv1_backbone.export.litert.plan import CONVOLUTIONS, Operator, Plan, Value
+from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Operator, Plan, Value
 
 __all__ = ['in_halves']
 

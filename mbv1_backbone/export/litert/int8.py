@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mbv1_backbone.export.litert.plan import CONVOLUTIONS, POST_PROCESS, Operator, Plan, Quantisation
+from mbv1_backbone.export.plans.plan import CONVOLUTIONS, POST_PROCESS, Operator, Plan, Quantisation
 
 __all__ = ['INPUTS', 'LOGIT_RANGE', 'Statistics', 'in_int8', 'measured']
 

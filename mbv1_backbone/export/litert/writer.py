@@ -9,9 +9,10 @@ import numpy as np
 
 from mbv1_backbone.common.errors import NotInstalledError
 from mbv1_backbone.export.graphs import Graph
+from mbv1_backbone.export.litert.detections import LITERT
 from mbv1_backbone.export.litert.halves import in_halves
 from mbv1_backbone.export.litert.int8 import in_int8
-from mbv1_backbone.export.litert.networks import plan_of
+from mbv1_backbone.export.plans.networks import plan_of
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY, described_weights
 
@@ -40,7 +41,7 @@ def litert_bytes(
         raise NotInstalledError(
             "writing .tflite needs LiteRT: pip install 'mbv1-backbone[litert]'"
         ) from error
-    plan = plan_of(graph, spec.size)
+    plan = plan_of(graph, spec.size, LITERT)
     if spec.precision == 'fp16':
         plan = in_halves(plan)
     elif spec.precision == 'int8':

@@ -11,38 +11,33 @@ from torch import Tensor, nn
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.export.graphs import BackboneGraph, ClassifierGraph, EmbedderGraph, Graph, Normalise
-from mbv1_backbone.export.litert.layers import OTHER_FORMATS, add_backbone, add_layers, add_linear
-from mbv1_backbone.export.litert.plan import POST_PROCESS, Operator, Plan, Quantisation
+from mbv1_backbone.export.plans.layers import OTHER_FORMATS, add_backbone, add_layers, add_linear
+from mbv1_backbone.export.plans.plan import Candidates, Operator, Plan, Quantisation, Target
 
 __all__ = ['MIN_SCORE', 'plan_of']
 
 # Of a detection: suppression takes longer than the network where every box of every class takes part in it
 # (53 ms with 80 classes in place of 11), and COCO's AP is the same to the last digit.
 MIN_SCORE = 0.02
-# TensorFlow Lite's suppression by class passes over the class whose number is that of its threads, from two
-# threads on (detection_postprocess.cc: std::atomic<int> next_col(num_threads), and then ++next_col). So many
-# classes that never occur stand before the network's own, whose numbers are taken down again.
-_SPARE = 33
-_YXHW = [1, 0, 3, 2]  # places of y, x, h, w in our x, y, w, h
 
 
 @torch.no_grad()
-def plan_of(graph: Graph, size: tuple[int, int]) -> Plan:
-    """A graph as LiteRT runs it, one image at a time, in float32.
+def plan_of(graph: Graph, size: tuple[int, int], target: Target) -> Plan:
+    """A graph as operators, one image at a time, in float32.
 
     Takes ``images``, uint8 (1, H, W, 3) in RGB. A classifier gives probabilities (1, classes), an
-    embedder with an embedding of length 1 (1, D), a backbone with a map a tap (1, h, w, channels), a detector
-    with boxes (1, K, 4) as shares of the image (y1, x1, y2, x2), labels (1, K), scores (1, K), descending,
-    and how many there are (1,); all in float32.
+    embedder an embedding of length 1 (1, D), a backbone a map a tap (1, h, w, channels), a detector what the
+    target makes of its candidates; all in float32.
 
     Args:
         graph: Of a classifier, an embedder, a backbone, or an SSD.
         size: Height and width of its images, in pixels.
+        target: The format that it is for.
 
     Raises:
         InputError: If something in it has no operator here; the message names it, and formats that have it.
     """
-    plan = Plan()
+    plan = Plan(target.name)
     graph.eval()
     x = _add_normalise(plan, graph.normalise, size)  # type: ignore[arg-type]
     if isinstance(graph, ClassifierGraph):
@@ -52,14 +47,14 @@ def plan_of(graph: Graph, size: tuple[int, int]) -> Plan:
     elif isinstance(graph, BackboneGraph):
         plan.outputs = tuple(add_backbone(plan, x, graph.backbone))
     else:
-        plan.outputs = _add_detector(plan, x, graph, size)
+        plan.outputs = target.add_detections(plan, _add_detector(plan, x, graph, size, target.box_order))
     return plan
 
 
 def _add_normalise(plan: Plan, normalise: Normalise, size: tuple[int, int]) -> str:
     """From bytes to what the network wants: one operator where mean and deviation are of all colours."""
     if any(side % normalise.divisor for side in size):
-        raise InputError(f'LiteRT: sides must be multiples of {normalise.divisor} pixels, got {size}')
+        raise InputError(f'{plan.format}: sides must be multiples of {normalise.divisor} pixels, got {size}')
     factors = normalise.scale.double().flatten()
     mean = (-normalise.shift.double().flatten() / factors).round(decimals=4).tolist()
     std = (1 / factors).round(decimals=4).tolist()
@@ -100,7 +95,7 @@ def _add_reshaped(plan: Plan, x: str, name: str, shape: Sequence[int]) -> str:
 
 
 def _add_classifier(plan: Plan, x: str, graph: ClassifierGraph) -> str:
-    backbone, head = _parts_of_classifier(graph.network)
+    backbone, head = _parts_of_classifier(graph.network, plan.format)
     linear = nn.Linear(head.in_features, head.out_features, bias=True)
     weight, bias = head.weight.detach(), head.bias.detach()
     if graph.background is not None:  # its row is left out
@@ -113,7 +108,7 @@ def _add_classifier(plan: Plan, x: str, graph: ClassifierGraph) -> str:
     return plan.add('SOFTMAX', [flat], 'probabilities', beta=1.0)
 
 
-def _parts_of_classifier(network: Any) -> tuple[Any, nn.Linear]:
+def _parts_of_classifier(network: Any, target: str) -> tuple[Any, nn.Linear]:
     """Backbone and last layer of an imported classifier, or of MMPretrain's with one linear layer.
 
     Raises:
@@ -125,7 +120,7 @@ def _parts_of_classifier(network: Any) -> tuple[Any, nn.Linear]:
     fc, neck = getattr(model.head, 'fc', None), type(getattr(model, 'neck', None)).__name__
     if not isinstance(fc, nn.Linear) or fc.bias is None or neck != 'GlobalAveragePooling':
         raise InputError(
-            f'LiteRT files hold classifiers with GlobalAveragePooling and one linear layer, not {neck} and '
+            f'{target} files hold classifiers with GlobalAveragePooling and one linear layer, not {neck} and '
             f'{type(model.head).__name__}; {OTHER_FORMATS}'
         )
     return model.backbone, fc
@@ -137,23 +132,25 @@ def _add_embedder(plan: Plan, x: str, graph: EmbedderGraph) -> str:
     if isinstance(head.fc, nn.Linear):
         pooled = add_linear(plan, pooled, head.fc, 'head.fc', head.norm, 'head.norm')
     elif not isinstance(head.norm, nn.Identity):
-        raise InputError(f'LiteRT files hold no batch norm without a layer before it; {OTHER_FORMATS}')
+        raise InputError(f'{plan.format} files hold no batch norm without a layer before it; {OTHER_FORMATS}')
     flat = _add_reshaped(plan, pooled, 'features', (1, plan.values[pooled].shape[3]))
     return plan.add('L2_NORMALIZATION', [flat], 'embeddings', fusedActivationFunction=0)
 
 
-def _add_detector(plan: Plan, x: str, graph: Any, size: tuple[int, int]) -> tuple[str, ...]:
+def _add_detector(
+    plan: Plan, x: str, graph: Any, size: tuple[int, int], box_order: Sequence[int]
+) -> Candidates:
     model = graph.model
     if hasattr(model, 'roi_head'):
         raise InputError(
-            f'{type(model).__name__}: LiteRT has no operator RoIAlign, which its second stage needs; '
-            f'{OTHER_FORMATS}'
+            f'{type(model).__name__}: {plan.format} files of this project have no operator RoIAlign, which '
+            f'its second stage needs; {OTHER_FORMATS}'
         )
     head: Any = model.bbox_head
     neck: Any = getattr(model, 'neck', None)
     if type(head).__name__ != 'MobileSSDHead' or type(neck).__name__ != 'SSDNeck' or hasattr(neck, 'l2_norm'):
         raise InputError(
-            f'LiteRT files hold SSD and SSDLite (SSDNeck without l2_norm, MobileSSDHead), not '
+            f'{plan.format} files hold SSD and SSDLite (SSDNeck without l2_norm, MobileSSDHead), not '
             f'{type(neck).__name__} and {type(head).__name__}; {OTHER_FORMATS}'
         )
     levels = add_backbone(plan, x, model.backbone)
@@ -163,7 +160,7 @@ def _add_detector(plan: Plan, x: str, graph: Any, size: tuple[int, int]) -> tupl
     for level, name in enumerate(levels):
         boxes = head.prior_generator.num_base_priors[level]
         cells = boxes * plan.values[name].shape[1] * plan.values[name].shape[2]
-        for branch, order in (('reg', _YXHW), ('cls', _background_first(head))):
+        for branch, order in (('reg', box_order), ('cls', _background_first(head))):
             module = f'bbox_head.{branch}_convs.{level}'
             predictor = getattr(head, f'{branch}_convs')[level]
             found = _add_predictor(plan, name, predictor, module, boxes, order)
@@ -172,11 +169,11 @@ def _add_detector(plan: Plan, x: str, graph: Any, size: tuple[int, int]) -> tupl
     logits = plan.add('CONCATENATION', parts['cls'], 'logits', (1, anchors, head.num_logits), axis=1)
     encoded = plan.add('CONCATENATION', parts['reg'], 'encoded', (1, anchors, 4), axis=1)
     scores = plan.add('LOGISTIC', [logits], 'scores')
-    return _add_post_process(plan, (encoded, scores), head, [plan.values[x].shape[1:3] for x in levels], size)
+    return _candidates(plan, (encoded, scores), head, [plan.values[x].shape[1:3] for x in levels], size)
 
 
 def _background_first(head: Any) -> list[int]:
-    """Places of a box's logits in the operator's order: the background, where there is one, is the first."""
+    """Places of a box's logits in the plan's order: the background, where there is one, is the first."""
     classes = list(range(head.num_classes))
     return [head.num_classes, *classes] if head.num_logits > head.num_classes else classes
 
@@ -196,52 +193,32 @@ def _add_predictor(plan: Plan, x: str, module: Any, name: str, boxes: int, order
     return add_layers(plan, x, copy, name)
 
 
-def _add_post_process(
-    plan: Plan, inputs: tuple[str, str], head: Any, shapes: Sequence[tuple[int, ...]], size: tuple[int, int]
-) -> tuple[str, ...]:
-    """TensorFlow Lite's operator that decodes boxes and suppresses them class by class."""
+def _candidates(
+    plan: Plan, names: tuple[str, str], head: Any, shapes: Sequence[tuple[int, ...]], size: tuple[int, int]
+) -> Candidates:
+    """Encoded boxes and scores, with all that is needed to decode and to suppress them."""
     from mbv1_backbone.export.detectors import coder_of, limits_of  # needs mmdet, which faces do without
 
     coder, (score_thr, iou_threshold, count) = coder_of(head), limits_of(head.test_cfg)
     if any(coder.means):
-        raise InputError(f'LiteRT: bbox_coder.target_means must be 0, got {coder.means}; {OTHER_FORMATS}')
-    scales = dict(zip(('x_scale', 'y_scale', 'w_scale', 'h_scale'), (1 / s for s in coder.stds), strict=True))
-    options = dict(
-        scales,
-        max_detections=count,
-        max_classes_per_detection=1,
-        detections_per_class=count,
-        use_regular_nms=True,
-        nms_score_threshold=max(score_thr, MIN_SCORE),
-        nms_iou_threshold=iou_threshold,
-        num_classes=head.num_classes + _SPARE,
+        raise InputError(
+            f'{plan.format}: bbox_coder.target_means must be 0, got {coder.means}; {OTHER_FORMATS}'
+        )
+    return Candidates(
+        *names,
+        anchors=_anchors(head, shapes, size),
+        stds=tuple(map(float, coder.stds)),
+        classes=int(head.num_classes),
+        min_score=max(score_thr, MIN_SCORE),
+        iou_threshold=iou_threshold,
+        count=count,
     )
-    encoded, scores = inputs
-    anchors = plan.constant('anchors', _anchors(head, shapes, size))
-    scores = _add_spare_classes(plan, scores, head)
-    outputs = ('boxes', 'numbers', 'best_scores', 'count')
-    plan.operators.append(Operator(POST_PROCESS, (encoded, scores, anchors), outputs, options))
-    for name, shape in zip(outputs, ((1, count, 4), (1, count), (1, count), (1,)), strict=True):
-        plan.tensor(name, shape)
-    spare = plan.constant('spare', np.array(_SPARE, np.float32))
-    labels = plan.add('SUB', ['numbers', spare], 'labels', fusedActivationFunction=1)  # 0 where there is none
-    return 'boxes', labels, 'best_scores', 'count'
-
-
-def _add_spare_classes(plan: Plan, scores: str, head: Any) -> str:
-    """The scores of classes, without the background's, after those of classes that never occur."""
-    shape = plan.values[scores].shape
-    begin = plan.constant('foreground/begin', np.array([0, 0, shape[2] - head.num_classes], np.int32))
-    extent = plan.constant('foreground/size', np.array([1, shape[1], head.num_classes], np.int32))
-    x = plan.add('SLICE', [scores, begin, extent], 'foreground', (1, shape[1], head.num_classes))
-    borders = plan.constant('foreground/borders', np.array([(0, 0), (0, 0), (_SPARE, 0)], np.int32))
-    return plan.add('PAD', [x, borders], 'candidates', (1, shape[1], head.num_classes + _SPARE))
 
 
 def _anchors(head: Any, shapes: Sequence[tuple[int, ...]], size: tuple[int, int]) -> np.ndarray:
-    """Centre y, x, height and width of each, as shares of the image, float32 (A, 4)."""
+    """Centre x, y, width and height of each, as shares of the image, float64 (A, 4)."""
     height, width = size
     x1, y1, x2, y2 = torch.cat(head.prior_generator.grid_priors(shapes, device='cpu')).double().unbind(1)
-    places = [(y1 + y2) / 2 / height, (x1 + x2) / 2 / width, (y2 - y1) / height, (x2 - x1) / width]
-    anchors: np.ndarray = torch.stack(places, 1).float().numpy()
+    places = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+    anchors: np.ndarray = torch.stack(places, 1).numpy()
     return anchors

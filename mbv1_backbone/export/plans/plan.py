@@ -1,14 +1,27 @@
-"""A network as LiteRT runs it: tensors, and operators in the order in which they run."""
+"""A network as tensors, and operators in the order in which they run.
+
+Tensors are laid out and operators are named as in LiteRT (TensorFlow Lite); other formats are written from the
+same plan.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ['CONVOLUTIONS', 'POST_PROCESS', 'Operator', 'Plan', 'Quantisation', 'Value']
+__all__ = [
+    'CONVOLUTIONS',
+    'POST_PROCESS',
+    'Candidates',
+    'Operator',
+    'Plan',
+    'Quantisation',
+    'Target',
+    'Value',
+]
 
 CONVOLUTIONS = ('CONV_2D', 'DEPTHWISE_CONV_2D')
 POST_PROCESS = 'TFLite_Detection_PostProcess'  # the one operator that is not built in
@@ -73,6 +86,7 @@ class Plan:
     """A network, in the order in which it runs.
 
     Attributes:
+        format: That it is made for, as messages name it.
         values: Tensors by name.
         operators: In order.
         outputs: Names of its predictions.
@@ -82,6 +96,7 @@ class Plan:
             the tensor ``NAME.bias``.
     """
 
+    format: str
     values: dict[str, Value] = field(default_factory=dict)
     operators: list[Operator] = field(default_factory=list)
     outputs: tuple[str, ...] = ()
@@ -137,3 +152,41 @@ class Plan:
     def producer(self, name: str) -> Operator:
         """The operator that computes a tensor."""
         return next(operator for operator in self.operators if name in operator.outputs)
+
+
+class Candidates(NamedTuple):
+    """What an SSD says of every place where it has anchors.
+
+    Attributes:
+        encoded: Name of the boxes, (1, A, 4), relative to the anchors, in the target's ``box_order``.
+        scores: Name of the scores, (1, A, classes), or (1, A, 1 + classes) with the background's first.
+        anchors: Centre x, y, width and height as shares of the image, float64 (A, 4).
+        stds: By which the network divides shifts and zooms: x, y, w, h.
+        classes: How many, without the background.
+        min_score: Of a detection.
+        iou_threshold: Above which the lower score of two boxes of a class goes.
+        count: Detections of an image, at most.
+    """
+
+    encoded: str
+    scores: str
+    anchors: np.ndarray
+    stds: tuple[float, ...]
+    classes: int
+    min_score: float
+    iou_threshold: float
+    count: int
+
+
+class Target(NamedTuple):
+    """A format that plans are made for.
+
+    Attributes:
+        name: In messages.
+        box_order: Places of the values of an encoded box in x, y, w, h.
+        add_detections: Adds to a plan what makes detections of candidates, and gives the names of the outputs.
+    """
+
+    name: str
+    box_order: tuple[int, int, int, int]
+    add_detections: Callable[[Plan, Candidates], tuple[str, ...]]

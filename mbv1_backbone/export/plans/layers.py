@@ -1,4 +1,4 @@
-"""Layers of PyTorch as operators of LiteRT, with batch norm folded into the convolutions."""
+"""Layers of PyTorch as operators of a plan, with batch norm folded into the convolutions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.export.litert.plan import Plan
+from mbv1_backbone.export.plans.plan import Plan
 from mbv1_backbone.models.layers import Conv2dSame, SeparableUnit, same_padding
 
 __all__ = ['OTHER_FORMATS', 'add_backbone', 'add_convolution', 'add_layers', 'add_linear']
@@ -59,7 +59,7 @@ def add_layers(plan: Plan, x: str, module: Any, name: str) -> str:
         name: Of the module: tensors are named by it, as PyTorch names them.
 
     Raises:
-        InputError: If something in it is no convolution, batch norm or activation that LiteRT has.
+        InputError: If something in it is no convolution, batch norm or activation that plans have.
     """
     if isinstance(module, nn.Sequential):
         return _in_turn(plan, x, ((child, f'{name}.{key}') for key, child in module.named_children()))
@@ -76,7 +76,9 @@ def add_layers(plan: Plan, x: str, module: Any, name: str) -> str:
         return add_convolution(
             plan, x, module.conv, f'{name}.conv', getattr(module, key, None), f'{name}.{key}', activation
         )
-    raise InputError(f'{name}: LiteRT files of this project hold no {type(module).__name__}; {OTHER_FORMATS}')
+    raise InputError(
+        f'{name}: {plan.format} files of this project hold no {type(module).__name__}; {OTHER_FORMATS}'
+    )
 
 
 def _in_turn(plan: Plan, x: str, modules: Iterable[tuple[Any, str]]) -> str:
@@ -106,12 +108,12 @@ def add_convolution(
         activation: After both.
 
     Raises:
-        InputError: If LiteRT has no such layer.
+        InputError: If plans have no such layer.
     """
     depthwise = conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
     if (conv.groups > 1 and not depthwise) or set(conv.dilation) != {1} or conv.padding_mode != 'zeros':
         raise InputError(
-            f'{name}: LiteRT files of this project hold no grouped or dilated convolutions, and pad '
+            f'{name}: {plan.format} files of this project hold no grouped or dilated convolutions, and pad '
             f'with zeros alone; {OTHER_FORMATS}'
         )
     affine = _folded(plan, conv, name, norm, norm_name)
@@ -127,7 +129,7 @@ def add_convolution(
 def add_linear(
     plan: Plan, x: str, linear: nn.Linear, name: str, norm: nn.Module | None = None, norm_name: str = ''
 ) -> str:
-    """Add a linear layer, as a convolution, whose weights LiteRT scales by channel; gives (1, 1, 1, out).
+    """Add a linear layer, as a convolution, whose weights int8 scales by channel; gives (1, 1, 1, out).
 
     Args:
         plan: To add to.
@@ -167,7 +169,7 @@ def _add_affine(
         return plan.add('LEAKY_RELU', [y], f'{name}/activation', alpha=float(activation.negative_slope))
     if activation is not None and type(activation) not in _FUSED:
         raise InputError(
-            f'{name}: LiteRT files of this project hold ReLU, ReLU6 and LeakyReLU, not '
+            f'{name}: {plan.format} files of this project hold ReLU, ReLU6 and LeakyReLU, not '
             f'{type(activation).__name__}; {OTHER_FORMATS}'
         )
     return y
@@ -189,7 +191,7 @@ def _folded(
         return Affine(weight, bias, (f'{name}.weight', f'{name}.bias'))
     if not isinstance(norm, _BatchNorm) or norm.running_mean is None or norm.running_var is None:
         raise InputError(
-            f'{norm_name}: LiteRT files hold batch norms with statistics, not {type(norm).__name__}; '
+            f'{norm_name}: {plan.format} files hold batch norms with statistics, not {type(norm).__name__}; '
             f'{OTHER_FORMATS}'
         )
     factor = (norm.running_var.double() + norm.eps).rsqrt()
