@@ -61,7 +61,7 @@ def distribution(package):
         ('classification', ['classification']),
         ('geolocation', ['classification']),
         ('weights', ['detection', 'weights', 'slim']),
-        ('runtime', ['deploy', 'litert']),
+        ('runtime', ['deploy', 'litert', 'ncnn']),
         ('retrieval', ['faces']),
         ('detection', ['detection']),
         ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's

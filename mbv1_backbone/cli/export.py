@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ['SUFFIXES', 'add_arguments', 'run']
 
-SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'litert': '.tflite'}
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'litert': '.tflite', 'ncnn': '.ncnn.param'}
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -44,8 +44,8 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument('--part', choices=PARTS, default='whole', help='the backbone alone, with its taps')
     options.output_file(
         parser,
-        tuple(SUFFIXES.values()),
-        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT',
+        tuple(Path(suffix).suffix or suffix for suffix in SUFFIXES.values()),
+        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT, .ncnn.param',
         required=True,
     )
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
@@ -73,9 +73,9 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.runtime.sessions import files_of
 
     out = Path(args.out)
-    if out.suffix != SUFFIXES[args.to]:
+    if not out.name.endswith(SUFFIXES[args.to]):
         raise InputError(f'--out must end in {SUFFIXES[args.to]} for {args.to}, got {out}')
-    for path in files_of(out):  # OpenVINO's has a second one beside it
+    for path in files_of(out):  # some have others beside them
         check_output_file(path, name='--out')
     images = find_images(args.images)[: args.num]
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images

@@ -1,4 +1,4 @@
-"""Models to files: ONNX, by way of it OpenVINO, and LiteRT."""
+"""Models to files: ONNX, by way of it OpenVINO, LiteRT and ncnn."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _PRECISIONS_OF = {
     '.onnx': ('fp32', 'int8'),
     '.xml': ('fp32', 'fp16', 'bf16'),
     '.tflite': ('fp32', 'fp16', 'int8'),
+    '.param': ('fp32', 'fp16'),
 }
 
 
@@ -51,7 +52,8 @@ def write(
         spec: Goes into the file.
         path: ``.onnx``: fp32 or int8. ``.xml``, with a ``.bin`` beside it: OpenVINO's, whose weights are
             halved for ``fp16`` and ``bf16``; the latter also computes in bfloat16 where the processor does.
-            ``.tflite``: fp32, fp16 (weights) or int8, one image at a time.
+            ``.tflite``: fp32, fp16 (weights) or int8, one image at a time. ncnn's ``.ncnn.param``, with
+            ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
             Those of one colour are left out.
         input_type: Of the images that an int8 ``.tflite`` takes: ``uint8``, or ``int8``, bytes less 128.
@@ -69,6 +71,12 @@ def write(
         from mbv1_backbone.export.litert.writer import litert_bytes
 
         write_atomically(path, litert_bytes(graph, spec, calibration, input_type))
+        return
+    if path.suffix == '.param':
+        from mbv1_backbone.export.ncnn.writer import ncnn_files
+
+        for file, content in ncnn_files(graph, spec, path).items():
+            write_atomically(file, content)
         return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         source = Path(folder) / 'model.onnx'
@@ -90,6 +98,8 @@ def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
     """Refuse what no format, or not this one, has."""
     if path.suffix not in SUFFIXES:
         raise InputError(f'an exported model ends in {", ".join(SUFFIXES)}, got {path}')
+    if path.suffix == '.param' and not path.name.endswith('.ncnn.param'):
+        raise InputError(f"{path.name}: must end in .ncnn.param: its .bin would have the name of OpenVINO's")
     if spec.precision not in PRECISIONS:
         raise InputError(f'precision must be one of {", ".join(PRECISIONS)}, got {spec.precision!r}')
     if spec.precision not in _PRECISIONS_OF[path.suffix]:

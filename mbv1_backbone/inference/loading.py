@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ['AnyNetwork', 'DetectorInPyTorch', 'Kind', 'PathLike', 'load']
 
+_FILES_OF = {'litert': '.tflite', 'ncnn': '.param'}  # backends that nothing is exported for on the way
+
 PathLike = str | os.PathLike[str]
 Kind = Literal['embedder', 'detector', 'classifier', 'backbone']
 AnyNetwork = Detector | FaceEmbedder | Classifier | FeatureExtractor
@@ -147,7 +149,8 @@ def load(
             or a backbone; or a config, with ``checkpoint``.
         checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
         backend: ``'auto'``: the fastest that is there, OpenVINO before ONNX Runtime before PyTorch; or one of
-            ``'openvino'``, ``'onnxruntime'``, ``'torch'``; a ``.tflite`` of ``mbv1 export`` has ``'litert'``.
+            ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for
+            ``'litert'`` (``.tflite``) and ``'ncnn'`` (``.param``) have no other.
             The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
@@ -245,8 +248,9 @@ def _trained(
 
 def _runtime_of(source: PathLike, backend: str) -> str:
     """What runs a network that is exported on the way."""
-    if backend == 'litert':
-        raise InputError(f'{source}: litert runs .tflite files of mbv1 export --to litert')
+    if backend in _FILES_OF:
+        wanted = _FILES_OF[backend]
+        raise InputError(f'{source}: {backend} runs {wanted} files of mbv1 export --to {backend}')
     runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
     if backend not in ('auto', *runtimes, 'torch'):
         raise NotInstalledError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")

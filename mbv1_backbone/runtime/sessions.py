@@ -1,4 +1,4 @@
-"""Exported files, ready to run: ONNX Runtime, OpenVINO and LiteRT behind one face. Needs no torch."""
+"""Exported files, ready to run: ONNX Runtime, OpenVINO, LiteRT and ncnn behind one face. Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
+from mbv1_backbone.runtime.ncnn import ncnn_files_of, open_ncnn
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = [
@@ -37,9 +38,15 @@ __all__ = [
     'top_left',
 ]
 
-SUFFIXES = ('.onnx', '.xml', '.tflite')
+SUFFIXES = ('.onnx', '.xml', '.tflite', '.param')
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
-_READERS = {'.onnx': ('openvino', 'onnxruntime'), '.xml': ('openvino',), '.tflite': ('litert',)}
+_READERS = {
+    '.onnx': ('openvino', 'onnxruntime'),
+    '.xml': ('openvino',),
+    '.tflite': ('litert',),
+    '.param': ('ncnn',),
+}
+_IMAGE_BY_IMAGE = {'litert': open_litert, 'ncnn': open_ncnn}
 _PACKAGES = {'litert': ('ai_edge_litert', 'ai-edge-litert')}  # to import, and to install
 Outputs = tuple[np.ndarray, ...]
 Reopen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # function, arguments, named arguments
@@ -114,11 +121,13 @@ def open_session(
     """Open a file of ``mbv1 export``.
 
     Args:
-        path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, or ``.tflite``.
-        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, or ``'auto'``: LiteRT for ``.tflite``, else
-            OpenVINO where it is installed, else ONNX Runtime, and ONNX Runtime for int8.
+        path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, ``.tflite``, or ncnn's ``.param``
+            with its ``.bin`` and ``.json``.
+        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, or ``'auto'``: LiteRT for
+            ``.tflite``, ncnn for ``.param``, else OpenVINO where it is installed, else ONNX Runtime, and ONNX
+            Runtime for int8.
         threads: Cores to use; None for all.
-        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO and LiteRT work on
+        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: all but ONNX Runtime work on
             several at once, a core on each, which takes longer for each of them, but less for all.
         precision: That OpenVINO computes in: ``'fp32'``, ``'bf16'`` or ``'auto'``: bfloat16 where the
             processor multiplies in it and the file is ``.onnx`` or was exported for it. ONNX Runtime computes
@@ -153,8 +162,8 @@ def open_session(
 
 def _open(path: Path, backends: list[str], threads: int | None, mode: str, precision: str) -> Session:
     """By the first of the backends, or the second where the first computes the file wrongly."""
-    if backends[0] == 'litert':
-        spec, version, run, parallel = open_litert(path, threads, mode)
+    if backends[0] in _IMAGE_BY_IMAGE:
+        spec, version, run, parallel = _IMAGE_BY_IMAGE[backends[0]](path, threads, mode)
 
         def checked(images: np.ndarray) -> Outputs:
             check_images(images, spec)
@@ -200,7 +209,9 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files of an exported model: OpenVINO's are two."""
+    """The files of an exported model: OpenVINO's are two, ncnn's three."""
+    if path.suffix == '.param':
+        return ncnn_files_of(path)
     return (path, path.with_suffix('.bin')) if path.suffix == '.xml' else (path,)
 
 

@@ -55,4 +55,4 @@ def _add_spare_classes(plan: Plan, found: Candidates) -> str:
     return plan.add('PAD', [x, borders], 'candidates', (1, shape[1], found.classes + _SPARE))
 
 
-LITERT = Target('LiteRT', _YXHW, _add_post_process)
+LITERT = Target('LiteRT', _YXHW, True, _add_post_process)

@@ -47,7 +47,7 @@ def plan_of(graph: Graph, size: tuple[int, int], target: Target) -> Plan:
     elif isinstance(graph, BackboneGraph):
         plan.outputs = tuple(add_backbone(plan, x, graph.backbone))
     else:
-        plan.outputs = target.add_detections(plan, _add_detector(plan, x, graph, size, target.box_order))
+        plan.outputs = target.add_detections(plan, _add_detector(plan, x, graph, size, target))
     return plan
 
 
@@ -137,9 +137,7 @@ def _add_embedder(plan: Plan, x: str, graph: EmbedderGraph) -> str:
     return plan.add('L2_NORMALIZATION', [flat], 'embeddings', fusedActivationFunction=0)
 
 
-def _add_detector(
-    plan: Plan, x: str, graph: Any, size: tuple[int, int], box_order: Sequence[int]
-) -> Candidates:
+def _add_detector(plan: Plan, x: str, graph: Any, size: tuple[int, int], target: Target) -> Candidates:
     model = graph.model
     if hasattr(model, 'roi_head'):
         raise InputError(
@@ -157,16 +155,17 @@ def _add_detector(
     for index, layer in enumerate(neck.extra_layers):
         levels.append(add_layers(plan, levels[-1], layer, f'neck.extra_layers.{index}'))
     parts: dict[str, list[str]] = dict(cls=[], reg=[])
+    classes = _background_first(head) if target.background else list(range(head.num_classes))
     for level, name in enumerate(levels):
         boxes = head.prior_generator.num_base_priors[level]
         cells = boxes * plan.values[name].shape[1] * plan.values[name].shape[2]
-        for branch, order in (('reg', box_order), ('cls', _background_first(head))):
+        for branch, order in (('reg', target.box_order), ('cls', classes)):
             module = f'bbox_head.{branch}_convs.{level}'
             predictor = getattr(head, f'{branch}_convs')[level]
             found = _add_predictor(plan, name, predictor, module, boxes, order)
             parts[branch].append(_add_reshaped(plan, found, f'{module}/flat', (1, cells, len(order))))
     anchors = sum(plan.values[part].shape[1] for part in parts['cls'])
-    logits = plan.add('CONCATENATION', parts['cls'], 'logits', (1, anchors, head.num_logits), axis=1)
+    logits = plan.add('CONCATENATION', parts['cls'], 'logits', (1, anchors, len(classes)), axis=1)
     encoded = plan.add('CONCATENATION', parts['reg'], 'encoded', (1, anchors, 4), axis=1)
     scores = plan.add('LOGISTIC', [logits], 'scores')
     return _candidates(plan, (encoded, scores), head, [plan.values[x].shape[1:3] for x in levels], size)
@@ -179,15 +178,15 @@ def _background_first(head: Any) -> list[int]:
 
 
 def _add_predictor(plan: Plan, x: str, module: Any, name: str, boxes: int, order: Sequence[int]) -> str:
-    """Add a predictor whose outputs of each box are reordered."""
+    """Add a predictor of the outputs of each box that ``order`` names."""
     if isinstance(module, nn.Sequential):
         x = add_layers(plan, x, module[0], f'{name}.0')
         module, name = module[1], f'{name}.1'
-    copy = nn.Conv2d(module.in_channels, module.out_channels, 1)
+    copy = nn.Conv2d(module.in_channels, boxes * len(order), 1)
 
     def reordered(tensor: Tensor) -> nn.Parameter:
-        per_box = tensor.detach().reshape(boxes, len(order), *tensor.shape[1:])
-        return nn.Parameter(per_box[:, list(order)].reshape(tensor.shape))
+        per_box = tensor.detach().unflatten(0, (boxes, -1))
+        return nn.Parameter(per_box[:, list(order)].flatten(0, 1))
 
     copy.weight, copy.bias = reordered(module.weight), reordered(module.bias)
     return add_layers(plan, x, copy, name)

@@ -1,7 +1,7 @@
 """A network as tensors, and operators in the order in which they run.
 
-Tensors are laid out and operators are named as in LiteRT (TensorFlow Lite); other formats are written from the
-same plan.
+Tensors are laid out and operators are named as in LiteRT (TensorFlow Lite); other formats are written from
+the same plan.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Operator(NamedTuple):
     """One step.
 
     Attributes:
-        kind: A name of ``BuiltinOperator``, or ``POST_PROCESS``.
+        kind: A name of ``BuiltinOperator``, or of the target's own operator for detections.
         inputs: Names of tensors.
         outputs: Names of tensors.
         options: As the schema names them.
@@ -154,7 +154,8 @@ class Plan:
         return next(operator for operator in self.operators if name in operator.outputs)
 
 
-class Candidates(NamedTuple):
+@dataclass(frozen=True)
+class Candidates:
     """What an SSD says of every place where it has anchors.
 
     Attributes:
@@ -184,9 +185,11 @@ class Target(NamedTuple):
     Attributes:
         name: In messages.
         box_order: Places of the values of an encoded box in x, y, w, h.
-        add_detections: Adds to a plan what makes detections of candidates, and gives the names of the outputs.
+        background: Whether the background's scores stay, where a network has them.
+        add_detections: Adds what makes detections of candidates, and gives the names of the outputs.
     """
 
     name: str
     box_order: tuple[int, int, int, int]
+    background: bool
     add_detections: Callable[[Plan, Candidates], tuple[str, ...]]

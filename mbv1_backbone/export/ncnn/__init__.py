@@ -1,0 +1,3 @@
+"""ncnn files: a plan as layers and their weights."""
+
+__all__: list[str] = []
