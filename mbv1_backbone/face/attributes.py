@@ -23,6 +23,8 @@ from mbv1_backbone.face.evaluation.metrics import mean_average_precision
 
 __all__ = ['AttributeMetric', 'FaceAttributeModel', 'soft_attributes', 'soft_cross_entropy']
 
+_RANK = 1e-6  # of the basis' length, below which it does not differ in a direction
+
 
 @MODELS.register_module()
 class FaceAttributeModel(BaseModel):
@@ -136,7 +138,7 @@ def soft_attributes(embeddings: np.ndarray, basis: np.ndarray, count: int = 40) 
     Args:
         embeddings: (N, D), judged.
         basis: (M, D), whose mean and principal directions are the questions.
-        count: A, at most D.
+        count: A, at most the directions in which the basis differs: fewer than M, at most D.
 
     Returns:
         Probabilities float32 (N, A): the logistic function of twice the standard score.
@@ -144,10 +146,13 @@ def soft_attributes(embeddings: np.ndarray, basis: np.ndarray, count: int = 40) 
     Raises:
         ValueError: If there are fewer directions than wanted.
     """
-    if not 1 <= count <= basis.shape[1]:
-        raise ValueError(f'count must lie in 1..{basis.shape[1]}, got {count}')
     centre = basis.mean(0)
     _, spread, directions = np.linalg.svd(basis - centre, full_matrices=False)
+    most = int((spread > _RANK * max(np.linalg.norm(basis), np.finfo(float).tiny)).sum())
+    if not most:
+        raise ValueError(f'the {len(basis)} embeddings of the basis are all the same')
+    if not 1 <= count <= most:
+        raise ValueError(f'count must lie in 1..{most}, got {count}')
     deviations = spread[:count] / np.sqrt(len(basis))
     scores = (embeddings - centre) @ directions[:count].T / deviations
     return (1 / (1 + np.exp(-2 * scores))).astype(np.float32)

@@ -137,3 +137,12 @@ def test_soft_attributes_are_sides_of_the_main_directions():
         assert abs(values[:, column].mean() - 0.5) < 0.05
     with pytest.raises(ValueError, match=r'count must lie in 1\.\.6, got 7'):
         soft_attributes(basis, basis, 7)
+
+
+def test_soft_attributes_are_no_more_than_the_basis_differs_in():
+    basis = np.random.default_rng(0).normal(size=(5, 8))
+    assert soft_attributes(basis, basis, 4).shape == (5, 4)
+    with pytest.raises(ValueError, match=r'count must lie in 1\.\.4, got 5'):
+        soft_attributes(basis, basis, 5)
+    with pytest.raises(ValueError, match='the 3 embeddings of the basis are all the same'):
+        soft_attributes(basis, basis[:1].repeat(3, 0), 1)

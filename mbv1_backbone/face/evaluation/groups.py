@@ -63,9 +63,11 @@ def rates_by_group(
         far: Share of all pairs of different photographs, of whatever groups, that the threshold accepts.
 
     Raises:
-        InputError: If there are fewer than two faces, or too few pairs for the rate.
+        InputError: If there are fewer than two faces, or too few pairs for the rate, or it is no share.
     """
     pairs = len(faces) * (len(faces) - 1) // 2
+    if not 0 < far < 1:
+        raise InputError(f'far must lie between 0 and 1, got {far:g}')
     if far * pairs < 1:
         raise InputError(f'{len(faces)} faces make {pairs} pairs, too few for a rate of {far:g}')
     impostors = np.concatenate(list(_upper(faces)))

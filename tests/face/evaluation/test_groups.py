@@ -94,3 +94,10 @@ def test_the_verb_prints_each_column_and_writes_the_figures(faces, capsys):
     (faces / '7.png').unlink()
     assert main([*words, '--by', 'race', '--out', str(out)]) == 2
     assert '7.jpg: no such file, nor 7.png' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('far', [0.0, 1.0])
+def test_a_rate_of_none_or_all_is_refused(far):
+    faces = unit(np.eye(6))
+    with pytest.raises(InputError, match=f'far must lie between 0 and 1, got {far:g}'):
+        rates_by_group(faces, faces, ['a'] * 6, far)
