@@ -1,6 +1,7 @@
 """ncnn files against the PyTorch models that they were made of, by the runtime itself."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -131,8 +132,11 @@ def test_a_file_runs_in_a_forked_process_and_is_pickled(tmp_path):
         'assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0'
     )
     command = [sys.executable, '-c', script, str(tmp_path / 'c.ncnn.param')]
-    done = subprocess.run(command, timeout=120, capture_output=True, text=True)
+    said = {name: value for name, value in os.environ.items() if name != 'OMP_WAIT_POLICY'}
+    said |= dict(OMP_DISPLAY_ENV='verbose')
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True, env=said)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "GOMP_SPINCOUNT = '0'" in done.stderr  # threads do not spin: on a busy machine that takes seconds
 
 
 def test_two_stages_are_refused_in_one_line(tmp_path):
