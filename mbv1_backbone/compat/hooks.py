@@ -28,6 +28,7 @@ def install() -> None:
     register_post_import_hook(_know_our_names, 'mmengine.registry.registry')
     register_post_import_hook(_load_our_schemes, 'mmengine.runner.checkpoint')
     register_post_import_hook(_leave_out_multimodal, 'mmpretrain.utils.dependency')
+    register_post_import_hook(_let_carafe_train, 'mmcv.ops.carafe')
     register_post_import_hook(_let_ssd_head_predict, 'mmdet.models.dense_heads.ssd_head')
 
 
@@ -55,6 +56,12 @@ def load_from_mbv1(filename: str, map_location: Any = None, logger: Any = None) 
     """
     loaded: dict[str, Any] = import_module('mbv1_backbone.weights.sources').load_checkpoint(filename)
     return loaded
+
+
+def _let_carafe_train(module: ModuleType) -> None:
+    """Give ``carafe_naive`` the gradient of ``carafe`` where ours stand in: its own insists on CUDA."""
+    if mmcv_ext.in_use():
+        vars(module)['carafe_naive'] = module.carafe
 
 
 def _let_ssd_head_predict(module: ModuleType) -> None:

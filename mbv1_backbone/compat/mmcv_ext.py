@@ -32,8 +32,8 @@ class _Operators(ModuleType):
 
         def missing(*_: Any, **__: Any) -> None:
             raise NotImplementedError(
-                f"mmcv's operator {name!r} needs the compiled mmcv (pip install mmcv); with "
-                f'mmcv-lite, mbv1_backbone provides {", ".join(self.operators)}'
+                f"mmcv's operator {name!r} needs the compiled mmcv: pip install mmcv "
+                '(with mmcv-lite, mbv1_backbone provides those that mmdet calls)'
             )
 
         return self.operators.get(name, missing)

@@ -1,8 +1,8 @@
 """mmcv's operators from torchvision, for where the compiled ones are not installed (see ``mmcv_ext``).
 
-They are those that mmdet's Faster R-CNN, RetinaNet and SSD families call, on any device that torchvision
-serves. The functions have mmcv's signatures and write into the tensors that mmcv allocates. Source of
-the semantics: https://mmcv.readthedocs.io/en/2.x/understand_mmcv/ops.html.
+With those of ``mmcv_carafe``, ``mmcv_deform`` and ``mmcv_roi`` they are what mmdet calls, on any device that
+torchvision serves. The functions have mmcv's signatures and write into the tensors that mmcv allocates.
+Source of the semantics: https://mmcv.readthedocs.io/en/2.x/understand_mmcv/ops.html.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ import torch
 import torchvision
 from torch import Tensor
 
+from mbv1_backbone.compat import mmcv_carafe, mmcv_deform, mmcv_roi
+
 __all__ = [
     'OPERATORS',
     'nms',
+    'nms_match',
     'roi_align_backward',
     'roi_align_forward',
     'sigmoid_focal_loss_backward',
     'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
     'softnms',
 ]
 
@@ -218,14 +223,90 @@ def _target_weight(weight: Tensor, target: Tensor) -> Tensor:
     return padded[target][:, None]
 
 
+def softmax_focal_loss_forward(
+    softmax: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
+    """Fill ``output`` (N,) with the focal loss of each target's probability.
+
+    Args:
+        softmax: Probabilities (N, C).
+        target: (N,) class 0..C-1; a negative one costs nothing.
+        weight: (C,), a factor by the target's class; empty for none.
+        output: Filled.
+        gamma: Exponent of the modulating factor.
+        alpha: Factor of all losses.
+    """
+    known, probability = _target_probability(softmax, target)
+    loss = -alpha * (1 - probability) ** gamma * probability.log()
+    output.copy_(loss * known * _target_weight(weight, target.clamp(min=0)).flatten())
+
+
+def softmax_focal_loss_backward(
+    softmax: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    buff: Tensor,
+    grad_input: Tensor,
+    gamma: float,
+    alpha: float,
+) -> None:
+    """Fill ``grad_input`` (N, C) with the derivative of each loss by the logits of its row.
+
+    Args:
+        softmax: Probabilities (N, C).
+        target: (N,) class 0..C-1; a negative one costs nothing.
+        weight: (C,), a factor by the target's class; empty for none.
+        buff: Unused, of mmcv's method.
+        grad_input: Filled.
+        gamma: Exponent of the modulating factor.
+        alpha: Factor of all losses.
+    """
+    known, p = _target_probability(softmax, target)
+    by_log = alpha * (gamma * (1 - p) ** (gamma - 1) * p * p.log() - (1 - p) ** gamma)
+    factor = by_log * known * _target_weight(weight, target.clamp(min=0)).flatten()
+    grad_input.copy_(factor[:, None] * (_one_hot(softmax, target) - softmax))
+
+
+def _target_probability(softmax: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each target is a class, and its probability, of which logarithms are finite: (N,) each."""
+    probability = softmax.gather(1, target.clamp(min=0)[:, None])[:, 0]
+    return target >= 0, probability.clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Groups of boxes: one that non-maximum suppression keeps, then those that it drops, by descending score.
+
+    Args:
+        dets: (N, 5) x1, y1, x2, y2, score.
+        iou_threshold: A box is dropped where its overlap with a better one is this or greater.
+    """
+    overlaps = torchvision.ops.box_iou(dets[:, :4], dets[:, :4]) >= iou_threshold
+    remaining = dets[:, 4].argsort(descending=True)
+    groups = []
+    while len(remaining):
+        best, others = int(remaining[0]), remaining[1:]
+        dropped = overlaps[best, others]
+        groups.append([best, *others[dropped].tolist()])
+        remaining = others[~dropped]
+    return groups
+
+
 OPERATORS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        nms,
-        softnms,
-        roi_align_forward,
-        roi_align_backward,
-        sigmoid_focal_loss_forward,
-        sigmoid_focal_loss_backward,
-    )
+    **{
+        function.__name__: function
+        for function in (
+            nms,
+            nms_match,
+            softnms,
+            roi_align_forward,
+            roi_align_backward,
+            sigmoid_focal_loss_forward,
+            sigmoid_focal_loss_backward,
+            softmax_focal_loss_forward,
+            softmax_focal_loss_backward,
+        )
+    },
+    **mmcv_carafe.OPERATORS,
+    **mmcv_deform.OPERATORS,
+    **mmcv_roi.OPERATORS,
 }
