@@ -151,13 +151,35 @@ def modulated_deform_conv_forward(
         size: kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group,
             deformable_group.
     """
-    input, weight, offset, mask, bias = single(input, weight, offset, mask, bias)
+    input, weight, bias, *samples = single(input, weight, bias, offset, mask)
+    offset, mask = (_as_read(tensor, output.shape) for tensor in samples)
     added = bias if with_bias else input.new_zeros(len(weight))
     output.copy_(
         torch.ops.torchvision.deform_conv2d(
             input, weight, offset, mask, added, *_modulated_geometry(size), True
         )
     )
+
+
+def _as_read(samples: Tensor, shape: torch.Size) -> Tensor:
+    """Offsets or masks (N, K, H', W') for an output of that size, or of a larger one, as mmcv reads them.
+
+    It takes each image's numbers in their order for those of the output, without a look at their own size.
+    mmdet's DyHead, which samples a level by the offsets of the one below, learns with that.
+    """
+    n, channels, height, width = samples.shape
+    if height * width <= shape[2] * shape[3]:
+        return samples  # torchvision refuses the smaller
+    used = samples.flatten(1)[:, : channels * shape[2] * shape[3]]
+    return used.reshape(n, channels, *shape[2:])
+
+
+def _fill_as_read(place: Tensor, gradient: Tensor) -> None:
+    """Fill ``place``, which is of the size of samples before ``_as_read``, with a gradient after it."""
+    given = gradient.flatten(1)
+    filled = given.new_zeros(len(place), place[0].numel())
+    filled[:, : given.shape[1]] = given
+    place.copy_(filled.view(place.shape))
 
 
 def _modulated_geometry(size: dict[str, int]) -> list[int]:
@@ -201,7 +223,8 @@ def modulated_deform_conv_backward(
         with_bias: Whether there is a bias.
         size: As for ``modulated_deform_conv_forward``.
     """
-    grad_output, input, weight, offset, mask = single(grad_output, input, weight, offset, mask)
+    grad_output, input, weight, *samples = single(grad_output, input, weight, offset, mask)
+    offset, mask = (_as_read(tensor, grad_output.shape) for tensor in samples)
     gradients = torch.ops.torchvision._deform_conv2d_backward(
         grad_output,
         input,
@@ -212,9 +235,13 @@ def modulated_deform_conv_backward(
         *_modulated_geometry(size),
         True,
     )
-    filled = grad_input, grad_weight, grad_offset, grad_mask, grad_bias
-    for place, gradient in zip(filled if with_bias else filled[:-1], gradients, strict=False):
-        place.copy_(gradient)
+    by_input, by_weight, by_offset, by_mask, by_bias = gradients
+    grad_input.copy_(by_input)
+    grad_weight.copy_(by_weight)
+    _fill_as_read(grad_offset, by_offset)
+    _fill_as_read(grad_mask, by_mask)
+    if with_bias:
+        grad_bias.copy_(by_bias)
 
 
 def ms_deform_attn_forward(

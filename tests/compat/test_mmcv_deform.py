@@ -132,6 +132,27 @@ def test_the_gradients_of_modulated_deform_conv(names):
     assert gradcheck(run, variables('input', 'offset', 'mask', *names))
 
 
+def test_samples_for_a_larger_output_are_read_in_their_order():
+    """DyHead's: as mmcv, which looks at the output's size alone."""
+    input, offset, mask, weight = variables('input', 'offset', 'mask', 'weight')
+    arguments = None, (2, 1), (0, 2), (1, 2), 2, 2
+    expected = modulated_deform_conv2d(input, offset, mask, weight, *arguments)
+    known = torch.autograd.grad(expected.sum(), [offset, mask])
+
+    def grown(samples):
+        rest = torch.zeros(1, samples.shape[1] * 7)
+        flat = torch.cat([samples.detach().flatten(1), rest.double()], 1)
+        return flat.view(1, samples.shape[1], 2, 7).requires_grad_()
+
+    larger = grown(offset), grown(mask)
+    output = modulated_deform_conv2d(input, *larger, weight, *arguments)
+    torch.testing.assert_close(output, expected)
+    for gradient, own in zip(torch.autograd.grad(output.sum(), larger), known, strict=True):
+        flat = gradient.flatten()
+        torch.testing.assert_close(flat[: own.numel()], own.flatten())
+        assert not flat[own.numel() :].any()
+
+
 def test_half_precision_is_computed_in_single():
     tensors = [small(name) for name in ('input', 'offset', 'weight')]
     expected = deform_conv2d(*tensors, (2, 1), (0, 2), (1, 2), 2, 2)
