@@ -296,7 +296,8 @@ def ms_deform_attn_backward(
     """
     with torch.enable_grad():
         variables = [tensor.detach().requires_grad_() for tensor in (value, locations, weights)]
-        output = ms_deform_attn_forward(variables[0], shapes, starts, *variables[1:], im2col_step)
+        moved, places, factors = variables
+        output = ms_deform_attn_forward(moved, shapes, starts, places, factors, im2col_step)
     gradients = torch.autograd.grad(output, variables, grad_output)
     for place, gradient in zip((grad_value, grad_locations, grad_weights), gradients, strict=True):
         place.copy_(gradient)

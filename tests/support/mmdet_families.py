@@ -246,7 +246,7 @@ def train_and_predict(family: str) -> tuple[float, list]:
     prepared = model.data_preprocessor(pictures(family), True)
     loss, _ = model.parse_losses(model(**prepared, mode='loss'))
     before = [parameter.detach().clone() for parameter in model.backbone.parameters()]
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-5)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 10)
     optimizer.step()
