@@ -218,8 +218,7 @@ class FaceFinder:
             if single[i] and widths[i].max() >= self.min_side and widths[i].min() >= 2
         ]
         if self.crops and self._is_crop(image, faces, order):
-            found = _place(image, faces, int(order[0])) if order else Place()
-            return [(fit_square(image, size), replace(found, box=None, landmarks=None))]
+            return [(fit_square(image, size), _of_crop(image, faces, order))]
         if not order:
             small = f', only {len(faces)} smaller than {self.min_side:g} pixels' if len(faces) else ''
             raise InputError(f'no face found{small}')
@@ -293,6 +292,15 @@ def _landmarks(faces: Faces, index: int) -> np.ndarray | None:
 def _cut_out(image: np.ndarray, faces: Faces, index: int, size: int) -> np.ndarray:
     points = _landmarks(faces, index)
     return crop_box(image, faces.boxes[index], size) if points is None else align(image, points, size)
+
+
+def _of_crop(image: np.ndarray, faces: Faces, order: list[np.intp]) -> Place:
+    """The place of a crop's face: the image itself, which has no edge that alignment would reach beyond."""
+    if not order:
+        return Place()
+    found = _place(image, faces, int(order[0]))
+    quality = found.quality and replace(found.quality, visible=1.0)
+    return replace(found, box=None, landmarks=None, quality=quality)
 
 
 def _place(image: np.ndarray, faces: Faces, index: int) -> Place:

@@ -26,7 +26,7 @@ class FaceQuality:
         side: Root of the area of its box, in pixels.
         sharpness: 0..1; a face that is enlarged from few pixels, or out of focus, is near 0.
         pose: 0..1, 1 from the front; None of a detector without landmarks.
-        visible: Share of the face that lies in the photograph, 0..1.
+        visible: Share of the face that lies in the photograph, 0..1; 1 of crops that are taken as they are.
     """
 
     side: float

@@ -9,6 +9,7 @@ from support.yunet import yunet_file
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.finder import FaceFinder, Faces, YuNet, face_finder
+from mbv1_backbone.face.geometry import LANDMARKS
 
 LEFT, RIGHT = np.array([60, 50, 100, 100]), np.array([150, 40, 230, 140])
 
@@ -126,3 +127,14 @@ def test_landmarks_that_are_none_are_not_aligned_by(marks):
     np.testing.assert_array_equal(face, plain[0][0])
     assert place == plain[0][1]
     assert place.landmarks is None
+
+
+def test_a_tight_crop_that_is_taken_as_it_is_is_not_cut_off():
+    crop = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    marks = ((LANDMARKS - 0.5) * 1.5 + (0.5, 0.55))[None] * 128  # as UTKFace has them
+    faces = Faces(np.array([[4, 0, 124, 128]], np.float32), np.ones(1, np.float32), marks)
+    [(_, aligned)] = FaceFinder(lambda image: faces).find(crop, 64)
+    [(_, taken)] = FaceFinder(lambda image: faces, crops=True).find(crop, 64)
+    assert aligned.quality.visible < 0.95
+    assert (taken.box, taken.quality.visible) == (None, 1)
+    assert taken.quality.value > aligned.quality.value

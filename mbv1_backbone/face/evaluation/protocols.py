@@ -96,11 +96,18 @@ class Embeddings:
         """Vectors float32 (N, D) of files.
 
         Raises:
-            InputError: If one has none; the message counts how many.
+            InputError: If one has none; the message counts how many. If files of different folders have the
+                same one, which names no folder.
         """
         rows = [self._row(file) for file in files]
         if missing := [file for file, row in zip(files, rows, strict=True) if row < 0]:
             raise InputError(f'{self.source}: no embedding of {missing[0]}, nor of {len(missing) - 1} more')
+        first: dict[int, str] = {}
+        for file, row in zip(files, rows, strict=True):
+            if not _in_one_folder(other := first.setdefault(row, file), file):
+                raise InputError(
+                    f'{self.source}: one embedding for {other} and {file}, without their folders'
+                )
         return self.vectors[rows].reshape(len(files), -1)
 
     def _row(self, file: str) -> int:
@@ -172,7 +179,8 @@ def evaluate_pairs(embeddings: Embeddings, pairs: Pairs) -> tuple[dict[str, Any]
     Raises:
         InputError: If an embedding is missing, or there are no genuine or no impostor pairs.
     """
-    left, right = (embeddings.of(pairs.files[:, side].tolist()) for side in (0, 1))
+    vectors = embeddings.of(pairs.files.ravel().tolist())  # at once: a file is one on both sides
+    left, right = vectors[::2], vectors[1::2]
     scores = np.einsum('nd,nd->n', left, right)
     try:
         curve = roc(scores, pairs.same)
@@ -225,8 +233,9 @@ def evaluate_gallery(
     if not gallery or not probes:
         raise InputError('gallery and probes must each name an image')
     places, people = np.array(list(gallery.values())), np.array(list(probes.values()))
-    vectors = embeddings.of(list(gallery))
-    scores = embeddings.of(list(probes)) @ vectors.T
+    asked = embeddings.of([*gallery, *probes, *(unknown or {})])
+    vectors, mated, non_mated = np.split(asked, np.cumsum([len(gallery), len(probes)]))
+    scores = mated @ vectors.T
     ranks = identify(scores, places, people)
     figures: dict[str, Any] = dict(gallery=len(gallery), probes=len(probes))
     figures |= {
@@ -235,8 +244,7 @@ def evaluate_gallery(
         'map': float(ranks.average_precision.mean()),
     }
     if unknown:
-        non_mated = embeddings.of(list(unknown)) @ vectors.T
-        found = detect_and_identify(scores, places, people, non_mated, FPIRS)
+        found = detect_and_identify(scores, places, people, non_mated @ vectors.T, FPIRS)
         figures['unknown'] = len(unknown)
         figures |= {f'dir@fpir={fpir:g}': rate for fpir, (rate, _) in found.items()}
         few = [f'{fpir:g}' for fpir in FPIRS if fpir * len(unknown) < 1]

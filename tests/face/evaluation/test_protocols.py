@@ -11,6 +11,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.evaluation.metric import check_disjoint
 from mbv1_backbone.face.evaluation.protocols import (
     Embeddings,
+    Pairs,
     evaluate_gallery,
     evaluate_pairs,
     person_of,
@@ -76,8 +77,6 @@ def test_embeddings_that_are_none_are_refused(value, tmp_path):
 def test_verification_of_a_known_case():
     vectors = unit([1, 0], [1, 0.1], [0, 1], [0.1, 1])
     table = Embeddings(['a1', 'a2', 'b1', 'b2'], vectors)
-    from mbv1_backbone.face.evaluation.protocols import Pairs
-
     files = np.array([('a1', 'a2'), ('b1', 'b2'), ('a1', 'b1'), ('a2', 'b2')])
     pairs = Pairs(files, np.array([True, True, False, False]), np.array([0, 1, 0, 1]))
     figures, scores, _ = evaluate_pairs(table, pairs)
@@ -178,3 +177,14 @@ def test_the_same_name_in_another_folder_is_another_file():
             table.of([file])
     files = ['7.jpg', 'x/eve/7.jpg', 'ada/8.jpg', 'bob/9.jpg', '9.tif']
     assert table.of(files).argmax(1).tolist() == [0, 0, 1, 2, 3]
+
+
+def test_files_of_two_folders_do_not_share_an_embedding_without_a_folder():
+    table = Embeddings(['1.png', '2.png'], np.eye(2))  # of one person's folder
+    assert table.of(['ada/1.jpg', '1.jpg', 'x/ada/1.jpg', 'ada/2.jpg']).argmax(1).tolist() == [0, 0, 0, 1]
+    for files in (['ada/1.jpg', 'eve/1.jpg'], ['ada/1.jpg', 'ada/2.jpg', 'eve/2.jpg']):
+        with pytest.raises(InputError, match=r'one embedding for ada/(.)\.jpg and eve/\1\.jpg'):
+            table.of(files)
+    pairs = Pairs(np.array([('ada/1.jpg', 'eve/1.jpg')]), np.array([False]), np.array([0]))
+    with pytest.raises(InputError, match='one embedding for ada'):
+        evaluate_pairs(table, pairs)
