@@ -74,8 +74,7 @@ def _check_arguments(args: argparse.Namespace) -> None:
         raise InputError(
             f'checkpoint {args.checkpoint} and --predictions {args.predictions}: give one of them'
         )
-    if args.data is not None and args.data_root is not None:
-        raise InputError(f'--data-root is of a config, not of --data {args.data}')
+    own_data.check_test_options(args)
 
 
 def _of_config(args: argparse.Namespace) -> tuple[CocoAnnotations, str, Any]:

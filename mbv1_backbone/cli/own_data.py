@@ -19,6 +19,7 @@ __all__ = [
     'add_data',
     'add_training',
     'check_options',
+    'check_test_options',
     'config_for_data',
     'set_test_data',
     'test_annotations',
@@ -80,6 +81,18 @@ def check_options(args: argparse.Namespace) -> None:
     elif args.config is not None:
         raise InputError(f'config {args.config} and --data {args.data}: give one; --model names a config')
     elif args.data_root is not None:
+        raise InputError(f'--data-root is of a config, not of --data {args.data}')
+
+
+def check_test_options(args: argparse.Namespace) -> None:
+    """Check that options of one kind of data are not given with the other, where they would say nothing.
+
+    Raises:
+        InputError: If they are.
+    """
+    if args.data is None and args.layout is not None:
+        raise InputError(f'--layout {args.layout} is of --data, which is not given')
+    if args.data is not None and args.data_root is not None:
         raise InputError(f'--data-root is of a config, not of --data {args.data}')
 
 

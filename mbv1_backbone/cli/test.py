@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.cli.networks import cfg_options, config_and_checkpoint
     from mbv1_backbone.common.outputs import check_output_folder
 
+    own_data.check_test_options(args)
     config, checkpoint = config_and_checkpoint(args.model, args.checkpoint)
     cfg = training.load_config(config, cfg_options(args), args.data_root, args.work_dir)
     training.require_keys(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')

@@ -18,6 +18,7 @@ from mbv1_backbone.common.prefetch import DECODERS, prefetch
 from mbv1_backbone.detection.anchor_fit import COVERED
 from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, learnable
+from mbv1_backbone.detection.formats.image_entries import places_of
 from mbv1_backbone.detection.formats.report import table
 from mbv1_backbone.detection.formats.splits import DetectionData, Split, of_images
 from mbv1_backbone.detection.near_duplicates import near_duplicates, thumbnail
@@ -126,36 +127,34 @@ def check_data(
 
 
 def _repeats(data: DetectionData, part: str) -> bool:
-    """Whether a part is another one that came before, as ``test`` that is ``val``, too."""
+    """Whether ``test`` is ``val``, too; what is trained on must be neither."""
     before = list(data.splits)[: list(data.splits).index(part)]
-    mine = _files(data.splits[part])
-    return any(_files(data.splits[other]) == mine for other in before)
-
-
-def _files(split: Split) -> set[Path]:
-    return {(split.folder / str(image['file_name'])).absolute() for image in split.coco['images']}
+    mine = data.splits[part].pictures
+    return any(data.splits[other].pictures == mine for other in before if other != 'train')
 
 
 def _decoded(
     split: Split, unreadable: dict[Path, str], progress: Callable[[], object] | None
 ) -> tuple[Split, dict[str, np.ndarray]]:
-    def look(image: dict[str, Any]) -> np.ndarray | InputError:
+    every = split.coco['images']
+    names = [str(image.get('file_name')) for image in every]
+    places = places_of(names, split.folder)
+
+    def look(name: str) -> np.ndarray | InputError:
         try:
-            return thumbnail(read_image(split.folder / str(image.get('file_name'))))
+            return thumbnail(read_image(split.folder / places.get(name, name)))
         except InputError as error:
             return error
 
     broken, thumbnails = set(), {}
-    every = split.coco['images']
-    for image, seen in zip(every, prefetch(look, every, DECODERS, 32), strict=True):
+    for name, seen in zip(names, prefetch(look, names, DECODERS, 32), strict=True):
         if progress is not None:
             progress()
-        name = str(image.get('file_name'))
         if isinstance(seen, InputError):
             unreadable[split.folder / name] = str(seen)
             broken.add(name)
         else:
-            thumbnails[name] = seen
+            thumbnails[places[name]] = seen
     coco = of_images(split.coco, lambda image: str(image.get('file_name')) not in broken)
     return replace(split, coco=coco), thumbnails
 

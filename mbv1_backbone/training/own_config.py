@@ -146,8 +146,8 @@ def _text(proposal: Proposal, files: dict[str, Path]) -> str:
     paths = {r: (str(files[r].resolve()), str(splits[r].folder.resolve())) for r in splits}
     warm_up = max(1, min(100, proposal.steps * proposal.epochs // 10))
     return _TEMPLATE.format(
-        root=re.sub(r'\s', ' ', str(proposal.data.root)),
-        reasons='\n'.join(f'#   {line}' for line in proposal.lines),
+        root=_one_line(str(proposal.data.root)),
+        reasons='\n'.join(f'#   {_one_line(line)}' for line in proposal.lines),
         base=proposal.base,
         classes=pformat(proposal.data.classes, width=100),
         size=proposal.size,
@@ -161,3 +161,8 @@ def _text(proposal: Proposal, files: dict[str, Path]) -> str:
         lr=proposal.lr,
         warm_up=warm_up,
     )
+
+
+def _one_line(text: str) -> str:
+    """Of a comment: what follows a line break in a name would be run as code."""
+    return re.sub(r'\s', ' ', text)

@@ -225,6 +225,7 @@ def test_the_verb_writes_a_page_of_its_own(
         ((), 'give a config and its checkpoint, or --predictions with --data'),
         (('--predictions', 'x.json'), 'give a config and its checkpoint, or --predictions with --data'),
         (('a', 'b', '--predictions', 'x.json'), 'checkpoint b and --predictions x.json: give one of them'),
+        (('ssd_mbv1_demo', 'x', '--layout', 'voc'), '--layout voc is of --data, which is not given'),
         (('ssd_mbv1_demo',), 'needs a checkpoint after it'),
         (('--predictions', 'none.json', '--data', '{data}'), 'none.json: No such file'),
     ],

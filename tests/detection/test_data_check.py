@@ -10,6 +10,9 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.detection.data_check import check_data
+from mbv1_backbone.detection.formats.layouts import open_data
 from mbv1_backbone.detection.near_duplicates import near_duplicates, thumbnail
 
 
@@ -94,3 +97,37 @@ def test_a_mistake_is_one_line(
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
     assert message in line
     assert not out.exists()
+
+
+def test_what_is_trained_on_is_found_again_in_what_it_is_evaluated_on(troubled: Path) -> None:
+    """Whole, too: the same pictures in both parts are no part that is there twice."""
+    (troubled / 'data.yaml').write_text('train: images/val\nval: images/val\nnames: [near, wide]\n')
+    found = check_data(open_data(troubled), {})
+    assert sorted((pair[1], pair[3]) for pair in found.duplicates) == [
+        ('0.png',) * 2,
+        ('1.jpg',) * 2,
+        ('2.png',) * 2,
+    ]
+
+
+def test_pictures_are_where_training_finds_them(tmp_path: Path) -> None:
+    """Backslashes, and folders that are left away: one that is missing is put down."""
+    (tmp_path / 'images').mkdir()
+    images = [dict(id=k, file_name=f'images\\{k}.png', width=160, height=120) for k in range(3)]
+    for k in range(2):
+        scene(k).save(tmp_path / f'images/{k}.png')
+    boxes = [dict(id=k, image_id=k, category_id=1, bbox=[9, 9, 50, 50]) for k in range(3)]
+    content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='cat')])
+    (tmp_path / 'mine.json').write_text(json.dumps(content))
+    unreadable: dict[Path, str] = {}
+    check = check_data(open_data(tmp_path), unreadable)
+    assert [image['file_name'] for image in check.found['all'].images] == ['images/0.png', 'images/1.png']
+    assert [path.name for path in unreadable] == ['images\\2.png']
+
+
+def test_a_part_without_a_readable_picture_is_not_one_without_labels(troubled: Path) -> None:
+    for path in (troubled / 'images/val').iterdir():
+        path.write_bytes(b'text')
+    unreadable: dict[Path, str] = {}
+    with pytest.raises(InputError, match='images/val: none of its pictures can be read'):
+        check_data(open_data(troubled, None, unreadable), unreadable)

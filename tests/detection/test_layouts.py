@@ -193,6 +193,26 @@ MISTAKES = {
         lambda root: (root / 'data.yaml').write_text('train: images/train\nnames: {0: a, 2: b}') and root,
         r'names must be numbered 0..1',
     ),
+    'a name of nothing': (
+        lambda root: (root / 'data.yaml').write_text('train: images/train\nnames: [a, ""]') and root,
+        'names must be a list of the classes',
+    ),
+    'names by a hole': (
+        lambda root: (
+            (root / 'data.yaml').unlink() or ((root / 'classes.txt').write_text('a\n\nb\n') and root)
+        ),
+        'classes.txt: line 2 is empty',
+    ),
+    'names in Latin-1': (
+        lambda root: (
+            (root / 'data.yaml').unlink() or ((root / 'classes.txt').write_bytes(b'caf\xe9\n') and root)
+        ),
+        "classes.txt: 'utf-8' codec can't decode",
+    ),
+    'a date that there is not': (
+        lambda root: (root / 'data.yaml').write_text('names: [a]\ndate: 2024-02-30') and root / 'data.yaml',
+        'data.yaml: not YAML: day is out of range',
+    ),
     'no classes.txt': (lambda root: (root / 'data.yaml').unlink() or root, 'nothing that names the classes'),
     'no labels': (
         lambda root: shutil.rmtree(root / 'labels/train') or root,
@@ -307,3 +327,23 @@ def test_ids_as_text_are_divided_with_their_images(tmp_path: Path) -> None:
 def test_files_of_coco_that_are_wrong(changes: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         divided(open_data(_coco(tmp_path, **changes)))
+
+
+def test_names_are_as_they_are_written(tmp_path: Path) -> None:
+    """YAML reads yes and no as True and False, 1.10 as 1.1 and ~ as nothing."""
+    root = make(tmp_path / 'data', 'yolo').parent
+    for names in ('[yes, 1.10, ~]', '{0: yes, 1: 1.10, 2: ~}', '{"0": yes, "1": 1.10, "2": ~}'):
+        (root / 'data.yaml').write_text(f'train: images\\train\nval: images/valid\nnames: {names}\n')
+        assert open_data(root).classes == ('yes', '1.10', '~')
+
+
+@pytest.mark.parametrize('layout', ['coco', 'yolo'])
+def test_what_is_trained_on_and_evaluated_is_told(layout: str, tmp_path: Path) -> None:
+    made = make(tmp_path / 'data', layout)
+    if layout == 'coco':
+        shutil.copy(made / 'annotations/instances_train.json', made / 'annotations/instances_valid.json')
+    else:
+        data_yaml(made, train='images/train', val='images/train', test='images/train')
+    notes = open_data(made).notes
+    assert '3 pictures are in both train and val' in notes
+    assert not any('val and test' in note for note in notes)

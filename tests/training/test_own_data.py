@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,18 @@ def test_configs_of_every_model_load(model: str, tmp_path: Path) -> None:
     assert cfg.model.backbone.get('widen_factor', 1.0) == (0.5 if model.endswith('0.5') else 1.0)
 
 
+def test_a_name_is_no_code(tmp_path: Path) -> None:
+    """A line break in a class's name would end the comment that it stands in."""
+    data = data_of([0.3])
+    names = ("a\nraise SystemExit('run')  # ", 'b')
+    for category, name in zip(data.splits['train'].coco['categories'], names, strict=True):
+        category['name'] = name
+    proposal = propose(replace(data, classes=names, root=Path('of\nraise')), 'ssd_mbv1')
+    assert any('\n' in line for line in proposal.lines)
+    write_config(proposal, tmp_path / 'c.py', tmp_path)
+    assert load_config(tmp_path / 'c.py').classes == names
+
+
 MISTAKES = {
     'model': (('--model', 'ssd_mbv2'), "--model ssd_mbv2: no such model; there are 'ssd_mbv1', "),
     'no detector': (('--model', 'arcface_mbv1_0.25-112'), 'arcface_mbv1_0.25-112.py is no detector'),
@@ -174,6 +187,20 @@ def test_a_mistake_is_one_line(
 def test_options_of_data_are_not_of_configs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['train', 'ssd_mbv1_coco', '--epochs', '3']) == 2
     assert '--epochs is of --data, not of config ssd_mbv1_coco' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('--layout', 'voc'), '--layout voc is of --data, which is not given'),
+        (('--data', 'x', '--data-root', 'y'), '--data-root is of a config, not of --data x'),
+    ],
+)
+def test_options_of_a_test_that_would_say_nothing(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['test', 'ssd_mbv1_demo.py', 'none.pth', *words]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_nothing_to_evaluate_on(yolo: Path) -> None:

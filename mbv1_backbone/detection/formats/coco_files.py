@@ -8,7 +8,7 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.names import listed
-from mbv1_backbone.detection.formats.splits import Split, by_role, role_of
+from mbv1_backbone.detection.formats.splits import Split, by_role, in_common, role_of
 from mbv1_backbone.detection.formats.values import number, read_json
 
 __all__ = ['classes_of', 'coco_files', 'read_coco_files']
@@ -64,7 +64,7 @@ def read_coco_files(files: dict[str, Path]) -> tuple[dict[str, Split], list[str]
             if wrong is not None:
                 raise InputError(f'{file}: {key}[{wrong}] must be an object, got {entries[wrong]!r:.50}')
         splits[role] = Split(str(file), _picture_folder(file, images), raw, file)
-    return splits, []
+    return splits, in_common(splits)
 
 
 def classes_of(splits: dict[str, Split]) -> tuple[tuple[str, ...], list[str]]:

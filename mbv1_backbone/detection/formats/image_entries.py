@@ -13,7 +13,7 @@ from mbv1_backbone.detection.formats.pictures import PictureSize, Size, drawn_on
 from mbv1_backbone.detection.formats.report import Report
 from mbv1_backbone.detection.formats.values import Id, number, plain_id
 
-__all__ = ['Images', 'check_sizes', 'place_images', 'read_images']
+__all__ = ['Images', 'check_sizes', 'place_images', 'places_of', 'read_images']
 
 Images = dict[Id, dict[str, Any]]
 
@@ -67,7 +67,7 @@ def place_images(images: Images, folder: Path, report: Report) -> None:
     """
     missing = []
     taken: dict[str, Id] = {}
-    places = _places([image['file_name'] for image in images.values()], folder)
+    places = places_of([image['file_name'] for image in images.values()], folder)
     for image_id, image in images.items():
         found = places.get(image['file_name'])
         if found is None:
@@ -156,7 +156,7 @@ def _take_size(
     image['width'], image['height'] = picture.shown
 
 
-def _places(names: Sequence[str], folder: Path) -> dict[str, str]:
+def places_of(names: Sequence[str], folder: Path) -> dict[str, str]:
     """Where pictures lie below the folder, by the name that their entry states; of those that are there."""
     found = {name: name for name in names if (folder / name).is_file()}
     tails = {name: _tails(name, folder) for name in names if name not in found}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mbv1_backbone.common.names import listed
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, checked
 from mbv1_backbone.detection.formats.voc_files import divide
 
-__all__ = ['ROLES', 'DetectionData', 'Split', 'by_role', 'divided', 'of_images', 'role_of']
+__all__ = ['ROLES', 'DetectionData', 'Split', 'by_role', 'divided', 'in_common', 'of_images', 'role_of']
 
 ROLES = ('train', 'val', 'test')
 _WORDS = {
@@ -41,6 +42,11 @@ class Split:
     folder: Path
     coco: dict[str, Any]
     file: Path | None = None
+
+    @property
+    def pictures(self) -> set[Path]:
+        """The files that its entries name."""
+        return {(self.folder / str(image.get('file_name'))).absolute() for image in self.coco['images']}
 
     def read(self, classes: Sequence[str], training: bool = False) -> CocoAnnotations:
         """The annotations, checked; the split stays as it is.
@@ -107,6 +113,17 @@ def by_role(names: Iterable[str], where: str) -> dict[str, str]:
             raise InputError(f'{where}: both {found[role]} and {name} are to {_use(role)}: give one of them')
         found[role] = name
     return {role: found[role] for role in ROLES if role in found}
+
+
+def in_common(splits: Mapping[str, Split]) -> list[str]:
+    """A line for every two parts that share pictures; of ``test`` that is ``val`` there is nothing to say."""
+    pictures = {role: split.pictures for role, split in splits.items()}
+    told = []
+    for (role, mine), (other, theirs) in combinations(pictures.items(), 2):
+        common = len(mine & theirs)
+        if common and (role == 'train' or mine != theirs):
+            told.append(f'{common} pictures are in both {role} and {other}')
+    return told
 
 
 def divided(data: DetectionData, share: float | None = None, seed: int = 0) -> DetectionData:

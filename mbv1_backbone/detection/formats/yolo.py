@@ -13,7 +13,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import decode
 from mbv1_backbone.common.picture_sizes import picture_size
 from mbv1_backbone.common.tables import parse_number
-from mbv1_backbone.detection.formats.splits import Split
+from mbv1_backbone.detection.formats.splits import Split, in_common
 from mbv1_backbone.detection.formats.yolo_files import YoloFiles, label_file
 
 __all__ = ['YoloBox', 'read_label_file', 'read_yolo']
@@ -51,11 +51,10 @@ def read_yolo(
             or no picture of a split has labels.
     """
     splits, notes = {}, list(files.notes)
-    seen: dict[Path, str] = {}
     for role, pictures in files.pictures.items():
         folder = _folder_of(pictures)
         made, without = _to_coco(pictures, folder, files, unreadable)
-        if without == len(made['images']):
+        if made['images'] and without == len(made['images']):
             example = pictures[0]
             raise InputError(
                 f'{folder}: none of {len(pictures)} pictures has labels; those of {example.name} are looked '
@@ -63,12 +62,8 @@ def read_yolo(
             )
         if without:
             notes.append(f'{role}: {without} of {len(pictures)} pictures have no label file: no boxes')
-        twice = [seen[path] for path in pictures if path in seen]
-        if twice and pictures != files.pictures[twice[0]]:
-            notes.append(f'{len(twice)} pictures are in both {twice[0]} and {role}')
-        seen |= dict.fromkeys(pictures, role)
         splits[role] = Split(str(folder), folder, made)
-    return splits, notes
+    return splits, notes + in_common(splits)
 
 
 def read_label_file(path: Path, classes: Sequence[str], keypoints: bool = False) -> list[YoloBox]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def yolo_yaml(folder: Path) -> list[Path]:
         if path.suffix.lower() in YAML and path.is_file():
             try:
                 value = yaml.safe_load(path.read_bytes())
-            except (yaml.YAMLError, OSError):
+            except (yaml.YAMLError, ValueError, OSError):  # ValueError: a date that there is not
                 continue
             if isinstance(value, dict) and any(part in value for part in ('train', 'val')):
                 found.append(path)
@@ -105,28 +104,29 @@ def _is_label(path: Path) -> bool:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    """What it says, with the names as they are written: ``no`` is not False there, nor 1.10 a number."""
     try:
-        found = yaml.safe_load(decode(path.read_bytes()))
+        text = decode(path.read_bytes())
+        found, written = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)
     except OSError as error:
         raise InputError(f'{path}: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f'{path}: not YAML: {error}') from error
     if not isinstance(found, dict):
         raise InputError(f'{path}: must have names and train, got {str(found)[:50]!r}')
-    return found
+    return found | ({'names': written['names']} if 'names' in found else {})
 
 
 def _classes_of(found: dict[str, Any], path: Path) -> tuple[str, ...]:
     names = found['names']
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise InputError(
-                f'{path}: names must be numbered 0..{len(names) - 1}, got {listed([*map(str, names)])}'
-            )
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
+        numbers = [*map(str, range(len(names)))]
+        if set(names) != set(numbers):
+            raise InputError(f'{path}: names must be numbered 0..{len(names) - 1}, got {listed([*names])}')
+        names = [names[number] for number in numbers]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) and n.strip() for n in names):
         raise InputError(f'{path}: names must be a list of the classes, or numbers with names, got {names!r}')
-    classes = check_classes([str(name) for name in names], f'{path}: names')
+    classes = check_classes(names, f'{path}: names')
     if (count := found.get('nc')) is not None and count != len(classes):
         raise InputError(f'{path}: nc is {count}, but there are {len(classes)} names: {listed(classes)}')
     return classes
@@ -149,9 +149,12 @@ def _pictures_of(value: Any, root: Path, file: Path, part: str) -> list[Path]:
     """The pictures that an entry names."""
     pictures: list[Path] = []
     for one in value if isinstance(value, list) else [value]:
-        place = root / str(one)
-        if not place.exists() and str(one).startswith('../'):  # Roboflow's, wrong in its own archives
-            place = root / str(one)[3:]
+        name = str(one)
+        if not (root / name).exists():
+            name = name.replace('\\', '/')
+        place = root / name
+        if not place.exists() and name.startswith('../'):  # Roboflow's, wrong in its own archives
+            place = root / name[3:]
         if place.is_dir():
             pictures += walk_images(place)
         elif place.is_file():
@@ -171,7 +174,8 @@ def _of_list(path: Path, root: Path) -> list[Path]:
         raise InputError(f'image list {path}: {error}') from error
     found = []
     for line in lines:
-        there = [base / line for base in (path.parent, root) if (base / line).is_file()]
+        names = dict.fromkeys((line, line.replace('\\', '/')))
+        there = [base / name for name in names for base in (path.parent, root) if (base / name).is_file()]
         if not there:
             raise InputError(f'image list {path}: {line} is neither below {path.parent} nor below {root}')
         found.append(there[0])
@@ -204,9 +208,19 @@ def _names_of_folders(folder: Path) -> list[str]:
 def _named_classes(folder: Path) -> tuple[str, ...]:
     for name in _NAMES:
         if (folder / name).is_file():
-            lines: Sequence[str] = decode((folder / name).read_bytes()).splitlines()
-            return check_classes([line.strip() for line in lines if line.strip()], str(folder / name))
+            return _classes_of_list(folder / name)
     raise InputError(
         f'{folder}: labels of YOLO, and nothing that names the classes: add data.yaml with names, or '
         'classes.txt with a name a line'
     )
+
+
+def _classes_of_list(path: Path) -> tuple[str, ...]:
+    """A name a line, numbered by the lines: none may be left out in between."""
+    try:
+        names = [line.strip() for line in decode(path.read_bytes()).rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: {error}') from error
+    if '' in names:
+        raise InputError(f'{path}: line {names.index("") + 1} is empty: which class has its number?')
+    return check_classes(names, str(path))
