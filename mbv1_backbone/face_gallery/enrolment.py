@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from mbv1_backbone.face_gallery.faces import SAME, face_of, overlap
 from mbv1_backbone.face_gallery.sources import FOLDER, Source, Sources, entry_path
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
 from mbv1_backbone.retrieval import Entry, Gallery
-from mbv1_backbone.retrieval.checks import check_box
+from mbv1_backbone.retrieval.checks import check_box, check_number
 from mbv1_backbone.retrieval.unnamed import is_unnamed, unnamed
 
 __all__ = ['POOR', 'Enrolled', 'OtherName', 'enrol']
@@ -247,8 +248,7 @@ class _Enrolment:
         if moved := [entry for entry in entries if _has_moved(entry, source)]:
             self._done.moved += 1
         for entry in moved:
-            place = {**entry.metadata, FOLDER: str(source.folder)}
-            self._gallery.update(entry.id, place, source.file)
+            self._gallery.update(entry.id, {FOLDER: str(source.folder)}, source.file, keep=True)
 
 
 def poor_faces(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -260,14 +260,19 @@ def poor_faces(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     Returns:
         ``box`` and ``quality`` of each.
     """
-    faces = {
-        tuple(face['box']): face
-        for entry in entries
-        for face in entry.metadata.get(POOR) or ()
-        if isinstance(entry.metadata[POOR], list)
-    }
+    faces = {tuple(face['box']): face for entry in entries for face in _left_out(entry)}
     there = [entry.box for entry in entries if entry.box is not None]
     return [face for box, face in faces.items() if all(overlap(box, other) < SAME for other in there)]
+
+
+def _left_out(entry: Entry) -> Iterator[dict[str, Any]]:
+    """What an entry says of faces beside it; other values of that key, which anybody can set, say nothing."""
+    listed = entry.metadata.get(POOR)
+    for face in listed if isinstance(listed, list) else ():
+        with suppress(InputError, TypeError, LookupError):
+            box, quality = check_box(face['box']), check_number(face['quality'], 'quality')
+            if box is not None and quality is not None:
+                yield dict(box=box, quality=quality)
 
 
 def _as_poor(place: Place) -> dict[str, Any]:

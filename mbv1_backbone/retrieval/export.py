@@ -27,6 +27,7 @@ from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.maintenance import counted
 from mbv1_backbone.retrieval.records import Correction, Entry
+from mbv1_backbone.retrieval.writes import checked_correction
 
 __all__ = ['export', 'import_file', 'read_about', 'read_entries']
 
@@ -82,7 +83,7 @@ def import_file(
 ) -> tuple[int, int]:
     """Add the entries of a file of ``export``: all of them or, after an error, none.
 
-    The exported gallery's calibration comes with them where this gallery has none, and no other entries.
+    The exported gallery's calibration comes with them where this gallery was empty, has none, and takes all.
 
     Args:
         gallery: The gallery that grows.
@@ -101,7 +102,11 @@ def import_file(
     with gallery.bulk():
         corrections = [_correction(path, values) for values in about.get('corrections', [])]
         added = gallery.add_entries(counted(read_entries(path), progress), corrections)
-    if calibration is not None and gallery.calibration is None and len(gallery) == len(added.ids):
+    if (
+        calibration is not None
+        and gallery.calibration is None
+        and len(gallery) == added.new == len(added.ids)
+    ):
         gallery.set_calibration(calibration)
     return len(added.ids), added.new
 
@@ -182,8 +187,7 @@ def _entry(values: Mapping[str, Any]) -> Entry:
 
 def _correction(path: str | os.PathLike[str], values: Mapping[str, Any]) -> Correction:
     with _errors(path):
-        box = values['box']
-        return Correction(**{**values, 'box': None if box is None else tuple(box)})
+        return checked_correction(Correction(**values))
     raise AssertionError
 
 
@@ -220,7 +224,7 @@ def _pieces(pairs: Iterator[tuple[Entry, np.ndarray]]) -> Iterator[tuple[list[np
 
 
 def _bytes_of(value: Any) -> np.ndarray:
-    return np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), np.uint8)
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
 def _put(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from mbv1_backbone.retrieval.naming import NamedGallery
 from mbv1_backbone.retrieval.opening import create_files, discard
 from mbv1_backbone.retrieval.provenance import (
     KEY as MADE_WITH,
+    check_made_with,
     described,
     difference,
     read_made_with,
@@ -99,8 +100,12 @@ class Gallery(NamedGallery):
         return read_made_with(self._store)
 
     def set_made_with(self, made_with: Mapping[str, Any]) -> None:
-        """Store what people call its model and more."""
-        self._set(MADE_WITH, dict(made_with))
+        """Store what people call its model and more.
+
+        Raises:
+            InputError: If it is not what JSON can hold.
+        """
+        self._set(MADE_WITH, check_made_with(made_with))
 
     def check_model(self, model: str, preprocessing: Mapping[str, Any] | None = None) -> None:
         """Check that a model is the gallery's.
@@ -109,7 +114,7 @@ class Gallery(NamedGallery):
             InputError: If it is another, or prepares images otherwise; the message says which is which.
         """
         if model != self.model:
-            name = ' '.join([*filter(None, [self.made_with.get('model')]), ''])
+            name = f'{called} ' if (called := self.made_with.get('model')) else ''
             raise InputError(
                 f'gallery {self.folder} was made with model {name}{self.model[:16]}, this is {model[:16]}; '
                 'reembed moves it to another model'

@@ -113,7 +113,7 @@ def give_names(
     """Name the clusters of several faces: as before where most of one had a name, anew where not.
 
     Args:
-        gallery: Whose other names are taken.
+        gallery: Whose other names are taken, and those of which something was said.
         faces: That were clustered.
         labels: The cluster of each, int (N,).
         settled: The names of those by their places that people have said to be right.
@@ -133,7 +133,7 @@ def give_names(
     for _, _, number, name in sorted(claims):
         if number in left and name not in named:
             named[name] = left.pop(number)
-    taken = {*gallery.identities(), *named}
+    taken = {*gallery.identities(), *named, *(one.identity for one in gallery.corrections())}
     for mine in left.values():
         name = group_name([(faces.entries[place].sha256, faces.entries[place].box) for place in mine], taken)
         taken.add(name)

@@ -60,6 +60,7 @@ def verify(gallery: Gallery) -> Report:
             if indexed != entries:
                 problems.append(f'the index holds {indexed} vectors, the gallery {entries}')
             problems += _search_problems(gallery, sample)
+            gallery.corrections()  # refuses a damaged one
     except InputError as error:
         return Report(entries, 0, (*problems, str(error)))
     return Report(entries, indexed, tuple(problems))

@@ -192,7 +192,8 @@ class NamedGallery(WritableGallery):
             )
 
     def _free_name(self, entries: Sequence[Entry]) -> str:
-        """An automatic name that no group has: of a face alone, or of a group."""
+        """An automatic name, of a face or a group, that no group has or had when something was said of it."""
         if len(entries) == 1:
             return unnamed(entries[0].sha256, entries[0].box)
-        return group_name([(entry.sha256, entry.box) for entry in entries], self._store.identities())
+        taken = {*self._store.identities(), *(one.identity for one in self.corrections())}
+        return group_name([(entry.sha256, entry.box) for entry in entries], taken)

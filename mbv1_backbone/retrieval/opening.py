@@ -27,7 +27,7 @@ from mbv1_backbone.retrieval.factories import choose_factory, make_index
 from mbv1_backbone.retrieval.live import LiveIndex
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.migration import migrate
-from mbv1_backbone.retrieval.provenance import KEY as MADE_WITH
+from mbv1_backbone.retrieval.provenance import KEY as MADE_WITH, check_made_with
 from mbv1_backbone.retrieval.saved import SavedIndex
 from mbv1_backbone.retrieval.schema import get_meta
 from mbv1_backbone.retrieval.store import Store
@@ -214,6 +214,7 @@ def create_files(
     Raises:
         InputError: If the folder holds something already, or a value is wrong.
     """
+    names = check_made_with({} if made_with is None else made_with)
     check_text(tied['model'], 'model')
     dim = tied['dim']
     if check_count(dim, 'dim') > 65536:
@@ -230,8 +231,7 @@ def create_files(
         raise InputError(f'{folder} is not an empty folder')
     there = folder.exists()
     try:
-        names = dict(made_with or {})
-        json.dumps([dict(tied), names], allow_nan=False)
+        json.dumps(dict(tied), allow_nan=False)
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.iterdir():
             leftover.unlink()

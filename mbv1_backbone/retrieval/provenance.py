@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from mbv1_backbone.common.content import same_content, short_name
+from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.files import shown
 from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.store import Store
 
-__all__ = ['KEY', 'described', 'difference', 'read_made_with', 'same_identity']
+__all__ = ['KEY', 'check_made_with', 'described', 'difference', 'read_made_with', 'same_identity']
 
 KEY = 'made_with'  # of meta
 _SHOWN = 16  # digits of a model's hash, for people
@@ -21,6 +24,21 @@ def read_made_with(store: Store) -> dict[str, Any]:
         if connection.execute('SELECT 1 FROM meta WHERE key = ?', (KEY,)).fetchone() is None:
             return {}
         return dict(schema.get_meta(connection, KEY))
+
+
+def check_made_with(made_with: Any) -> dict[str, Any]:
+    """What people call a model and its parts, as a gallery keeps it.
+
+    Raises:
+        InputError: If it is not a dict that JSON can hold.
+    """
+    try:
+        if not isinstance(made_with, Mapping) or not all(isinstance(key, str) for key in made_with):
+            raise TypeError('it must be a dict whose keys are text')
+        json.dumps(dict(made_with), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f'made_with must be what JSON can hold, got {made_with!r:.60}: {error}') from error
+    return dict(made_with)
 
 
 def same_identity(a: Any, b: Any) -> bool:
@@ -52,13 +70,13 @@ def described(identity: Mapping[str, Any], made_with: Mapping[str, Any]) -> str:
         identity: ``model`` and ``preprocessing``, as a gallery's ``model_identity`` has them.
         made_with: What people call them.
     """
-    name = made_with.get('model') or 'unknown name'
+    name = shown(str(made_with.get('model') or 'unknown name'))
     parts = [f'{name}, hash {identity["model"][:_SHOWN]}']
     preprocessing = identity['preprocessing']
     if preprocessing:
         parts.append(_words(preprocessing, preprocessing))
     said = {'model', *(key for key, value in made_with.items() if value in (None, preprocessing.get('face')))}
-    parts += [f'{key} {short_name(str(value))}' for key, value in made_with.items() if key not in said]
+    parts += [f'{key} {shown(short_name(str(value)))}' for key, value in made_with.items() if key not in said]
     return '; '.join(parts)
 
 

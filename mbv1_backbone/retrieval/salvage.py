@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mbv1_backbone.retrieval import schema, writes
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.opening import STORE, TIED_TO, discard
-from mbv1_backbone.retrieval.provenance import read_made_with
+from mbv1_backbone.retrieval.provenance import KEY as MADE_WITH
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.store import Store
 
@@ -28,7 +29,8 @@ def salvage(
 ) -> tuple[int, int]:
     """Make a new gallery of the entries that can still be read of a damaged one, which stays as it is.
 
-    They get new numbers. What was corrected comes with them where it can be read.
+    They get new numbers. What was corrected, the threshold and the choice of the index come with them where
+    they can be read.
 
     Args:
         folder: Of the damaged gallery.
@@ -50,13 +52,19 @@ def salvage(
     try:
         with writer_lock(folder, 'salvage', timeout):
             model, preprocessing, dim, _ = (store.meta(key) for key in TIED_TO)
-            count, last = int(store.meta('count')), _last_id(store)
-            made = Gallery.create(out, dim, model, preprocessing, made_with=_made_with(store))
+            count = int(store.meta('count'))
+            made = Gallery.create(
+                *(out, dim, model, preprocessing),
+                *(_or_none(store, 'factory'), _or_none(store, 'bytes_per_vector')),
+                made_with=_or_none(store, MADE_WITH),
+            )
             try:
                 with made.bulk():
-                    made.add_entries(_readable(store, last), _corrections(store))
+                    made.add_entries(_readable(store), _corrections(store))
                 if not len(made):
                     raise DamagedFileError(f'{store.path}: none of its {count} entries can be read')
+                if (calibration := _or_none(store, 'calibration')) is not None:
+                    made.set_calibration(calibration)
             except BaseException:
                 made.close()
                 discard(out, keep=there)
@@ -67,22 +75,36 @@ def salvage(
         store.close()
 
 
-def _made_with(store: Store) -> dict[str, Any]:
+def _or_none(store: Store, key: str) -> Any:
     try:
-        return read_made_with(store)
+        return store.meta(key)
     except Mbv1Error:
-        return {}
+        return None
 
 
 def _last_id(store: Store) -> int:
-    with store.reading() as connection:
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()
-    return 0 if row is None else int(row[0])
+    """The last id that was given, where either of those who know it can be read."""
+    found = []
+    for sql in ("SELECT seq FROM sqlite_sequence WHERE name = 'entries'", 'SELECT max(id) FROM entries'):
+        with suppress(DamagedFileError), store.reading() as connection:
+            found += [value for row in connection.execute(sql) for value in row if type(value) is int]
+    return max(found, default=0)
 
 
-def _readable(store: Store, last: int) -> Iterator[tuple[Entry, np.ndarray]]:
+def _next_id(store: Store, begin: int, last: int) -> int:
+    """The next id from some id on that is there; that id itself where it cannot be told."""
+    try:
+        with store.reading() as connection:
+            found = connection.execute('SELECT min(id) FROM entries WHERE id >= ?', (begin,)).fetchone()[0]
+    except DamagedFileError:
+        return begin
+    return last + 1 if found is None else int(found)
+
+
+def _readable(store: Store) -> Iterator[tuple[Entry, np.ndarray]]:
     """Entries that are as they were written, by id; a page of them that cannot be read, one by one."""
-    for begin in range(1, last + 1, _PAGE):
+    last, end = _last_id(store), 0
+    while (begin := _next_id(store, end + 1, last)) <= last:
         end = min(begin + _PAGE - 1, last)
         try:
             pairs = _between(store, begin, end)
@@ -103,7 +125,7 @@ def _between(store: Store, first: int, last: int) -> list[tuple[Entry, np.ndarra
 
 
 def _corrections(store: Store) -> list[Correction]:
-    try:
-        return writes.corrections(store)
-    except Mbv1Error:
-        return []
+    for entries_too in (True, False):
+        with suppress(Mbv1Error):
+            return writes.corrections(store, entries_too)
+    return []

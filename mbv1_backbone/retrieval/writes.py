@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval import apart, schema
 from mbv1_backbone.retrieval.apart import Face
+from mbv1_backbone.retrieval.checks import check_box, check_sha256, check_text, check_time
 from mbv1_backbone.retrieval.conditions import attributes_of, metadata_json
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.store import Store
@@ -21,6 +22,7 @@ from mbv1_backbone.retrieval.unnamed import is_alone, is_group
 
 __all__ = [
     'add',
+    'checked_correction',
     'correct',
     'corrections',
     'forget_removals',
@@ -42,6 +44,10 @@ _NO_LONGER_RIGHT = (
     f'DELETE FROM corrections WHERE sha256 = ? AND box = ? AND correct AND NOT {apart.LABELLED}'
 )
 _CORRECT = 'INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?)'
+_CONTRADICTED = (  # that a face does not show whom it was named after later
+    'SELECT sha256, box, identity FROM corrections JOIN entries USING (sha256, box, identity) '
+    'WHERE NOT correct'
+)
 _CARRIED = (  # what was said of one name, to another; not that a face is wrong which has it
     'INSERT OR IGNORE INTO corrections SELECT sha256, box, ?, correct, made FROM corrections AS old '
     'WHERE identity = ? AND (correct OR NOT EXISTS (SELECT 1 FROM entries WHERE entries.sha256 = old.sha256 '
@@ -201,19 +207,54 @@ def _settle(connection: Connection, identity: str, made: float) -> None:
     """Take somebody's word that faces which have one name now are one person's."""
     apart.forget(connection, identity)
     apart.tell_name(connection, identity)
+    connection.execute(
+        f'DELETE FROM corrections WHERE identity = ? AND (sha256, box, identity) IN ({_CONTRADICTED})',
+        (identity,),
+    )
     if is_group(identity):
         faces = apart.faces_of(connection, identity)
         connection.executemany(_CORRECT, [(*face, identity, 1, made) for face in faces])
 
 
-def corrections(store: Store) -> list[Correction]:
-    """All that was corrected."""
+def checked_correction(correction: Correction) -> Correction:
+    """A correction as a gallery takes it.
+
+    Raises:
+        InputError: If a value is wrong.
+    """
+    if not isinstance(correction.correct, bool):
+        raise InputError(f'a correction is correct or not, got {correction.correct!r:.60}')
+    return Correction(
+        sha256=check_sha256(correction.sha256),
+        box=check_box(correction.box),
+        identity=check_text(correction.identity, 'identity'),
+        correct=correction.correct,
+        made=check_time(correction.made),
+    )
+
+
+def corrections(store: Store, entries_too: bool = True) -> list[Correction]:
+    """All that was corrected, but for what early versions kept of faces that were named otherwise later.
+
+    Args:
+        store: Of the gallery.
+        entries_too: Whether to read the entries' names for that; otherwise it comes, too.
+
+    Raises:
+        DamagedFileError: If a row is damaged.
+    """
     with store.reading() as connection:
-        rows = connection.execute('SELECT sha256, box, identity, correct, made FROM corrections').fetchall()
-    return [
-        Correction(sha256, schema.box_of(box), identity, bool(right), made)
-        for sha256, box, identity, right, made in rows
-    ]
+        sql = 'SELECT sha256, box, identity, correct, made FROM corrections'
+        if entries_too:
+            sql += f' WHERE correct OR (sha256, box, identity) NOT IN ({_CONTRADICTED})'
+        rows = connection.execute(sql).fetchall()
+    try:
+        return [
+            checked_correction(Correction(sha256, schema.box_of(box), identity, right == 1, made))
+            for sha256, box, identity, right, made in rows
+        ]
+    except (InputError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedFileError(f'{store.path}: a correction is damaged: {error}') from error
 
 
 def forget_removals(store: Store) -> None:

@@ -138,7 +138,7 @@ class WritableGallery(SearchableGallery):
         """
         checked = self._checked(iter(pairs))
         with self._writing('add'):
-            ids = writes.add(self._store, checked, corrections)
+            ids = writes.add(self._store, checked, map(writes.checked_correction, corrections))
             return Added(tuple(ids), self._changed())
 
     def _checked(self, pairs: Iterator[tuple[Entry, np.ndarray]]) -> Iterator[tuple[Entry, np.ndarray]]:
@@ -178,6 +178,7 @@ class WritableGallery(SearchableGallery):
         metadata: Mapping[str, Any] | None = None,
         file: str | None = None,
         quality: float | None = None,
+        keep: bool = False,
     ) -> None:
         """Replace what an entry says of itself; what is not given stays.
 
@@ -187,6 +188,7 @@ class WritableGallery(SearchableGallery):
                 is given.
             file: Where its image lies now.
             quality: Of its face.
+            keep: Whether keys that ``metadata`` does not name stay, as they are at that moment.
 
         Raises:
             InputError: If there is no such entry, or a value is wrong.
@@ -205,7 +207,7 @@ class WritableGallery(SearchableGallery):
         def changed(entry: Entry) -> Entry:
             if given is None:
                 return replace(entry, **new)
-            kept = {key: value for key, value in entry.metadata.items() if key == FOLDER}
+            kept = {key: value for key, value in entry.metadata.items() if keep or key == FOLDER}
             return replace(entry, metadata={**kept, **given}, **new)
 
         with self._writing('update'):

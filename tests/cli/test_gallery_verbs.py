@@ -66,6 +66,16 @@ def test_a_threshold_goes_with_an_export_into_a_gallery_of_its_own(tmp_path, cap
     assert (code, 'is of its entries alone, and not taken over' in err) == (0, True)
     with Gallery(tmp_path / 'other') as gallery:
         assert gallery.calibration is None
+    with Gallery.create(tmp_path / 'same', DIM, 'm', dict(size=112)) as gallery:  # as many, but others
+        with Gallery(tmp_path / 'a') as exported:
+            first = exported.get(1)
+        stranger = people(1, seed=5)
+        gallery.add(*(column[:1] for column in stranger))
+        gallery.add(stranger[0][1:], [first.identity], [first.file], [first.sha256])
+        gallery.not_this_person([2])
+    assert call(capsys, 'import', tmp_path / 'same', tmp_path / 'a.npz')[0] == 0
+    with Gallery(tmp_path / 'a') as exported, Gallery(tmp_path / 'same') as gallery:
+        assert (len(gallery), gallery.calibration) == (len(exported), None)
 
     with np.load(tmp_path / 'a.npz') as content:
         pieces = dict(content)

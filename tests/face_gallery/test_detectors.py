@@ -14,6 +14,7 @@ from mbv1_backbone.common.content import content_name
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference.face_detectors import named_finder
 from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval.export import export, read_about
 from mbv1_backbone.weights import write_weights
 from mbv1_backbone.weights.cache import sha256_of
 
@@ -134,3 +135,22 @@ def test_identities_of_files_and_names(folder, tmp_path):
                 gallery.check_model('m', dict(face=face, size=64))
         with pytest.raises(InputError, match=r'was made with size 64, this is size 32'):
             gallery.check_model('m', dict(hashed, size=32))
+
+
+@pytest.mark.parametrize('wrong', [5, ['model'], {1: 'x'}, dict(model=object()), dict(model=float('nan'))])
+def test_what_a_gallery_was_made_with_is_what_json_can_hold(wrong, tmp_path):
+    with pytest.raises(InputError, match='made_with must be'):
+        Gallery.create(tmp_path / 'g', 4, 'm', made_with=wrong)
+    with Gallery.create(tmp_path / 'g', 4, 'm', made_with=dict(model=5)) as gallery:
+        with pytest.raises(InputError, match='made_with must be'):
+            gallery.set_made_with(wrong)
+        with pytest.raises(InputError, match='made with model 5 m, this is other'):
+            gallery.check_model('other')
+
+
+def test_a_detectors_file_may_have_any_name(tmp_path):
+    names = {'model': 'x', 'detector file': '/tmp/\udcff.onnx'}
+    with Gallery.create(tmp_path / 'g', 4, 'm', made_with=names) as gallery:
+        assert gallery.stats()['made_with'].isascii()
+        export(gallery, tmp_path / 'g.npz')
+    assert read_about(tmp_path / 'g.npz')['made_with'] == names

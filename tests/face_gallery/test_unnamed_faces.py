@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.face_gallery import ask, draw_answers, draw_groups, enrol, read_photographs, read_sources
+from mbv1_backbone.face_gallery.enrolment import POOR, poor_faces
 from mbv1_backbone.face_gallery.pictures import SIDE, entry_picture
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.models.recipe import recipe_of
-from mbv1_backbone.retrieval import Gallery, cluster
+from mbv1_backbone.retrieval import Entry, Gallery, cluster
 from mbv1_backbone.retrieval.unnamed import is_alone, is_group, unnamed
 from mbv1_backbone.weights import write_weights
 
@@ -310,3 +312,13 @@ def test_what_the_verbs_refuse_is_one_line(call, tmp_path):
         assert gallery.identities() == dict(person_a=2, person_b=2)
         assert gallery.corrections() == []
     assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('value', [5, True, 'text', [5], [{}], [dict(box=None, quality=0.5)], dict(box=1)])
+def test_anybodys_metadata_of_that_key_says_nothing(value):
+    entry = Entry(1, 'Ada', 'f.jpg', '0' * 64, 0.0, {POOR: value})
+    right = dict(box=[1, 2, 3, 4], quality=0.25)
+    assert poor_faces([entry]) == []
+    assert poor_faces([entry, replace(entry, metadata={POOR: [5, right]})]) == [
+        dict(box=(1, 2, 3, 4), quality=0.25)
+    ]

@@ -517,3 +517,19 @@ def test_an_index_of_codes_groups_as_exact_search_does(gallery):
     exact = average_linkage(vectors, np.argwhere(np.triu(vectors @ vectors.T >= 0.8, 1)), 0.8)
     assert len(entries) == len(people)
     assert b_cubed(exact.tolist(), found.tolist()).f > 0.99
+
+
+def test_a_group_never_gets_the_name_of_one_that_its_face_was_taken_out_of(gallery, tmp_path):
+    fill(gallery, [0, 0, 0])
+    cluster(gallery, 0.5)
+    [name] = gallery.identities()
+    first = next(e.id for e in gallery.entries() if group_name([(e.sha256, e.box)], ()) == name)
+    gallery.split([first])
+    gallery.rename(name, 'Ann')
+    fill(gallery, [0, 0], seed=1)
+    found = cluster(gallery, 0.5)
+    assert [group.ids for group in found.groups] == [tuple(sorted((first, 4, 5)))]
+    assert found.groups[0].identity != name
+    assert cluster(gallery, 0.5).changed == 0
+    merged = Gallery.create(tmp_path / 'm', DIM, 'm')
+    assert merge(merged, [gallery]) == [(5, 5)]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -208,6 +209,40 @@ def test_what_can_be_read_of_a_damaged_database_is_salvaged(tmp_path, capsys):
         assert {e.file: (e.identity, e.metadata) for e in new.entries()}.items() <= known.items()
         assert [one.identity for one in new.corrections()] == ['Ada', 'person 0-0']
         assert (new.made_with, verify(new).problems) == (dict(model='small'), ())
+
+
+def test_what_is_said_of_the_whole_is_salvaged_too(tmp_path):
+    gallery = made(tmp_path / 'g')
+    found = dict(threshold=0.5, fpir=0.01)
+    gallery.set_calibration(found)
+    gallery.rebuild('IVF1,Flat')
+    gallery.close()
+    salvage(tmp_path / 'g', tmp_path / 'new')
+    with Gallery(tmp_path / 'new') as new:
+        assert (new.calibration, new._store.meta('factory')) == (found, 'IVF1,Flat')
+
+
+@pytest.mark.parametrize('last', [None, 0, 'x', 2**62])
+def test_entries_are_salvaged_whatever_the_last_id_is_said_to_be(last, tmp_path):
+    made(tmp_path / 'g').close()
+    with closing(sqlite3.connect(tmp_path / 'g' / 'gallery.sqlite')) as connection:
+        connection.execute('UPDATE sqlite_sequence SET seq = ?', (last,))
+        connection.commit()
+    assert salvage(tmp_path / 'g', tmp_path / 'new') == (20, 20)
+
+
+def test_a_damaged_correction_is_one_line(tmp_path):
+    gallery = made(tmp_path / 'g')
+    gallery.not_this_person([1], 'Ada')
+    gallery.close()
+    with closing(sqlite3.connect(tmp_path / 'g' / 'gallery.sqlite')) as connection:
+        connection.execute("UPDATE corrections SET box = 'x y'")
+        connection.commit()
+    with Gallery(tmp_path / 'g') as again:
+        with pytest.raises(DamagedFileError, match='correction is damaged'):
+            again.corrections()
+        assert 'correction is damaged' in ' '.join(verify(again).problems)
+    assert salvage(tmp_path / 'g', tmp_path / 'new') == (20, 20)
 
 
 def test_a_reader_that_is_open_sees_another_history(tmp_path):

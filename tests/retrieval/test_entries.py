@@ -1,13 +1,16 @@
 """Faces of one photograph, names that change, corrections, and what an entry's number may be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.crowd import DIM, people
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
-from mbv1_backbone.retrieval import Condition, Gallery
+from mbv1_backbone.retrieval import Condition, Gallery, writes
 from mbv1_backbone.retrieval.export import export, import_file
 from mbv1_backbone.retrieval.maintenance import merge, reembed, verify
+from mbv1_backbone.retrieval.records import Correction
 
 
 @pytest.fixture
@@ -133,6 +136,54 @@ def test_what_was_corrected_stays_so(gallery, tmp_path):
         assert some.add(np.ones((1, some.dim)), ['Bob'], files[:1], hashes[:1]).new == 1
     with pytest.raises(InputError, match='has the name'):
         gallery.not_this_person([3], names[2])
+
+
+@pytest.mark.parametrize('how', ['merge', 'rename'])
+def test_a_name_that_is_given_later_outweighs_that_a_face_was_not_that_person(how, gallery, tmp_path):
+    vectors, names, files, hashes = people(2)
+    gallery.add(vectors, names, files, hashes)
+    if how == 'merge':
+        gallery.not_this_person([1], 'Ada')
+        gallery.merge_identities(['Ada'], names[0])
+    else:
+        gallery.not_this_person([1, 2], 'Ada')
+        gallery.rename('Ada', names[0])
+    assert [e.identity for e in gallery.entries()] == names
+    assert gallery.corrections() == []
+    merged = Gallery.create(tmp_path / 'm', DIM, 'm')
+    assert merge(merged, [gallery]) == [(4, 4)]
+
+
+def test_corrections_of_early_versions_that_a_name_outweighs_cost_no_entry(gallery, tmp_path):
+    vectors, names, files, hashes = people(2)
+    gallery.add(vectors, names, files, hashes)
+    with writes._changing(gallery._store) as change:
+        for name in names[0], names[2]:
+            change.connection.execute(writes._CORRECT, (hashes[0], '', name, 0, 1.0))
+    assert [one.identity for one in gallery.corrections()] == [names[2]]
+    merged = Gallery.create(tmp_path / 'm', DIM, 'm')
+    assert merge(merged, [gallery]) == [(4, 4)]
+    export(gallery, tmp_path / 'g.npz')
+    assert import_file(Gallery.create(tmp_path / 'e', DIM, 'm'), tmp_path / 'g.npz') == (4, 4)
+
+
+@pytest.mark.parametrize(
+    'wrong', [dict(sha256='0'), dict(box='x'), dict(identity=5), dict(correct='yes'), dict(made='now')]
+)
+def test_corrections_that_are_none_are_refused(wrong, gallery):
+    right = Correction('0' * 64, None, 'Ada', False, 1.0)
+    with pytest.raises(InputError):
+        gallery.add_entries([], [replace(right, **wrong)])
+    gallery.add_entries([], [right])
+    assert gallery.corrections() == [right]
+
+
+def test_keys_that_come_meanwhile_stay(gallery):
+    gallery.add(*(column[:1] for column in people(1)), [dict(team='red', year=1)])
+    gallery.update(1, dict(year=2), 'new.jpg', keep=True)
+    assert (gallery.get(1).metadata, gallery.get(1).file) == (dict(team='red', year=2), 'new.jpg')
+    with pytest.raises(InputError, match='JSON'):
+        gallery.update(1, dict(year=object()), keep=True)
 
 
 def test_entries_can_be_changed_while_they_are_read(gallery):

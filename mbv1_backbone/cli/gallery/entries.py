@@ -78,7 +78,7 @@ def get(args: Namespace) -> None:
 def update(args: Namespace) -> None:
     """Set an entry's metadata; keys that are not named stay."""
     with Gallery(args.gallery) as gallery:
-        gallery.update(args.id, {**gallery.get(args.id).metadata, **read_metadata(args.set)})
+        gallery.update(args.id, read_metadata(args.set), keep=True)
 
 
 def rename(args: Namespace) -> None:
