@@ -88,7 +88,7 @@ def match(annotations: CocoAnnotations, detections: Sequence[dict[str, Any]]) ->
     By descending score each gets the free object of its class that it overlaps most, by ``MATCHED`` or more.
 
     Args:
-        annotations: The objects; crowds and ignored ones count neither way.
+        annotations: The objects; crowds count neither way. COCO's evaluation knows no other ignored ones.
         detections: Of ``check_detections``; the best hundred of an image count.
     """
     label = {category_id: k for k, category_id in enumerate(annotations.category_ids)}
@@ -109,8 +109,8 @@ def _match_image(
     detections: Sequence[dict[str, Any]],
     label: dict[Id, int],
 ) -> Sample:
-    plain = [a for a in objects if not (a['iscrowd'] or a.get('ignore'))]
-    crowds = [a for a in objects if a['iscrowd'] or a.get('ignore')]
+    plain = [a for a in objects if not a['iscrowd']]
+    crowds = [a for a in objects if a['iscrowd']]
     best = sorted(detections, key=lambda d: -d['score'])[:_MOST]
     truth, boxes = _boxes(plain), _boxes(best)
     labels = np.array([label[d['category_id']] for d in best], dtype=np.int64)

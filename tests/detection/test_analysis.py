@@ -143,6 +143,16 @@ def test_ap_is_that_of_coco() -> None:
     assert average_precision([0.5], [True], 1) == 1
 
 
+def test_objects_that_are_marked_ignore_count_as_in_the_ap() -> None:
+    """pycocotools takes crowds alone as ignored; AP and kinds of error are of the same objects."""
+    annotations, detections = scattered(0)
+    for annotation in annotations.annotations[::2]:
+        annotation['ignore'] = 1
+    found = analyze(annotations, detections).report()
+    assert found['objects'] == sum(not a['iscrowd'] for a in annotations.annotations)
+    assert found['tide']['ap'] == pytest.approx(found['ap50']['all'], abs=0.01)
+
+
 def test_curves_are_those_of_a_count_at_every_threshold() -> None:
     annotations, found = scattered(1)
     samples = match(annotations, found)

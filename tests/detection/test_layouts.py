@@ -347,3 +347,10 @@ def test_what_is_trained_on_and_evaluated_is_told(layout: str, tmp_path: Path) -
     notes = open_data(made).notes
     assert '3 pictures are in both train and val' in notes
     assert not any('val and test' in note for note in notes)
+
+
+def test_files_that_are_no_part_are_told(tmp_path: Path) -> None:
+    made = make(tmp_path / 'data', 'coco')
+    assert open_data(made).notes == []
+    shutil.copy(made / 'annotations/instances_train.json', made / 'annotations/instances_more.json')
+    assert open_data(made).notes == ["left out, no part by their names: 'instances_more.json'"]

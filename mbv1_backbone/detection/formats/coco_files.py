@@ -11,7 +11,7 @@ from mbv1_backbone.common.names import listed
 from mbv1_backbone.detection.formats.splits import Split, by_role, in_common, role_of
 from mbv1_backbone.detection.formats.values import number, read_json
 
-__all__ = ['classes_of', 'coco_files', 'read_coco_files']
+__all__ = ['classes_of', 'coco_files', 'left_out', 'read_coco_files']
 
 _ROBOFLOW = '_annotations.coco.json'
 _LOOKED_AT = 20  # pictures of a file, to find their folder by
@@ -65,6 +65,16 @@ def read_coco_files(files: dict[str, Path]) -> tuple[dict[str, Split], list[str]
                 raise InputError(f'{file}: {key}[{wrong}] must be an object, got {entries[wrong]!r:.50}')
         splits[role] = Split(str(file), _picture_folder(file, images), raw, file)
     return splits, in_common(splits)
+
+
+def left_out(path: Path, files: dict[str, Path]) -> list[str]:
+    """A line of the annotation files of a folder that are not used, as their names do not say what for."""
+    used = set(files.values())
+    if path.is_file() or any(file.name == _ROBOFLOW for file in used):
+        return []
+    beside = sorted(next(iter(used)).parent.glob('*.json'))
+    others = [p.name for p in beside if p not in used and p.name[0] != '.' and _is_coco(p)]
+    return [f'left out, no part by their names: {listed(others)}'] if others else []
 
 
 def classes_of(splits: dict[str, Split]) -> tuple[tuple[str, ...], list[str]]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.detection.formats.coco_files import classes_of, coco_files, read_coco_files
+from mbv1_backbone.detection.formats.coco_files import classes_of, coco_files, left_out, read_coco_files
 from mbv1_backbone.detection.formats.splits import DetectionData, Split, by_role
 from mbv1_backbone.detection.formats.voc import read_voc
 from mbv1_backbone.detection.formats.voc_files import has_voc
@@ -79,6 +79,7 @@ def _open_coco(path: Path) -> DetectionData:
     if not files:
         raise InputError(f"{path}: no .json file of COCO's there, nor in its annotations")
     splits, notes = read_coco_files(files)
+    notes += left_out(path, files)
     classes, more = classes_of(splits)
     return DetectionData(path, _name('coco', path), classes, splits, notes + more)
 
