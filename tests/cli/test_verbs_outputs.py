@@ -63,7 +63,7 @@ def test_a_file(name, place, places, capsys, monkeypatch):
     if place == 'a folder':
         path.mkdir()
     line = refused(name, path, capsys, monkeypatch)
-    assert line.startswith('error: --out ')
+    assert line.startswith(f'error: {OUTPUTS[name][2].option_strings[0]} ')
     assert str(path) in line
     assert reason in line
     assert sorted(p.name for p in places.iterdir() if p != path) == ['file', 'link']
@@ -72,7 +72,7 @@ def test_a_file(name, place, places, capsys, monkeypatch):
 @pytest.mark.parametrize('name', FILES)
 def test_a_suffix(name, places, capsys, monkeypatch):
     line = refused(name, places / 'x.wrong', capsys, monkeypatch)
-    assert line.startswith('error: --out must end in .')
+    assert line.startswith(f'error: {OUTPUTS[name][2].option_strings[0]} must end in .')
 
 
 @pytest.mark.parametrize('place', FOLDER_PLACES)
@@ -111,7 +111,7 @@ def test_one_set_of_names():
         for action in parser.declared:
             names = action.option_strings or [action.dest]
             if isinstance(action, OutputFile):
-                assert names == ['--out'], words
+                assert names == ['--save-config' if words == ('train',) else '--out'], words
             elif isinstance(action, OutputFolder):
                 assert names[0] in ('--out-dir', '--work-dir', '--cache', 'gallery'), words
             elif not isinstance(action, FormerPlace):

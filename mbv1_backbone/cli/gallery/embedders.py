@@ -115,7 +115,13 @@ def check_embedder(gallery: Gallery, embedder: FaceEmbedder) -> None:
 
 
 def note_made_with(gallery: Gallery, args: Namespace, embedder: FaceEmbedder) -> None:
-    """Let a gallery know what it is made with now, where it does not, or a file has another place."""
+    """Let a gallery know what it is made with now, where it does not, or a file has another place.
+
+    Args:
+        gallery: It is written to.
+        args: Of the verb.
+        embedder: Of the model and detector that the arguments name.
+    """
     known, found = gallery.made_with, made_with(args, embedder)
     if not known or (found[_FILE] is not None and not Path(str(known.get(_FILE))).is_file()):
         gallery.set_made_with({**found, **known, _FILE: found[_FILE]})
