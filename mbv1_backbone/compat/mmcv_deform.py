@@ -118,9 +118,8 @@ def deform_conv_backward_parameters(
     """
     known, by_weight = vars(columns).pop('gradient', (lambda: None, None))
     if known() is not grad_output:
-        by_weight = _deform_gradients(grad_output, input, grad_weight, offset, size)[
-            1
-        ]  # of the weights' shape
+        # in place of the weights, on which this gradient does not depend: their shape is what counts
+        _, by_weight, _ = _deform_gradients(grad_output, input, grad_weight, offset, size)
     grad_weight.add_(by_weight, alpha=scale)
 
 

@@ -15,12 +15,8 @@ from mmcv.ops import (
     modulated_deform_conv2d,
 )
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+from support.devices import DEVICES
 from torch.autograd import gradcheck
-
-DEVICES = [
-    'cpu',
-    pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')),
-]
 
 
 def numbers(*shape, seed=0):

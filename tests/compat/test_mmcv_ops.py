@@ -11,13 +11,9 @@ import torch
 from mmcv.ops import RoIAlign, batched_nms, nms, soft_nms
 from mmcv.ops.focal_loss import sigmoid_focal_loss
 from mmcv.utils import ext_loader
+from support.devices import DEVICES
 
 from mbv1_backbone.compat import mmcv_ext
-
-DEVICES = [
-    'cpu',
-    pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')),
-]
 
 
 def random_boxes(n, seed=0, side=60.0):

@@ -17,12 +17,9 @@ from mmcv.ops import (
     roi_pool,
     softmax_focal_loss,
 )
+from support.devices import DEVICES
 from torch.autograd import gradcheck
 
-DEVICES = [
-    'cpu',
-    pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')),
-]
 # The second lies half outside, the third is a point, the fourth turned around, the fifth beyond the image.
 ROIS = torch.tensor(
     [

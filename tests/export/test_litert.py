@@ -1,9 +1,6 @@
 """LiteRT files against the PyTorch models that they were made of, by the runtime itself."""
 
-import pickle
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +20,7 @@ from support.plain_graphs import (
     spec_of,
     ssd_spec,
 )
+from support.processes import check_other_processes
 from support.project import ROOT
 
 from mbv1_backbone import load
@@ -402,26 +400,8 @@ def test_a_file_is_tested_and_makes_galleries_in_place_of_the_model(tmp_path, sh
 def test_a_file_runs_in_a_forked_process_and_is_pickled(tmp_path):
     graph, spec = classifier()
     write(graph, spec, tmp_path / 'c.tflite')
-    classify = load(tmp_path / 'c.tflite', kind='classifier', threads=2, mode='throughput')
-    images = [*patterns(5)]
-    before = classify.classify(images)
+    classify, _ = check_other_processes(tmp_path / 'c.tflite')
     assert classify.network.run(np.zeros((0, 64, 64, 3), np.uint8))[0].shape == (0, 10)
-    again = pickle.loads(pickle.dumps(classify.network))
-    np.testing.assert_array_equal(again.run(np.stack(images))[0], before)
-    script = (
-        'import os, sys; import numpy as np; from mbv1_backbone import load; '
-        'network = load(sys.argv[1], threads=2); image = np.full((64, 64, 3), 9, np.uint8); '
-        'image[:30] = 200; before = network.classify(image); child = os.fork()\n'
-        'if child == 0: os._exit(0 if np.allclose(network.classify(image), before) else 3)\n'
-        'assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', script, str(tmp_path / 'c.tflite')],
-        timeout=120,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_two_stages_and_other_layers_are_refused_in_one_line(tmp_path):

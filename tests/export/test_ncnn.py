@@ -2,9 +2,6 @@
 
 import json
 import os
-import pickle
-import subprocess
-import sys
 
 import ncnn
 import numpy as np
@@ -13,6 +10,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from support import embedders
 from support.plain_graphs import IMAGENET, classifier, patterns, small_backbone, small_ssd, spec_of, ssd_spec
+from support.processes import check_other_processes
 from support.project import ROOT
 
 from mbv1_backbone import load
@@ -119,24 +117,10 @@ def test_a_gallery_takes_the_file(tmp_path):
 def test_a_file_runs_in_a_forked_process_and_is_pickled(tmp_path):
     graph, spec = classifier()
     write(graph, spec, tmp_path / 'c.ncnn.param')
-    classify = load(tmp_path / 'c.ncnn.param', kind='classifier', threads=2, mode='throughput')
-    images = [*patterns(5)]
-    before = classify.classify(images)
-    again = pickle.loads(pickle.dumps(classify.network))
-    np.testing.assert_array_equal(again.run(np.stack(images))[0], before)
-    script = (
-        'import os, sys; import numpy as np; from mbv1_backbone import load; '
-        'network = load(sys.argv[1], threads=2); image = np.full((64, 64, 3), 9, np.uint8); '
-        'image[:30] = 200; before = network.classify(image); child = os.fork()\n'
-        'if child == 0: os._exit(0 if np.allclose(network.classify(image), before) else 3)\n'
-        'assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0'
-    )
-    command = [sys.executable, '-c', script, str(tmp_path / 'c.ncnn.param')]
     said = {name: value for name, value in os.environ.items() if name != 'OMP_WAIT_POLICY'}
     said |= dict(OMP_DISPLAY_ENV='verbose')
-    done = subprocess.run(command, timeout=120, capture_output=True, text=True, env=said)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "GOMP_SPINCOUNT = '0'" in done.stderr  # threads do not spin: on a busy machine that takes seconds
+    _, stderr = check_other_processes(tmp_path / 'c.ncnn.param', said)
+    assert "GOMP_SPINCOUNT = '0'" in stderr  # threads do not spin: on a busy machine that takes seconds
 
 
 def test_two_stages_are_refused_in_one_line(tmp_path):
