@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 __all__ = ['KEPT_BYTES', 'Kept']
 
 KEPT_BYTES = 1 << 30  # of all that is kept; what was used last may be larger by itself
+_COUNTED = 4096  # keys whose uses are counted, the last ones
 
 T = TypeVar('T')
 
@@ -25,7 +26,7 @@ class Kept:
         self.making = threading.Lock()
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
-        self._asked: Counter[Hashable] = Counter()
+        self._asked: dict[Hashable, int] = {}
         self._guard = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
@@ -64,13 +65,15 @@ class Kept:
     def count(self, key: Hashable, more: int) -> int:
         """How often something was asked for; it is counted also while nothing is kept of it."""
         with self._guard:
-            self._asked[key] += more
-            return self._asked[key]
+            asked = self._asked[key] = self._asked.pop(key, 0) + more
+            if len(self._asked) > _COUNTED:
+                del self._asked[next(iter(self._asked))]
+            return asked
 
     def count_anew(self, key: Hashable) -> None:
         """Begin at 0 again."""
         with self._guard:
-            del self._asked[key]
+            self._asked.pop(key, None)
 
     def clear(self) -> None:
         """Let all go: the index has changed."""

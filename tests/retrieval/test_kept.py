@@ -98,3 +98,13 @@ def test_a_copy_that_is_too_large_is_not_made(crowd, monkeypatch):
     gallery._live.kept.clear()
     assert gallery.search(vectors[:5], 20, metadata=[Condition('n', '<', 1000)]) == exact
     assert not [key for key in gallery._live.kept._values if key[0] == 'copy']
+
+
+def test_uses_are_counted_of_the_last_keys_alone():
+    some = Kept()
+    for key in range(10_000):
+        some.count('often', 1)
+        some.count(key, 1)
+    assert some.count('often', 1) == 10_001
+    assert some.count(0, 1) == 1  # forgotten: counts of keys that never come again are not kept for ever
+    assert some.count(9_999, 1) == 2
