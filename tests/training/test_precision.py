@@ -46,6 +46,20 @@ def test_other_layers_stay_in_bfloat16_beside_one_that_leaves_it():
     assert kinds == [torch.float32, torch.bfloat16, torch.bfloat16, torch.bfloat16]
 
 
+def test_strided_depthwise_convolutions_run_in_float32_and_give_bfloat16():
+    """In bfloat16 PyTorch computes their gradients by a reference loop, 30 times as long."""
+    net = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4), nn.Conv2d(4, 4, 1))
+    wrapper = BFloat16OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
+    within = []
+    net[0].register_forward_hook(lambda _, inputs, output: within.append((inputs[0].dtype, output.dtype)))
+    with wrapper.optim_context(net):
+        wide = net[0](torch.randn(1, 4, 8, 8).bfloat16())
+        assert torch.is_autocast_enabled('cpu')
+        assert net[1](wide).dtype == torch.bfloat16
+    assert within == [(torch.float32, torch.float32)]
+    assert wide.dtype == torch.bfloat16
+
+
 def test_a_failed_forward_pass_leaves_autocast_as_it_was():
     net = nn.Sequential(nn.Conv2d(4, 4, 3, stride=2, padding=1))
     wrapper = BFloat16OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
