@@ -9,6 +9,7 @@ from .factories import choose_factory as choose_factory
 from .gallery import Gallery as Gallery
 from .groups import Group as Group, Grouping as Grouping
 from .records import (
+    Added as Added,
     Correction as Correction,
     Entry as Entry,
     IdentityMatch as IdentityMatch,
@@ -18,4 +19,3 @@ from .records import (
 )
 from .shards import ShardMatch as ShardMatch, Shards as Shards
 from .tuning import tune as tune
-from .writing import Added as Added

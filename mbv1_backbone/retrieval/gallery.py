@@ -16,23 +16,17 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import integrity, writes
 from mbv1_backbone.retrieval.checks import check_number
 from mbv1_backbone.retrieval.factories import make_index
+from mbv1_backbone.retrieval.model_tie import ModelTie
 from mbv1_backbone.retrieval.naming import NamedGallery
 from mbv1_backbone.retrieval.opening import create_files, discard
-from mbv1_backbone.retrieval.provenance import (
-    KEY as MADE_WITH,
-    check_made_with,
-    described,
-    difference,
-    read_made_with,
-    same_identity,
-)
+from mbv1_backbone.retrieval.provenance import KEY as MADE_WITH, check_made_with, described, read_made_with
 from mbv1_backbone.retrieval.recall import RecallProbe
 from mbv1_backbone.retrieval.width import Width
 
 __all__ = ['Gallery']
 
 
-class Gallery(NamedGallery):
+class Gallery(NamedGallery, ModelTie):
     """An open gallery. May be used by several threads; other processes may read and write beside it.
 
     Example:
@@ -85,14 +79,9 @@ class Gallery(NamedGallery):
     # --- what it is
 
     @property
-    def model(self) -> str:
-        """Fingerprint of the model that made the embeddings."""
-        return str(self._tied['model'])
-
-    @property
-    def model_identity(self) -> dict[str, Any]:
-        """What never changes: ``model``, ``preprocessing``, ``dim`` and ``metric``."""
-        return dict(self._tied)
+    def place(self) -> str:
+        """Its folder."""
+        return str(self.folder)
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -106,37 +95,6 @@ class Gallery(NamedGallery):
             InputError: If it is not what JSON can hold.
         """
         self._set(MADE_WITH, check_made_with(made_with))
-
-    def check_model(self, model: str, preprocessing: Mapping[str, Any] | None = None) -> None:
-        """Check that a model is the gallery's.
-
-        Raises:
-            InputError: If it is another, or prepares images otherwise; the message says which is which.
-        """
-        if model != self.model:
-            name = f'{called} ' if (called := self.made_with.get('model')) else ''
-            raise InputError(
-                f'gallery {self.folder} was made with model {name}{self.model[:16]}, this is {model[:16]}; '
-                'reembed moves it to another model'
-            )
-        mine = self._tied['preprocessing']
-        if preprocessing is not None and not same_identity(preprocessing, mine):
-            here, there = difference(mine, preprocessing)
-            raise InputError(
-                f'gallery {self.folder} was made with {here}, this is {there}; reembed makes one with that'
-            )
-
-    def check_model_identity(self, identity: Mapping[str, Any], whose: str) -> None:
-        """Check that somebody's ``model_identity`` is this gallery's.
-
-        Raises:
-            InputError: If it is not; the message says which is which.
-        """
-        for key, value in self._tied.items():
-            if not same_identity(identity.get(key), value):
-                raise InputError(
-                    f'{whose} has {key} {identity.get(key)!r:.60}, gallery {self.folder} has {value!r:.60}'
-                )
 
     def stats(self) -> dict[str, Any]:
         """Counts, index, recall and sizes, for people."""

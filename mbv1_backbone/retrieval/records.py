@@ -10,7 +10,17 @@ import numpy as np
 
 from mbv1_backbone.retrieval.checks import Box, Points
 
-__all__ = ['FOLDER', 'Correction', 'Entry', 'IdentityMatch', 'Match', 'Matches', 'SearchResults', 'T']
+__all__ = [
+    'FOLDER',
+    'Added',
+    'Correction',
+    'Entry',
+    'IdentityMatch',
+    'Match',
+    'Matches',
+    'SearchResults',
+    'T',
+]
 
 FOLDER = 'folder'  # the metadata that says where an entry's file lies
 T = TypeVar('T')
@@ -177,3 +187,21 @@ class Correction:
     identity: str
     correct: bool
     made: float
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of entries that were to be added.
+
+    Attributes:
+        ids: Id of each, None where its face was there already, or was corrected not to be that person.
+        message: What else happened, e.g. that the index was trained anew; empty if nothing.
+    """
+
+    ids: tuple[int | None, ...]
+    message: str = ''
+
+    @property
+    def new(self) -> int:
+        """How many were added."""
+        return sum(i is not None for i in self.ids)

@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.answering import CALIBRATED, best_images, check_by, floor_of, person_of
 from mbv1_backbone.retrieval.checks import check_count, check_names, check_sha256, check_vectors
 from mbv1_backbone.retrieval.conditions import Where, check_conditions
 from mbv1_backbone.retrieval.filtering import MatchingEntries
 from mbv1_backbone.retrieval.opening import OpenGallery
 from mbv1_backbone.retrieval.records import Entry, IdentityMatch, Match, SearchResults
-from mbv1_backbone.retrieval.saved import IndexState
 from mbv1_backbone.retrieval.width import OWN_WIDTH, Width
 
-__all__ = ['CALIBRATED', 'SearchableGallery']
-
-CALIBRATED = 'calibrated'  # a threshold: the one that calibration has stored, if any
+__all__ = ['SearchableGallery']
 
 
 class SearchableGallery(OpenGallery):
@@ -77,6 +74,10 @@ class SearchableGallery(OpenGallery):
     def identities(self) -> dict[str, int]:
         """Number of images of each person."""
         return self._store.identities()
+
+    def images_of(self, identities: Sequence[str]) -> dict[str, int]:
+        """Number of images of those of some people that are there."""
+        return self._store.images_of(check_names(identities))
 
     def metadata_kinds(self, key: str) -> set[str]:
         """Of which kinds the values of a metadata key are; of none where no entry has the key.
@@ -152,12 +153,12 @@ class SearchableGallery(OpenGallery):
         conditions = check_conditions(metadata)
         if identity is None and not conditions:
             with self._live.current() as standing:
-                floor = _floor(threshold, standing)
+                floor = floor_of(threshold, standing.calibration)
                 scores, rows = standing.index.search(array, k, width)
         else:
             names = None if identity is None else tuple(sorted(set(check_names(identity))))
             with self._live.snapshot() as standing:
-                floor = _floor(threshold, standing)
+                floor = floor_of(threshold, standing.calibration)
                 among = MatchingEntries(self._store, self._live.kept, standing, names, conditions)
                 scores, rows = among.search(array, k, width)
         return SearchResults(standing.catalog.__getitem__, *_found(standing.catalog.ids, rows, scores, floor))
@@ -194,8 +195,7 @@ class SearchableGallery(OpenGallery):
         Raises:
             InputError: If a value is wrong.
         """
-        if by not in ('best', 'mean'):
-            raise InputError(f"by must be 'best' or 'mean', got {by!r}")
+        check_by(by)
         k = check_count(k, 'k')
         array = check_vectors(vectors, self.dim, 'probes')
         search = dict(
@@ -205,7 +205,7 @@ class SearchableGallery(OpenGallery):
         )
         found = []
         with self._live.snapshot() as standing:
-            floor = _floor(threshold, standing)
+            floor = floor_of(threshold, standing.calibration)
             for probe in array:
                 best = self._best_images(probe, k if by == 'best' else 4 * k, search)
                 images = self._store.images_of(best)
@@ -216,22 +216,11 @@ class SearchableGallery(OpenGallery):
 
     def _best_images(self, probe: np.ndarray, people: int, search: Mapping[str, Any]) -> dict[str, Match]:
         """The most alike image of each of the ``people`` whose best images come first."""
-        k = 4 * people
-        while True:
-            [matches] = self.search(probe[None], k, None, **search)
-            best: dict[str, Match] = {}
-            for match in matches:
-                best.setdefault(match.identity, match)
-            if len(best) >= people or len(matches) < k:
-                return dict(list(best.items())[:people])
-            k *= 4
+        return best_images(lambda k: self.search(probe[None], k, None, **search)[0], people)
 
     def _person(self, name: str, best: Match, images: int, probe: np.ndarray, by: str) -> IdentityMatch:
-        score = best.score
-        if by == 'mean':
-            score = float(np.mean([probe @ vector for _, vector in self._store.select(identity=name)]))
-            score = min(1.0, max(-1.0, score))  # as those of matches
-        return IdentityMatch(name, score, 2.0 - 2.0 * score, images, best)
+        own = None if by == 'best' else (vector for _, vector in self._store.select(identity=name))
+        return person_of(best, images, probe, own)
 
     @property
     def dim(self) -> int:
@@ -266,23 +255,3 @@ def _found(
         return ids[rows], scores, [k] * count
     there = rows >= 0
     return np.where(there, ids[rows], -1), scores, (there & (scores >= floor)).sum(axis=1).tolist()
-
-
-def _floor(threshold: float | str | None, standing: IndexState) -> float:
-    if isinstance(threshold, str) and threshold == CALIBRATED:
-        found = standing.calibration
-        return -np.inf if found is None else _reachable(float(found['threshold']))
-    if threshold is None:
-        return -np.inf
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
-        raise InputError(f'threshold must be a number, None or {CALIBRATED!r}, got {threshold!r:.60}')
-    if not -1 <= threshold <= 1:  # nor NaN
-        raise InputError(f'threshold must lie in -1..1, as scores do, got {threshold!r:.60}')
-    return _reachable(float(threshold))
-
-
-def _reachable(threshold: float) -> float:
-    """The threshold of unrounded scores, which may lie just outside of -1..1: at -1 all reach it."""
-    if threshold <= -1:
-        return -np.inf
-    return np.inf if threshold > 1 else threshold

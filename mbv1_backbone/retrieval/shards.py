@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.answering import CALIBRATED
 from mbv1_backbone.retrieval.gallery import Gallery
 from mbv1_backbone.retrieval.records import Match
-from mbv1_backbone.retrieval.searching import CALIBRATED
 
 __all__ = ['ShardMatch', 'Shards']
 

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import writes
-from mbv1_backbone.retrieval.checks import (
-    check_box,
-    check_id,
-    check_ids,
-    check_landmarks,
-    check_number,
-    check_sha256,
-    check_text,
-    check_time,
-    check_vectors,
-)
-from mbv1_backbone.retrieval.conditions import metadata_json
-from mbv1_backbone.retrieval.records import FOLDER, Correction, Entry
+from mbv1_backbone.retrieval.checks import check_id, check_ids, check_vectors
+from mbv1_backbone.retrieval.incoming import changed_entry, checked_pairs, pairs_of
+from mbv1_backbone.retrieval.records import Added, Correction, Entry
 from mbv1_backbone.retrieval.searching import SearchableGallery
 
-__all__ = ['Added', 'WritableGallery', 'checked_entry']
-
-_BATCH = 500  # entries that are checked at once
-
-
-@dataclass(frozen=True)
-class Added:
-    """What became of entries that were to be added.
-
-    Attributes:
-        ids: Id of each, None where its face was there already, or was corrected not to be that person.
-        message: What else happened, e.g. that the index was trained anew; empty if nothing.
-    """
-
-    ids: tuple[int | None, ...]
-    message: str = ''
-
-    @property
-    def new(self) -> int:
-        """How many were added."""
-        return sum(i is not None for i in self.ids)
-
-
-def checked_entry(entry: Entry) -> Entry:
-    """An entry as a gallery takes it, without its id.
-
-    Raises:
-        InputError: If a value is wrong.
-    """
-    return Entry(
-        id=0,
-        identity=check_text(entry.identity, 'identity'),
-        file=check_text(entry.file, 'file'),
-        sha256=check_sha256(entry.sha256),
-        added=check_time(entry.added),
-        metadata=entry.metadata,
-        box=check_box(entry.box),
-        landmarks=check_landmarks(entry.landmarks),
-        detector_score=check_number(entry.detector_score, 'detector_score'),
-        quality=check_number(entry.quality, 'quality'),
-    )
+__all__ = ['WritableGallery']
 
 
 class WritableGallery(SearchableGallery):
@@ -106,20 +52,14 @@ class WritableGallery(SearchableGallery):
             NoSpaceError: If the disk is full.
         """
         array = check_vectors(vectors, self.dim)
-        columns: dict[str, Sequence[Any]] = dict(identities=identities, files=files, hashes=hashes)
-        optional = (metadata, boxes, landmarks, detector_scores, qualities)
-        names = ('metadata', 'boxes', 'landmarks', 'detector scores', 'qualities')
-        for name, column in zip(names, optional, strict=True):
-            nothing: Any = {} if name == 'metadata' else None
-            columns[name] = [nothing] * len(array) if column is None else list(column)
-        if wrong := [name for name, column in columns.items() if len(column) != len(array)]:
-            raise InputError(f'{len(array)} embeddings need as many {wrong[0]}, got {len(columns[wrong[0]])}')
-        now = time.time()
-        entries = (
-            Entry(0, identity, file, sha256, now, *rest)
-            for identity, file, sha256, *rest in zip(*columns.values(), strict=True)
+        required = dict(identities=identities, files=files, hashes=hashes)
+        optional = dict(
+            metadata=metadata,
+            boxes=boxes,
+            landmarks=landmarks,
+            **{'detector scores': detector_scores, 'qualities': qualities},
         )
-        return self.add_entries(zip(entries, array, strict=True))
+        return self.add_entries(pairs_of(array, required, optional))
 
     def add_entries(
         self, pairs: Iterable[tuple[Entry, np.ndarray]], corrections: Iterable[Correction] = ()
@@ -136,19 +76,10 @@ class WritableGallery(SearchableGallery):
         Raises:
             InputError: As ``add``.
         """
-        checked = self._checked(iter(pairs))
+        checked = checked_pairs(iter(pairs), self.dim)
         with self._writing('add'):
             ids = writes.add(self._store, checked, map(writes.checked_correction, corrections))
             return Added(tuple(ids), self._changed())
-
-    def _checked(self, pairs: Iterator[tuple[Entry, np.ndarray]]) -> Iterator[tuple[Entry, np.ndarray]]:
-        while batch := list(islice(pairs, _BATCH)):
-            try:
-                array = np.stack([np.asarray(vector) for _, vector in batch])
-            except ValueError as error:
-                raise InputError(f'embeddings must be of shape (N, {self.dim}): {error}') from error
-            for (entry, _), vector in zip(batch, check_vectors(array, self.dim), strict=True):
-                yield checked_entry(entry), vector
 
     def remove(self, ids: Iterable[int] = (), identity: str | None = None, file: str | None = None) -> int:
         """Remove entries by id, by identity or by file, in one change.
@@ -194,22 +125,7 @@ class WritableGallery(SearchableGallery):
             InputError: If there is no such entry, or a value is wrong.
         """
         number = check_id(entry_id)
-        new: dict[str, Any] = {}
-        given: dict[str, Any] | None = None
-        if metadata is not None:
-            metadata_json(metadata)
-            given = dict(metadata)
-        if file is not None:
-            new['file'] = check_text(file, 'file')
-        if quality is not None:
-            new['quality'] = check_number(quality, 'quality')
-
-        def changed(entry: Entry) -> Entry:
-            if given is None:
-                return replace(entry, **new)
-            kept = {key: value for key, value in entry.metadata.items() if keep or key == FOLDER}
-            return replace(entry, metadata={**kept, **given}, **new)
-
+        changed = changed_entry(metadata, file, quality, keep)
         with self._writing('update'):
             writes.rewrite(self._store, [number], changed)
             self._changed()
