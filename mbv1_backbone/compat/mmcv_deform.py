@@ -264,7 +264,8 @@ def ms_deform_attn_forward(
     attend: Callable[..., Tensor] = import_module(
         'mmcv.ops.multi_scale_deform_attn'
     ).multi_scale_deformable_attn_pytorch
-    return attend(value, shapes, locations, weights)
+    moved, places, factors = single(value, locations, weights)
+    return attend(moved, shapes, places, factors).to(value.dtype)
 
 
 def ms_deform_attn_backward(
@@ -294,10 +295,10 @@ def ms_deform_attn_backward(
         im2col_step: Unused.
     """
     with torch.enable_grad():
-        variables = [tensor.detach().requires_grad_() for tensor in (value, locations, weights)]
+        variables = [tensor.detach().requires_grad_() for tensor in single(value, locations, weights)]
         moved, places, factors = variables
         output = ms_deform_attn_forward(moved, shapes, starts, places, factors, im2col_step)
-    gradients = torch.autograd.grad(output, variables, grad_output)
+    gradients = torch.autograd.grad(output, variables, grad_output.to(output.dtype))
     for place, gradient in zip((grad_value, grad_locations, grad_weights), gradients, strict=True):
         place.copy_(gradient)
 

@@ -135,12 +135,11 @@ def deform_roi_pool_forward(
         sampling_ratio: Samples a bin and axis; 0 for as many as the region needs.
         gamma: Factor of the offsets.
     """
-    input, rois, offset = single(input, rois, offset)
-    for part, grid in _equal_grids(input, rois, output.shape, spatial_scale, sampling_ratio):
+    pixels, rois, offset = single(input.permute(0, 2, 3, 1).contiguous(), rois, offset)
+    for part, grid in _equal_grids(rois, output.shape, spatial_scale, sampling_ratio):
         moved = offset[part] if offset.numel() else None
-        output[part] = _pool_moved(input, rois[part], moved, output.shape, spatial_scale, gamma, grid).to(
-            output.dtype
-        )
+        pooled = _pool_moved(pixels, rois[part], moved, output.shape, spatial_scale, gamma, grid)
+        output[part] = pooled.to(output.dtype)
 
 
 def deform_roi_pool_backward(
@@ -171,23 +170,23 @@ def deform_roi_pool_backward(
         sampling_ratio: Samples a bin and axis; 0 for as many as the region needs.
         gamma: Factor of the offsets.
     """
-    features, boxes, moves, gradient = single(input, rois, offset, grad_output)
+    pixels, boxes, moves, gradient = single(input.permute(0, 2, 3, 1).contiguous(), rois, offset, grad_output)
     shape = grad_output.shape
-    for part, grid in _equal_grids(features, boxes, shape, spatial_scale, sampling_ratio):
+    for part, grid in _equal_grids(boxes, shape, spatial_scale, sampling_ratio):
         with torch.enable_grad():
-            variables = [features.detach().requires_grad_()]
+            variables = [pixels.detach().requires_grad_()]
             if moves.numel():
                 variables.append(moves[part].detach().requires_grad_())
             moved = variables[1] if moves.numel() else None
             pooled = _pool_moved(variables[0], boxes[part], moved, shape, spatial_scale, gamma, grid)
-        by_input, *by_offset = torch.autograd.grad(pooled, variables, gradient[part])
-        grad_input += by_input
+        by_pixel, *by_offset = torch.autograd.grad(pooled, variables, gradient[part])
+        grad_input += by_pixel.permute(0, 3, 1, 2)
         if by_offset:
             grad_offset[part] = by_offset[0].to(grad_offset.dtype)
 
 
 def _equal_grids(
-    input: Tensor, rois: Tensor, shape: torch.Size, scale: float, ratio: int
+    rois: Tensor, shape: torch.Size, scale: float, ratio: int
 ) -> Iterator[tuple[Tensor, tuple[int, int]]]:
     """Regions by the rows and columns of samples in each of their bins, few enough at a time for memory."""
     _, channels, height, width = shape
@@ -203,7 +202,7 @@ def _equal_grids(
 
 
 def _pool_moved(
-    input: Tensor,
+    pixels: Tensor,
     rois: Tensor,
     offset: Tensor | None,
     shape: torch.Size,
@@ -211,21 +210,21 @@ def _pool_moved(
     gamma: float,
     grid: tuple[int, int],
 ) -> Tensor:
-    """Averages (K, C, height, width) of ``grid`` rows and columns of samples in every bin."""
-    _, _, height, width = shape
+    """Averages (K, C, height, width) of ``grid`` rows and columns of samples in every bin of (N, H, W, C)."""
+    _, channels, height, width = shape
     if 0 in grid:
-        return input.new_zeros(len(rois), input.shape[1], height, width) + 0 * input.sum()
+        return pixels.new_zeros(len(rois), channels, height, width) + 0 * pixels.sum()
     images = rois[:, 0].long()
     ends = rois[:, 1:] * scale - 0.5
     starts, sides = ends[:, :2], ends[:, 2:] - ends[:, :2]
-    moved = input.new_zeros(len(rois), 2, height, width)
+    moved = pixels.new_zeros(len(rois), 2, height, width)
     if offset is not None:
         moved = gamma * sides[:, :, None, None] * offset
     y = _samples(starts[:, 1], sides[:, 1], height, grid[0])[:, :, None] + moved[:, 1, :, :, None]
     x = _samples(starts[:, 0], sides[:, 0], width, grid[1])[:, None] + moved[:, 0, :, :, None]
     y, x = torch.broadcast_tensors(y[..., :, None], x[..., None, :])  # (K, height, width, rows, columns)
-    sampled = _bilinear(input, images, y.flatten(1), x.flatten(1))
-    return sampled.view(len(rois), -1, height, width, grid[0] * grid[1]).mean(-1)
+    sampled = _bilinear(pixels, images, y.flatten(1), x.flatten(1))
+    return sampled.view(len(rois), height, width, grid[0] * grid[1], channels).mean(3).permute(0, 3, 1, 2)
 
 
 def _samples(start: Tensor, side: Tensor, bins: int, count: int) -> Tensor:
@@ -234,23 +233,26 @@ def _samples(start: Tensor, side: Tensor, bins: int, count: int) -> Tensor:
     return start[:, None, None] + side[:, None, None] * steps / (bins * count)
 
 
-def _bilinear(input: Tensor, images: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Values (K, C, M) of image ``images[k]`` at (y, x), each (K, M); 0 a pixel and more outside of it."""
-    _, channels, height, width = input.shape
+def _bilinear(pixels: Tensor, images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Values (K, M, C) of image ``images[k]`` at (y, x), each (K, M); 0 a pixel and more outside of it.
+
+    Only the pixels that are used are copied, not the map of a region's image once a region.
+    """
+    _, height, width, channels = pixels.shape
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     top, left = y.detach().floor().long(), x.detach().floor().long()
     bottom, right = (top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)
-    dy, dx = y - top, x - left
-    flat = input.flatten(2)
+    dy, dx = (y - top)[..., None], (x - left)[..., None]
+    flat, first = pixels.view(-1, channels), images[:, None] * height
 
     def at(row: Tensor, column: Tensor) -> Tensor:
-        place = (row * width + column)[:, None].expand(-1, channels, -1)
-        return flat[images].gather(2, place)
+        place = (first + row) * width + column
+        return flat.index_select(0, place.flatten()).view(*place.shape, channels)
 
-    upper = at(top, left) * (1 - dx)[:, None] + at(top, right) * dx[:, None]
-    lower = at(bottom, left) * (1 - dx)[:, None] + at(bottom, right) * dx[:, None]
-    return (upper * (1 - dy)[:, None] + lower * dy[:, None]) * inside[:, None]
+    upper = at(top, left) * (1 - dx) + at(top, right) * dx
+    lower = at(bottom, left) * (1 - dx) + at(bottom, right) * dx
+    return (upper * (1 - dy) + lower * dy) * inside[..., None]
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

@@ -17,6 +17,7 @@ from mmcv.ops import (
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from support.devices import DEVICES
 from torch.autograd import gradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def numbers(*shape, seed=0):
@@ -242,6 +243,26 @@ def test_the_gradients_of_deform_roi_pool(ratio):
     assert gradcheck(lambda f: deform_roi_pool(f, rois, None, (2, 2), 0.25, ratio), (features,))
 
 
+class Largest(TorchDispatchMode):
+    """Counts the numbers of the largest tensor that is made."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.count = max(self.count, made.untyped_storage().nbytes() // made.element_size())
+        return made
+
+
+def test_deform_roi_pool_does_not_copy_the_map_for_each_region():
+    features = torch.randn(1, 8, 64, 64, requires_grad=True)
+    rois = torch.tensor([[0, 4.0, 8.0, 60.0, 50.0]]).repeat(40, 1)
+    with Largest() as largest:
+        deform_roi_pool(features, rois, torch.zeros(40, 2, 2, 2), (2, 2), 1.0, 1).sum().backward()
+    assert largest.count == features.numel()
+
+
 def test_a_deformable_pool_learns_its_offsets():
     layer = DeformRoIPoolPack((2, 2), 3, deform_fc_channels=8, spatial_scale=0.25)
     layer(torch.randn(2, 3, 7, 8), ROIS).square().sum().backward()
@@ -280,3 +301,19 @@ def test_deformable_attention_as_cuda_calls_it(device):
     moved = [tensor.to(device).requires_grad_() for tensor in (value, locations, weights)]
     np.testing.assert_allclose(run(*moved).detach().cpu().numpy(), expected, atol=1e-9)
     assert gradcheck(run, moved)
+
+
+def test_attention_in_half_precision_is_computed_in_single():
+    value, weights = numbers(1, 16, 2, 2).half(), numbers(1, 2, 2, 2, 2, seed=1).half()
+    locations = (numbers(1, 2, 2, 2, 2, 2, seed=2) * 0.3 + 0.5).half()
+    grids = LEVELS, torch.tensor([0, 12])
+    halves = [tensor.requires_grad_() for tensor in (value, locations, weights)]
+    singles = [tensor.detach().float().requires_grad_() for tensor in halves]
+    outputs = []
+    for moved, places, factors in (halves, singles):
+        output = MultiScaleDeformableAttnFunction.apply(moved, *grids, places, factors, 64)
+        output.sum().backward()
+        outputs.append(output)
+    assert torch.equal(outputs[0], outputs[1].half())
+    for half, wide in zip(halves, singles, strict=True):
+        assert torch.equal(half.grad, wide.grad.half())

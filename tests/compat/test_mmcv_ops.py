@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from mmcv.ops import RoIAlign, batched_nms, nms, soft_nms
+from mmcv.ops import RoIAlign, batched_nms, nms, nms_match, soft_nms
 from mmcv.ops.focal_loss import sigmoid_focal_loss
-from mmcv.utils import ext_loader
+from mmcv.utils import collect_env, ext_loader
 from support.devices import DEVICES
+from torch.autograd import gradcheck
 
 from mbv1_backbone.compat import mmcv_ext
 
@@ -70,7 +71,7 @@ def slow_soft_nms(boxes, scores, threshold, sigma, min_score, method, offset):
             iou = overlap(boxes[best], boxes[i], offset)
             if method == 'gaussian':
                 left[i] *= math.exp(-(iou**2) / sigma)
-            elif iou > threshold:
+            elif iou >= threshold:
                 left[i] *= 1 - iou if method == 'linear' else 0
             if left[i] < min_score:
                 del left[i]
@@ -87,6 +88,26 @@ def test_soft_nms(n, method, offset):
     assert kept.tolist() == [i for i, _ in expected]
     assert detections[:, 4].tolist() == pytest.approx([s for _, s in expected], abs=1e-5)
     assert torch.equal(detections[:, :4], boxes[kept])
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('threshold', [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+def test_an_overlap_of_the_threshold(threshold, device):
+    """As in mmcv's code: nms drops greater ones alone, soft_nms and nms_match those of the threshold too."""
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, round(10 * threshold), 10]]).float().to(device)
+    scores = torch.tensor([0.9, 0.8]).to(device)
+    assert nms(boxes, scores, threshold)[1].tolist() == [0, 1]
+    assert soft_nms(boxes, scores, threshold, method='naive')[1].tolist() == [0]
+    [group] = nms_match(torch.cat([boxes, scores[:, None]], 1), threshold)
+    assert group.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
+def test_soft_nms_keeps_points(method):
+    points, scores = torch.tensor([[3.0, 1.0, 3.0, 1.0]] * 3), torch.tensor([0.5, 0.4, 0.3])
+    detections, kept = soft_nms(points, scores, 0.3, method=method)
+    assert kept.tolist() == [0, 1, 2]
+    assert torch.equal(detections[:, 4], scores)
 
 
 def bilinear(image, y, x):
@@ -141,21 +162,9 @@ def test_roi_align(sampling, aligned, device):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_roi_align_gradient_is_the_numerical_one(device):
-    features = torch.randn(2, 1, 6, 6)
-    layer, rois, step = RoIAlign(2, 0.25, 2), ROIS.to(device), 1e-1
-    weights = torch.randn(3, 1, 2, 2).to(device)
-
-    def value(x):
-        return float((layer(x.to(device), rois) * weights).sum().detach())
-
-    variable = features.to(device).requires_grad_()
-    (layer(variable, rois) * weights).sum().backward()
-    for position in np.ndindex(2, 1, 6, 6):  # the operator is linear: a long step is exact
-        moved = features.clone()
-        moved[position] += step
-        assert float(variable.grad[position]) == pytest.approx(
-            (value(moved) - value(features)) / step, abs=1e-3
-        )
+    features = torch.randn(2, 1, 6, 6, dtype=torch.float64).to(device).requires_grad_()
+    layer, rois = RoIAlign(2, 0.25, 2), ROIS.double().to(device)
+    assert gradcheck(lambda x: layer(x, rois), (features,))
 
 
 def test_roi_align_maximum_says_what_to_install():
@@ -196,6 +205,21 @@ def test_sigmoid_focal_loss_and_its_gradient(weighted, device):
         moved[1][position] -= 1e-4
         up, down = (slow_focal_loss(m, target, 2.0, 0.25, weight).sum() for m in moved)
         assert float(variable.grad[position]) == pytest.approx((up - down) / 2e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float, torch.half])
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 1.0, 2.0])
+def test_sigmoid_focal_loss_of_sure_logits_has_a_gradient(gamma, dtype):
+    """PyTorch's own derivative of a power is not a number where a wrong answer has the probability 0."""
+    logits = torch.tensor([[200.0, -200.0, 0.0], [-200.0, 200.0, 0.0]], dtype=dtype).requires_grad_()
+    sigmoid_focal_loss(logits, torch.tensor([0, 0]), gamma, 0.25, None, 'sum').backward()
+    assert logits.grad[:, :2].tolist() == [[0, 0], [-0.25, 0.75]]
+    assert logits.grad[:, 2].isfinite().all()
+
+
+def test_mmcv_tells_its_environment():
+    known = collect_env()
+    assert (known['MMCV Compiler'], known['MMCV CUDA Compiler']) == ('n/a', 'n/a')
 
 
 def test_any_other_operator_is_named():

@@ -188,3 +188,14 @@ def test_softmax_focal_loss_and_its_gradient(weighted, device):
         expected = -0.25 * (1 - p) ** 2 * math.log(p) * (1 if weight is None else float(weight[label]))
         assert loss[n].item() == pytest.approx(expected)
     assert gradcheck(lambda x: softmax_focal_loss(x.clone(), target, 2.0, 0.25, weight, 'sum'), (logits,))
+
+
+@pytest.mark.parametrize('dtype', [torch.float, torch.half])
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+def test_softmax_focal_loss_of_sure_logits_is_finite(gamma, dtype):
+    logits = torch.tensor([[60.0, 0.0], [-60.0, 0.0]], dtype=dtype).requires_grad_()
+    loss = softmax_focal_loss(logits.clone(), torch.tensor([0, 0]), gamma, 0.25, None, 'sum')
+    assert loss.item() == pytest.approx(15, rel=0.5)
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[0].tolist() == pytest.approx([0, 0], abs=1e-6)
