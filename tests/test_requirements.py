@@ -62,7 +62,7 @@ def distribution(package):
         ('geolocation', ['classification']),
         ('weights', ['detection', 'weights', 'slim']),
         ('runtime', ['deploy', 'litert', 'ncnn']),
-        ('retrieval', ['faces']),
+        ('retrieval', ['faces', 'milvus']),
         ('detection', ['detection']),
         ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's
         ('export', ['detection', 'deploy', 'litert']),

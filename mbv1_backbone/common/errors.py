@@ -18,6 +18,7 @@ __all__ = [
     'Mbv1Error',
     'NoSpaceError',
     'NotInstalledError',
+    'UnavailableError',
     'is_full',
     'one_line',
     'reason_of',
@@ -51,6 +52,10 @@ class LockedError(Mbv1Error):
 
 class NoSpaceError(Mbv1Error, OSError):
     """A disk, or a user's share of it, that is full."""
+
+
+class UnavailableError(Mbv1Error, ConnectionError):
+    """A server that does not answer; waiting, or starting it, may help."""
 
 
 class NotInstalledError(Mbv1Error, ImportError):

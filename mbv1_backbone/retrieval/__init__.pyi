@@ -8,6 +8,8 @@ from .conditions import Condition as Condition
 from .factories import choose_factory as choose_factory
 from .gallery import Gallery as Gallery
 from .groups import Group as Group, Grouping as Grouping
+from .interface import GalleryLike as GalleryLike
+from .places import create_gallery as create_gallery, open_gallery as open_gallery
 from .records import (
     Added as Added,
     Correction as Correction,

@@ -8,7 +8,7 @@ from support.crowd import DIM, normalised, people
 from support.gallery_kinds import KINDS, Kind
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import Condition, Entry, calibrate
+from mbv1_backbone.retrieval import Condition, Correction, Entry, calibrate
 
 VECTORS, NAMES, FILES, HASHES = people(30, images=3)
 UNIT = normalised(VECTORS)
@@ -277,7 +277,7 @@ def test_the_model_is_kept_and_another_refused(kind):
     with pytest.raises(InputError, match=r'is not an empty folder|there is a collection'):
         kind.made(DIM, 'model-1', place=place)
     with pytest.raises(InputError, match='not a gallery'):
-        kind.open(f'{place}-absent')
+        kind.open(kind.place())
 
 
 def test_a_calibration_is_what_searches_use(gallery):
@@ -359,3 +359,46 @@ def test_stats_and_checks(gallery):
     stats = gallery.stats()
     assert (stats['entries'], stats['identities'], stats['dim'], stats['model']) == (90, 30, DIM, 'model-1')
     assert (gallery.integrity_problems(), gallery.index_problems(), gallery.indexed()) == ([], [], 90)
+
+
+# What one kind gives, and the other does not.
+
+
+def test_a_change_is_whole_in_a_folder_and_in_requests_of_500_on_milvus(kind):
+    vectors, names, files, hashes = people(700, images=1)
+    hashes[650] = 'wrong'
+    with kind.made(DIM, 'model-1') as gallery:
+        with pytest.raises(InputError, match='hashes are SHA-256'):
+            gallery.add(vectors, names, files, hashes)
+        assert len(gallery) == {'folder': 0, 'milvus': 500}[kind.name]
+        hashes[650] = 'f' * 64
+        assert gallery.add(vectors, names, files, hashes).new == {'folder': 700, 'milvus': 200}[kind.name]
+        assert len(gallery) == 700
+
+
+def test_an_id_is_never_given_again_in_a_folder_and_is_the_face_s_own_on_milvus(kind, gallery):
+    one = (VECTORS[:1], NAMES[:1], FILES[:1], HASHES[:1])
+    [first] = gallery.add(*one).ids
+    gallery.remove([first])
+    [second] = gallery.add(*one).ids
+    assert (first == second) == (kind.name == 'milvus')
+
+
+def test_what_is_said_of_faces_is_kept_in_a_folder_and_refused_on_milvus(kind, gallery):
+    said = [Correction(HASHES[0], None, NAMES[0], False, 0.0)]
+    if kind.name == 'milvus':
+        with pytest.raises(InputError, match='keeps no corrections'):
+            gallery.add_entries([], said)
+    else:
+        gallery.add_entries([], said)
+    assert gallery.corrections() == (said if kind.name == 'folder' else [])
+
+
+def test_a_snapshot_stays_in_a_folder_and_not_on_milvus(kind):
+    with kind.made(DIM, 'model-1') as one, kind.open(one.place) as other:
+        one.add(VECTORS[:1], NAMES[:1], FILES[:1], HASHES[:1])
+        with other.one_state():
+            assert len(other) == 1
+            one.add(VECTORS[1:2], NAMES[1:2], FILES[1:2], HASHES[1:2])
+            assert len(list(other.entries())) == {'folder': 1, 'milvus': 2}[kind.name]
+        assert len(list(other.entries())) == 2

@@ -1,37 +1,104 @@
-"""The kinds of galleries that one suite tests: each makes empty ones, and opens them again."""
+"""The kinds of galleries that one suite tests, and a Milvus server that a test starts, stops and kills."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mbv1_backbone.retrieval import Gallery
-from mbv1_backbone.retrieval.interface import GalleryLike
+import pytest
 
-KINDS = ['folder']
+from mbv1_backbone.retrieval import GalleryLike, create_gallery, open_gallery
+
+NEEDS_MILVUS = pytest.mark.skipif(
+    find_spec('pymilvus') is None or find_spec('milvus_lite') is None, reason='needs pymilvus and milvus-lite'
+)
+KINDS = ['folder', pytest.param('milvus', marks=NEEDS_MILVUS)]
+
+
+class MilvusLite:
+    """``milvus-lite server`` on the loopback: a process of its own, whose data outlive it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, at the same port as before, and wait until it listens."""
+        assert self._process is None
+        program = 'import sys; from milvus_lite.adapter.grpc.server import _build_server as make\n'
+        program += 'from milvus_lite.db import MilvusLite; server = make(MilvusLite(sys.argv[1]), 4)\n'
+        program += 'print(server.add_insecure_port(f"127.0.0.1:{sys.argv[2]}"), flush=True)\n'
+        program += 'server.start(); server.wait_for_termination()'
+        command = [sys.executable, '-c', program, str(self._folder), str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, 'the server did not start'
+        self.port = int(line)
+
+    def kill(self) -> None:
+        """End it without a chance to tidy up, as a power cut of its machine would."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not killed."""
+        return self._process is not None
+
+    def place(self, name: str) -> str:
+        """Of a gallery on it."""
+        return f'milvus://127.0.0.1:{self.port}/{name}'
 
 
 class Kind:
-    """Galleries in folders."""
+    """Galleries of one kind.
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    Attributes:
+        name: ``folder`` or ``milvus``.
+    """
+
+    def __init__(self, name: str, root: str) -> None:
+        self.name = name
+        self._root = root
         self._numbers = count()
 
     @classmethod
     def opened(cls, name: str, folder: Path) -> Iterator[Kind]:
         """A place for galleries of a kind, as long as it is needed."""
-        yield cls(str(folder))
+        if name == 'folder':
+            yield cls(name, str(folder / 'g'))
+            return
+        server = MilvusLite(folder / 'data')
+        yield cls(name, server.place('g'))
+        server.kill()
+
+    def place(self) -> str:
+        """A place where no gallery is."""
+        return f'{self._root}{next(self._numbers)}'
 
     def made(
         self, dim: int, model: str, preprocessing: Any = None, made_with: Any = None, place: str | None = None
     ) -> GalleryLike:
         """An empty gallery, at a new place or at a given one."""
-        place = place or f'{self.root}/g{next(self._numbers)}'
-        return Gallery.create(place, dim, model, preprocessing, made_with=made_with)
+        return create_gallery(place or self.place(), dim, model, preprocessing, made_with=made_with)
 
     def open(self, place: str, read_only: bool | None = None) -> GalleryLike:
         """The gallery at a place."""
-        return Gallery(place, read_only=read_only)
+        return open_gallery(place, read_only=read_only)

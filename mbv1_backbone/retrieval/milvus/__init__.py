@@ -1,0 +1,1 @@
+"""Galleries on Milvus: one collection each, whose server or cluster searches, replicates and keeps it."""

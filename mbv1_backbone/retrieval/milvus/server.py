@@ -1,0 +1,252 @@
+"""The connection to a Milvus server: asked again while it is away, and one line where it stays away."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mbv1_backbone.common.errors import InputError, NotInstalledError, UnavailableError, one_line
+from mbv1_backbone.retrieval.milvus.address import Address
+
+__all__ = ['NO_COLLECTION', 'Server']
+
+TOKEN, CERTIFICATE = 'MBV1_MILVUS_TOKEN', 'MBV1_MILVUS_CA'  # environment variables
+_PAUSE = 0.2  # seconds between two tries
+_PAGE = 500  # rows that are read at once
+NO_COLLECTION = 100  # Milvus' code
+_NOT_LOADED = 101
+_CONNECT_FAILED = 2
+_AWAY = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED')  # of gRPC's codes
+_DENIED = ('UNAUTHENTICATED', 'PERMISSION_DENIED')
+_LONGEST = 600.0  # seconds for what the server does once: making and loading a collection
+
+
+class Server:
+    """A collection on a server. What is asked of it may be asked twice, and is, while the server is away.
+
+    Attributes:
+        address: Where it is.
+        timeout: Seconds to wait for an answer, and for a server that is away.
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        """Connect.
+
+        Raises:
+            NotInstalledError: If pymilvus is not installed.
+            UnavailableError: If the server does not answer.
+        """
+        self.address, self.timeout = address, timeout
+        self.library = _library()
+        self._client: Any = None
+        self._closed = False
+        self.version = str(self.ask('get_server_version', named=False))
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether it is Milvus Lite, which has no index of arrays."""
+        return 'lite' in self.version.lower()
+
+    def ask(self, method: str, named: bool = True, **values: Any) -> Any:
+        """Call a method of pymilvus' client.
+
+        Args:
+            method: Its name.
+            named: Whether it takes the collection's name.
+            values: What else it takes.
+
+        Raises:
+            UnavailableError: If the server is away for longer than the timeout.
+            InputError: If it refuses.
+        """
+        if named:
+            values['collection_name'] = self.address.collection
+        return self._again(lambda left: getattr(self._open(left), method)(timeout=left, **values))
+
+    def rows(self, expression: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows that match, by id, some hundred at a time: others may write meanwhile.
+
+        Args:
+            expression: Milvus' filter; empty for all.
+            fields: Their fields; the id always comes.
+
+        Raises:
+            UnavailableError: As of ``ask``; what came before is right all the same.
+        """
+        last: int | None = None
+        while True:
+            after = [f'id > {last}'] if last is not None else []
+            both = ' and '.join(f'({one})' for one in [*after, expression] if one)
+            page = self._again(lambda left, both=both: self._page(both, fields, left))  # type: ignore[misc]
+            yield from page
+            if len(page) < _PAGE:
+                return
+            last = page[-1]['id']
+
+    def _page(self, expression: str, fields: Sequence[str], timeout: float) -> list[dict[str, Any]]:
+        """The first rows that match, by id."""
+        iterator = self._open(timeout).query_iterator(
+            collection_name=self.address.collection,
+            batch_size=_PAGE,
+            limit=_PAGE,
+            filter=expression,
+            output_fields=list(dict.fromkeys(['id', *fields])),
+            consistency_level='Strong',
+            timeout=timeout,
+        )
+        try:
+            return sorted(map(dict, iterator.next()), key=lambda row: row['id'])
+        finally:
+            iterator.close()
+
+    def some(self, ids: Sequence[int], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows of some ids, as many as there are, without order.
+
+        Args:
+            ids: Some hundred.
+            fields: Their fields; the id always comes.
+        """
+        if not ids:
+            return []
+        listed = ', '.join(map(str, map(int, ids)))
+        return self._query(f'id in [{listed}]', list(dict.fromkeys(['id', *fields])))
+
+    def count(self, expression: str = '') -> int:
+        """How many rows match."""
+        return int(self._query(expression, ['count(*)'])[0]['count(*)'])
+
+    def any(self, expression: str) -> bool:
+        """Whether a row matches."""
+        return bool(self._query(expression, ['id'], limit=1))
+
+    def _query(self, expression: str, fields: Sequence[str], **more: Any) -> list[dict[str, Any]]:
+        found = self.ask('query', filter=expression, output_fields=fields, consistency_level='Strong', **more)
+        return list(map(dict, found))
+
+    def properties(self) -> dict[str, Any] | None:
+        """What was stored with the collection, of JSON; None where there is no collection of that name."""
+        if not self.ask('has_collection'):
+            return None
+        found = self.ask('describe_collection').get('properties') or {}
+        values: dict[str, Any] = {}
+        for key, text in found.items():
+            with suppress(ValueError, TypeError):
+                values[key] = json.loads(text)
+        return values
+
+    def set_properties(self, values: Mapping[str, Any]) -> None:
+        """Store something with the collection, as JSON."""
+        texts = {key: json.dumps(value) for key, value in values.items()}
+        self.ask('alter_collection_properties', properties=texts)
+
+    def load(self) -> None:
+        """Have the collection in memory there."""
+        self._again(lambda left: self._load(left), patience=_LONGEST)
+
+    def _load(self, timeout: float) -> None:
+        self._open(timeout).load_collection(self.address.collection, timeout=timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        self._closed = True
+
+    def _open(self, timeout: float) -> Any:
+        if self._closed:
+            raise InputError(f'{self.address}: the gallery is closed')
+        if self._client is None:
+            certificate = os.environ.get(CERTIFICATE)
+            self._client = self.library.MilvusClient(
+                self.address.uri,
+                token=os.environ.get(TOKEN, ''),
+                db_name=self.address.database,
+                timeout=timeout,
+                dedicated=True,
+                grpc_options={'grpc.use_local_subchannel_pool': 1},  # which tries at once after a failure
+                **({'server_pem_path': certificate} if certificate else {}),
+            )
+        return self._client
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            with suppress(Exception):  # a connection that is broken cannot always be closed
+                self._client.close()
+            self._client = None
+
+    def _again(self, work: Callable[[float], Any], patience: float | None = None) -> Any:
+        """Do the work with the seconds that are left, again while the server is away."""
+        patience = self.timeout if patience is None else patience
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return work(max(deadline - time.monotonic(), _PAUSE))
+            except Exception as error:  # pymilvus and gRPC have no common base
+                if not _is_theirs(error):
+                    raise
+                away = _code(error) in _AWAY or 'closed channel' in str(error)
+                if _code(error) == str(_NOT_LOADED):  # a server that was started anew
+                    self._load(max(deadline - time.monotonic(), _PAUSE))
+                elif not away:
+                    raise self._refused(error) from error
+                self._drop()
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise UnavailableError(
+                        f'{self.address}: the server does not answer within {patience:g} seconds'
+                    ) from error
+                time.sleep(_PAUSE)
+
+    def _refused(self, error: Exception) -> Exception:
+        said = one_line(error)
+        if _code(error) in _DENIED or 'auth check' in said:
+            return InputError(
+                f'{self.address}: the server lets nobody in without the right token: '
+                f'put it into the environment variable {TOKEN}'
+            )
+        message = getattr(error, 'message', None)
+        return InputError(f'{self.address}: the server refuses: {message or said}')
+
+
+def _library() -> Any:
+    try:
+        import pymilvus
+    except ModuleNotFoundError as error:
+        raise NotInstalledError(
+            'galleries on Milvus need pymilvus: pip install mbv1-backbone[milvus]'
+        ) from error
+    for name in ('pymilvus', 'pymilvus.milvus_client'):  # its tracebacks of what is told in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    return pymilvus
+
+
+def _is_theirs(error: Exception) -> bool:
+    modules = {kind.__module__.partition('.')[0] for kind in type(error).__mro__}
+    return bool(modules & {'pymilvus', 'grpc'}) or (
+        isinstance(error, ValueError) and 'closed channel' in str(error)
+    )
+
+
+def _code(error: Exception) -> str:
+    """What kind of failure it is: a name of gRPC's, or a number of Milvus'."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:  # pymilvus raises errors from themselves
+        seen.append(cause)
+        cause = cause.__cause__
+    codes = [_own_code(one) for one in seen]
+    return next((code for code in codes if code in _DENIED), codes[0])
+
+
+def _own_code(error: BaseException) -> str:
+    code = getattr(error, 'code', None)
+    code = code() if callable(code) else code
+    if code == _CONNECT_FAILED:
+        return _AWAY[0]
+    for name in (*_AWAY, *_DENIED):  # pymilvus puts gRPC's errors into the message
+        if name in str(getattr(code, 'name', '')) or f'StatusCode.{name}' in str(error):
+            return name
+    return str(code)

@@ -1,0 +1,209 @@
+"""A Milvus server that stops, starts anew, dies between batches, hangs, or is no gallery's."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from support.crowd import DIM, people
+from support.gallery_kinds import NEEDS_MILVUS, MilvusLite
+
+from mbv1_backbone.common.errors import InputError, UnavailableError
+from mbv1_backbone.retrieval import Entry, create_gallery, open_gallery
+
+pytestmark = NEEDS_MILVUS
+VECTORS, NAMES, FILES, HASHES = people(600, images=2)
+PAIRS = [
+    (Entry(0, name, file, sha256, 0.0), vector)
+    for vector, name, file, sha256 in zip(VECTORS, NAMES, FILES, HASHES, strict=True)
+]
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+    started = MilvusLite(tmp_path_factory.mktemp('milvus') / 'data')
+    yield started
+    if started.running:
+        started.kill()
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def place(server):
+    if not server.running:
+        server.start()
+    return server.place(f'faults{next(_numbers)}')
+
+
+def test_what_was_acknowledged_before_a_kill_between_batches_is_there_after_it(server, place):
+    """1,200 entries go in 500 a request; the server dies after the second one."""
+
+    def dying():
+        for number, pair in enumerate(PAIRS):
+            if number == 1100:
+                server.kill()
+            yield pair
+
+    with create_gallery(place, DIM, 'm', timeout=2.0) as gallery:
+        with pytest.raises(UnavailableError, match='1000 new entries were acknowledged before') as caught:
+            gallery.add_entries(dying())
+        assert '\n' not in str(caught.value)
+        with pytest.raises(UnavailableError, match='does not answer within 2 seconds'):
+            len(gallery)
+    with pytest.raises(UnavailableError, match='does not answer'):
+        open_gallery(place, timeout=0.5)
+    server.start()
+    with open_gallery(place) as gallery:
+        assert {entry.file for entry in gallery.entries()} == set(FILES[:1000])
+        again = gallery.add_entries(PAIRS)
+        assert (again.new, len(gallery)) == (200, 1200)
+        found = gallery.search(VECTORS[::100], k=1)
+        assert [matches[0].file for matches in found] == FILES[::100]
+
+
+def test_a_server_that_is_started_anew_in_time_is_waited_for(server, place):
+    with create_gallery(place, DIM, 'm', timeout=30.0) as gallery:
+        gallery.add(VECTORS[:3], NAMES[:3], FILES[:3], HASHES[:3])
+        gallery.set_calibration({'threshold': 0.25})
+        server.kill()
+        later = threading.Timer(0.5, server.start)
+        later.start()
+        assert gallery.add(VECTORS[3:5], NAMES[3:5], FILES[3:5], HASHES[3:5]).new == 2
+        later.join()
+        assert (len(gallery), gallery.calibration) == (5, {'threshold': 0.25})
+        assert [m.file for m in gallery.search(VECTORS[4:5], k=1)[0]] == FILES[4:5]
+
+
+def test_a_server_that_hangs_is_not_waited_for_longer_than_the_timeout(server, place):
+    with create_gallery(place, DIM, 'm', timeout=1.0) as gallery:
+        server.signal(signal.SIGSTOP)
+        try:
+            begin = time.monotonic()
+            with pytest.raises(UnavailableError, match='within 1 seconds'):
+                gallery.add(VECTORS[:1], NAMES[:1], FILES[:1], HASHES[:1])
+            assert time.monotonic() - begin < 10
+            with pytest.raises(UnavailableError, match=r'within 0\.5 seconds'):
+                open_gallery(place, timeout=0.5)
+        finally:
+            server.signal(signal.SIGCONT)
+        assert gallery.add(VECTORS[:1], NAMES[:1], FILES[:1], HASHES[:1]).ids is not None
+        assert len(gallery) == 1
+
+
+def test_a_rename_that_was_cut_short_says_how_to_end_it(server, place, monkeypatch):
+    vectors = np.repeat(VECTORS[:1], 600, axis=0) + 0.1 * VECTORS[:600]
+    with create_gallery(place, DIM, 'm', timeout=1.0) as gallery:
+        gallery.add(vectors, ['Ada'] * 600, FILES[:600], HASHES[:600])
+        ask, upserts = gallery._server.ask, []
+
+        def dying(method, *args, **values):
+            if method == 'upsert':
+                upserts.append(method)
+                if len(upserts) == 2:
+                    server.kill()
+            return ask(method, *args, **values)
+
+        monkeypatch.setattr(gallery._server, 'ask', dying)
+        with pytest.raises(UnavailableError, match="500 of 600 entries have the name 'Bo' already"):
+            gallery.rename('Ada', 'Bo')
+    server.start()
+    with open_gallery(place) as gallery:
+        assert gallery.identities() == {'Ada': 100, 'Bo': 500}
+        gallery.merge_identities(['Ada'], 'Bo')
+        assert gallery.identities() == {'Bo': 600}
+
+
+def test_two_faces_of_one_digest_get_two_ids(place, monkeypatch):
+    from mbv1_backbone.retrieval.milvus import gallery as module
+
+    monkeypatch.setattr(module, 'key_of', lambda sha256, box, salt: 7 + salt)
+    with create_gallery(place, DIM, 'm') as gallery:
+        assert gallery.add(VECTORS[:2], NAMES[:2], FILES[:2], HASHES[:2]).ids == (7, 8)
+        again = gallery.add(VECTORS[:3], NAMES[:3], FILES[:3], HASHES[:3])
+        assert again.ids == (None, None, 9)
+        assert [entry.file for entry in gallery.entries()] == FILES[:3]
+
+
+def test_a_collection_of_somebody_else_is_refused(server, place):
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(f'http://127.0.0.1:{server.port}')
+    client.create_collection(place.rpartition('/')[2], dimension=DIM)
+    client.close()
+    with pytest.raises(InputError, match=f'{place}: not a gallery of this version'):
+        open_gallery(place)
+    with pytest.raises(InputError, match='there is a collection of that name already'):
+        create_gallery(place, DIM, 'm')
+
+
+@pytest.mark.parametrize(
+    ('place', 'message'),
+    [
+        ('milvus://127.0.0.1:1/people', 'does not answer within 0.3 seconds'),
+        ('milvus://ada:secret@127.0.0.1:1/people', 'MBV1_MILVUS_TOKEN'),
+        ('milvus://127.0.0.1:99999/people', 'Port out of range'),
+        ('milvus://127.0.0.1:1/', 'letters, digits'),
+        ('milvus://127.0.0.1:1/a b', 'letters, digits'),
+        ('milvus:///people', 'milvus://HOST:PORT/NAME'),
+        ('milvus://127.0.0.1:1/a/b/c', 'milvus://HOST:PORT/NAME'),
+        ('milvus://127.0.0.1:1/people?token=secret', 'milvus://HOST:PORT/NAME'),
+    ],
+)
+def test_addresses_that_lead_nowhere(place, message, monkeypatch):
+    monkeypatch.setenv('MBV1_MILVUS_TOKEN', 'root:hidden')
+    with pytest.raises((InputError, UnavailableError), match=message) as caught:
+        open_gallery(place, timeout=0.3)
+    assert '\n' not in str(caught.value)
+    assert 'hidden' not in str(caught.value)
+    assert 'ada:secret' not in str(caught.value)
+
+
+def test_a_token_comes_from_the_environment_and_a_wrong_one_is_said_so(monkeypatch):
+    """A server that takes one token; Milvus Lite takes all."""
+    import grpc
+
+    tokens = []
+
+    class Gate(grpc.GenericRpcHandler):
+        def service(self, details):
+            tokens.append(dict(details.invocation_metadata).get('authorization'))
+            denied = lambda _, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, 'auth check failure')  # noqa: E731
+            return grpc.unary_unary_rpc_method_handler(denied)
+
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[Gate()])
+    port = server.add_insecure_port('127.0.0.1:0')
+    server.start()
+    monkeypatch.setenv('MBV1_MILVUS_TOKEN', 'root:hidden')
+    with pytest.raises(InputError, match=r'right token: put it into .* MBV1_MILVUS_TOKEN') as caught:
+        open_gallery(f'milvus://127.0.0.1:{port}/people', timeout=3.0)
+    server.stop(None)
+    assert 'hidden' not in str(caught.value)
+    assert set(tokens) == {base64.b64encode(b'root:hidden').decode()}
+
+
+def test_what_milvus_cannot_keep_is_refused_by_name(place):
+    from mbv1_backbone.retrieval import Correction
+
+    with create_gallery(place, DIM, 'm') as gallery:
+        one = (VECTORS[:1], NAMES[:1], FILES[:1], HASHES[:1])
+        with pytest.raises(InputError, match='Milvus keeps up to 65535 bytes of metadata'):
+            gallery.add(*one, metadata=[{'a': 'ä' * 40_000}])
+        with pytest.raises(InputError, match='1365 keys'):
+            gallery.add(*one, metadata=[dict.fromkeys(map(str, range(1400)), 1)])
+        with pytest.raises(InputError, match='keeps no corrections'):
+            gallery.add_entries([], [Correction(HASHES[0], None, 'Ada', False, 0.0)])
+        with pytest.raises(InputError, match='16384 entries of a probe'):
+            gallery.search(VECTORS[:1], k=20_000)
+        assert len(gallery) == 0
+    with pytest.raises(InputError, match='AUTOINDEX, FLAT, HNSW, DISKANN'):
+        create_gallery(f'{place}b', DIM, 'm', index='IVF64,Flat')
+    with pytest.raises(InputError, match='not a gallery, the server has no collection'):
+        open_gallery(f'{place}b')
