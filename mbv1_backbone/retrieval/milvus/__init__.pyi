@@ -1,0 +1,1 @@
+from .gallery import MilvusGallery as MilvusGallery
