@@ -204,12 +204,12 @@ def test_the_int8_form_is_the_specifications(tmp_path):
             assert not zero_bias.any()
             np.testing.assert_allclose(step_bias, step_in * step_weight, rtol=1e-5)
             assert np.frombuffer(read.Buffers(given[1].Buffer()).DataAsNumpy(), np.int8).min() >= -127
-        elif kind in ('CONCATENATION', 'RESHAPE', 'PAD'):
+        elif kind in ('CONCATENATION', 'RESHAPE', 'PAD') and scales:  # scores are padded in float32
             assert {(float(scale[0]), int(zero[0])) for scale, zero in scales} == {
                 (float(scales[0][0][0]), int(scales[0][1][0]))
             }
         elif kind == 'LOGISTIC':
-            assert (float(scales[1][0][0]), int(scales[1][1][0])) == (1 / 256, -128)
+            assert not scales  # in float32
     assert {'CONV_2D', 'CONCATENATION', 'LOGISTIC', 'PAD', 'QUANTIZE'} <= seen
     constants = [main_graph.Tensors(i) for i in range(main_graph.TensorsLength())]
     assert all(
@@ -249,6 +249,20 @@ def test_rounding_weights_moves_no_mean():
     expected = (weight - np.round(weight * 127) / 127).reshape(11, -1) @ statistics.means['pooled']
     np.testing.assert_allclose(shift, expected, atol=1e-3)
     assert np.abs(expected).min() > 0.05
+
+
+def test_of_two_sure_detections_the_surer_one_is_first(tmp_path):
+    model = small_ssd('ssd_mbv1_coco')
+    logits = torch.tensor([7.0, 8.5, -9.0])
+    with torch.no_grad():
+        for predictor in model.bbox_head.cls_convs:
+            predictor.weight.zero_()
+            predictor.bias.unflatten(0, (-1, model.bbox_head.num_logits))[:, :3] = logits
+    graph = detector_graph_of(model, (128, 128))
+    write(graph, ssd_spec(model, precision='int8'), tmp_path / 's.tflite', patterns(8, 128))
+    _, scores, labels = open_session(tmp_path / 's.tflite').run(patterns(1, 128))
+    assert labels[0, 0] == 1
+    np.testing.assert_allclose(scores[0, 0], torch.sigmoid(logits[1]), atol=1e-4)
 
 
 @pytest.mark.parametrize('lite', [False, True])

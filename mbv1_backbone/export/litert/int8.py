@@ -2,8 +2,8 @@
 
 https://ai.google.dev/edge/litert/models/quantization_spec. Weights are symmetric, int8 in -127..127, a scale
 for each output channel; biases int32 with the scale of input times weight; activations int8 with one scale
-and zero point. Softmax, unit length and the decoding of boxes are computed in float32, and predictions are
-float32.
+and zero point. Softmax, the sigmoid of scores, unit length and the decoding of boxes are computed in float32,
+and predictions are float32.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import numpy as np
 
 from mbv1_backbone.export.plans.plan import CONVOLUTIONS, POST_PROCESS, Operator, Plan, Quantisation
 
-__all__ = ['INPUTS', 'LOGIT_RANGE', 'Statistics', 'in_int8', 'measured']
+__all__ = ['INPUTS', 'LOGIT_RANGE', 'Statistics', 'in_int8', 'measured', 'scale_of', 'sources_of']
 
 INPUTS = ('uint8', 'int8')  # what images may be given as; int8 is the bytes less 128
-LOGIT_RANGE = 6.25  # beyond it a sigmoid is the same byte
-_IN_FLOAT = ('SOFTMAX', 'L2_NORMALIZATION', POST_PROCESS)
+# Of an SSD's scores those are told apart that lie between the least that a detection may have, and .9999: of
+# two sure detections the better one must come first.
+LOGIT_RANGE = (-6.5, 9.0)
+# A sigmoid in bytes has steps of 1/256, and the surest detections would all score the same.
+_IN_FLOAT = ('SOFTMAX', 'LOGISTIC', 'L2_NORMALIZATION', POST_PROCESS)
 _SAME_SCALE = ('RESHAPE', 'PAD', 'SLICE', 'CONCATENATION')
-_SIGMOID = Quantisation.of(1 / 256, -128)  # LOGISTIC's output, as its kernel wants it
 _MIN_STEP = 2.0**-24  # of a product, in steps of the output: dead channels would have none
 _MAX_BIAS = 2.0**30
 
@@ -45,7 +47,7 @@ def measured(plan: Plan) -> list[str]:
     return [
         operator.outputs[0]
         for operator in plan.operators[started:]
-        if operator.kind not in (*_IN_FLOAT, *_SAME_SCALE, 'LOGISTIC', 'SUB')
+        if operator.kind not in (*_IN_FLOAT, *_SAME_SCALE, 'SUB')
     ]
 
 
@@ -60,6 +62,21 @@ def in_int8(plan: Plan, statistics: Statistics, input_type: str = 'uint8') -> Pl
     return _Quantiser(plan, statistics).run(input_type)
 
 
+def sources_of(plan: Plan, name: str) -> list[str]:
+    """The tensors that another one is put together of, without a change of their values.
+
+    Args:
+        plan: With the tensor.
+        name: Of what is reshaped or concatenated.
+    """
+    operator = plan.producer(name)
+    if operator.kind == 'RESHAPE':
+        return sources_of(plan, operator.inputs[0])
+    if operator.kind == 'CONCATENATION':
+        return [source for part in operator.inputs for source in sources_of(plan, part)]
+    return [name]
+
+
 def _start_of(plan: Plan) -> int:
     """The number of operators before the network's own: those that prepare images."""
     return 1 + max(i for i, operator in enumerate(plan.operators) if 'normalised' in operator.outputs)
@@ -71,7 +88,7 @@ class _Quantiser:
     def __init__(self, plan: Plan, statistics: Statistics) -> None:
         self.plan, self.means = plan, statistics.means
         self.made = replace(plan, values={}, operators=[])
-        self.scales = {name: _scale(*bounds) for name, bounds in self._shared(statistics.ranges).items()}
+        self.scales = {name: scale_of(*bounds) for name, bounds in self._shared(statistics.ranges).items()}
         self.floats: dict[str, str] = {}  # dequantised copies
         self.images = {'normalised'}  # names of the images, padded ones too
 
@@ -94,18 +111,13 @@ class _Quantiser:
         logits = {o.inputs[0] for o in self.plan.operators if o.kind == 'LOGISTIC'}
         for operator in reversed(self.plan.operators):
             if operator.kind == 'CONCATENATION':
-                parts = [self._source(name) for name in operator.inputs]
+                parts = sources_of(self.plan, operator.outputs[0])
                 bounds = np.array([found[part] for part in parts])
                 low, high = float(bounds[:, 0].min()), float(bounds[:, 1].max())
                 if operator.outputs[0] in logits:
-                    low, high = max(low, -LOGIT_RANGE), min(high, LOGIT_RANGE)
+                    low, high = max(low, LOGIT_RANGE[0]), min(high, LOGIT_RANGE[1])
                 found |= dict.fromkeys(parts, (low, high))
         return found
-
-    def _source(self, name: str) -> str:
-        """The tensor that others hold the values of."""
-        operator = self.plan.producer(name)
-        return self._source(operator.inputs[0]) if operator.kind == 'RESHAPE' else name
 
     def _add_input(self, input_type: str) -> None:
         """From bytes to the first convolution's input: the zero point is the value that padding has."""
@@ -209,9 +221,7 @@ class _Quantiser:
         for name in operator.inputs:
             self._keep(name)
         name = operator.outputs[0]
-        if operator.kind == 'LOGISTIC':
-            self.scales[name] = _SIGMOID
-        elif operator.kind in _SAME_SCALE:
+        if operator.kind in _SAME_SCALE:
             self.scales[name] = self.scales[operator.inputs[0]]
         if operator.inputs[0] in self.images:  # padded
             self.images.add(name)
@@ -242,7 +252,7 @@ class _Quantiser:
         return self.floats[name]
 
 
-def _scale(low: float, high: float) -> Quantisation:
+def scale_of(low: float, high: float) -> Quantisation:
     """Of 256 steps from ``low`` to ``high``, 0 among them."""
     low, high = min(low, 0.0), max(high, 0.0)
     step = max(high - low, 1e-6) / 255
