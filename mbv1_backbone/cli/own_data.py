@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 _MODEL = 'ssd_mbv1'
+_NOT_HELD_OUT = (
+    'nothing of it is to test with or to validate on: a network that was trained on it has seen these '
+    'images; the config that mbv1 train --data writes tests on those that it held out'
+)
 _OF_DATA = ('model', 'layout', 'held_out', 'size', 'epochs', 'batch_size', 'save_config')
 
 
@@ -66,7 +70,7 @@ def add_training(parser: options.Parser) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Check that a config is given or a data set, and its options only with it.
+    """Check that a config is given or a data set, and its options only with it; no config is written over.
 
     Raises:
         InputError: If not.
@@ -82,6 +86,11 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError(f'config {args.config} and --data {args.data}: give one; --model names a config')
     elif args.data_root is not None:
         raise InputError(f'--data-root is of a config, not of --data {args.data}')
+    elif args.save_config and Path(args.save_config).exists():
+        raise InputError(
+            f'--save-config {args.save_config}: is there already, perhaps with changes of yours; remove it, '
+            'or name another file'
+        )
 
 
 def check_test_options(args: argparse.Namespace) -> None:
@@ -135,12 +144,9 @@ def set_test_data(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         InputError: If the data set cannot be used.
     """
-    from mbv1_backbone.detection.formats.layouts import open_data
     from mbv1_backbone.training.own_config import use_data
 
-    data = open_data(args.data, args.layout)
-    role, split = _to_test(data)
-    print(f'{args.data}: {data.layout}, {len(split.coco["images"])} images ({role})')
+    data, split = _to_test(args)
     use_data(cfg, data, split, Path(cfg.work_dir) / 'annotations')
 
 
@@ -150,11 +156,18 @@ def test_annotations(args: argparse.Namespace) -> CocoAnnotations:
     Raises:
         InputError: If the data set cannot be used.
     """
+    data, split = _to_test(args)
+    return split.read(data.classes)
+
+
+def _to_test(args: argparse.Namespace) -> tuple[DetectionData, Split]:
+    """The data set and the part of it to test with, which is said, with what is to be known of it."""
     from mbv1_backbone.detection.formats.layouts import open_data
 
     data = open_data(args.data, args.layout)
-    return _to_test(data)[1].read(data.classes)
-
-
-def _to_test(data: DetectionData) -> tuple[str, Split]:
-    return next((role, data.splits[role]) for role in ('test', 'val', 'all', 'train') if role in data.splits)
+    role = next(role for role in ('test', 'val', 'all', 'train') if role in data.splits)
+    split = data.splits[role]
+    notes = [*data.notes, *([_NOT_HELD_OUT] if role in ('all', 'train') else [])]
+    print(f'{args.data}: {data.layout}, {len(split.coco["images"])} images ({role})')
+    print(''.join(f'  {note}\n' for note in notes), end='', flush=True)
+    return data, split

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from tqdm import tqdm
 from typing_extensions import override
 
@@ -46,6 +48,17 @@ class QuietRunner(Runner):
             for handler in logger.handlers
         ]
         return logger
+
+    @override
+    def build_visualizer(self, visualizer: Visualizer | dict[str, Any] | None = None) -> Visualizer:
+        """One of this run's own.
+
+        mmdet's configs name theirs, and mmengine has one of a name in a process: a second run would write its
+        curves into the folder of the first.
+        """
+        if isinstance(visualizer, dict):
+            visualizer = {**visualizer, 'name': f'{self.experiment_name}-{time.time_ns()}'}
+        return super().build_visualizer(visualizer)
 
     def open_terminal(self) -> None:
         """Show all that is logged from now on."""

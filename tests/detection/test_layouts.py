@@ -349,6 +349,35 @@ def test_what_is_trained_on_and_evaluated_is_told(layout: str, tmp_path: Path) -
     assert not any('val and test' in note for note in notes)
 
 
+@pytest.mark.parametrize('layout', ['yolo', 'yolo-roboflow', 'yolo-lists', 'beside'])
+def test_labels_without_a_picture_are_told(layout: str, tmp_path: Path) -> None:
+    """Not those of pictures that a list leaves out, nor files of other kinds."""
+    root = tmp_path / 'data'
+    if layout == 'beside':
+        labels = root / 'photos'
+        pictures(labels, TRAIN)
+        write_yolo(labels, TRAIN)
+        made = data_yaml(root / 'data.yaml', train='photos')
+    else:
+        made = make(root, layout)
+        labels = root / ('train/labels' if layout == 'yolo-roboflow' else 'labels/train')
+    if layout == 'yolo-lists':
+        (root / 'train.txt').write_text('./images/train/a.jpg\n')
+    for name, text in (
+        ('classes', 'king\nace\n'),
+        ('notes', 'all by hand'),
+        ('empty', ''),
+        ('codes', '\xff'),
+    ):
+        (labels / f'{name}.txt').write_text(text, encoding='latin-1')
+    assert not any('label files' in note for note in open_data(made).notes)
+    for name in ('gone', 'b.v2'):
+        (labels / f'{name}.txt').write_text('0 .5 .5 .1 .1\n')
+    [note] = [note for note in open_data(made).notes if 'label files' in note]
+    assert note.startswith('train: 2 label files have no picture, and are left out: the first is ')
+    assert note.endswith('b.v2.txt')
+
+
 def test_files_that_are_no_part_are_told(tmp_path: Path) -> None:
     made = make(tmp_path / 'data', 'coco')
     assert open_data(made).notes == []

@@ -48,6 +48,14 @@ def test_a_second_run_in_a_work_folder_is_refused_until_the_first_is_killed(tmp_
     pytest.fail('the lock of a killed run stays')
 
 
+def test_a_second_run_of_a_process_writes_its_curves_into_its_own_folder(tmp_path):
+    """mmdet's configs name their visualizer, and mmengine has one of a name in a process."""
+    named = dict(type='Visualizer', name='visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    for place in ('first', 'second'):
+        train(small_config(tmp_path / place, epochs=1, visualizer=named))
+        assert len([*(tmp_path / place).glob('*/vis_data/scalars.json')]) == 1
+
+
 @pytest.mark.parametrize('poison', [float('nan'), float('inf')])
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(poison, tmp_path):
     options = {'default_hooks.checkpoint.max_keep_ckpts': 1}

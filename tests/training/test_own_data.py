@@ -95,6 +95,32 @@ def test_the_saved_config_is_what_would_be_trained(
     assert cfg.val_evaluator.ann_file == cfg.val_dataloader.dataset.ann_file
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (120, 12)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['mine.py', 'mine_annotations']
+    path.write_text('# mine\n')
+    assert main(['train', '--data', 'none', '--save-config', str(path)]) == 2
+    assert f'--save-config {path}: is there already' in capsys.readouterr().err
+    assert path.read_text() == '# mine\n'
+
+
+@pytest.mark.parametrize('parts', ['', 'train', 'train,val'])
+def test_what_is_tested_with_is_said(
+    parts: str, demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That it is what was trained on, or has pictures of it."""
+    (tmp_path / 'data').mkdir()
+    coco = json.loads((demo_data / 'annotations/val.json').read_text())
+    for image in coco['images']:
+        image['file_name'] = str(demo_data / 'images' / image['file_name'])
+    for part in parts.split(','):
+        (tmp_path / f'data/{part or "boxes"}.json').write_text(json.dumps(coco))
+    found = tmp_path / 'found.json'
+    found.write_text('[]')
+    words = ('analyze', '--data', tmp_path / 'data', '--predictions', found, '--out-dir', tmp_path / 'page')
+    assert main([*map(str, words)]) == 0
+    said = capsys.readouterr().out
+    role = parts.rpartition(',')[2] or 'all'
+    assert f'data: COCO, {len(coco["images"])} images ({role})\n' in said
+    assert ('has seen these images' in said) == (role != 'val')
+    assert (f'{len(coco["images"])} pictures are in both train and val' in said) == (role == 'val')
 
 
 def data_of(sides: list[float], images: int = 50, picture: int = 1000) -> DetectionData:

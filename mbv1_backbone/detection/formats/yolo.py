@@ -14,7 +14,7 @@ from mbv1_backbone.common.files import decode
 from mbv1_backbone.common.picture_sizes import picture_size
 from mbv1_backbone.common.tables import parse_number
 from mbv1_backbone.detection.formats.splits import Split, in_common
-from mbv1_backbone.detection.formats.yolo_files import YoloFiles, label_file
+from mbv1_backbone.detection.formats.yolo_files import YoloFiles, label_file, label_places, labels_alone
 
 __all__ = ['YoloBox', 'read_label_file', 'read_yolo']
 
@@ -58,10 +58,14 @@ def read_yolo(
             example = pictures[0]
             raise InputError(
                 f'{folder}: none of {len(pictures)} pictures has labels; those of {example.name} are looked '
-                f'for in {_expected(example)}'
+                f'for in {label_places(example)[0]}'
             )
         if without:
             notes.append(f'{role}: {without} of {len(pictures)} pictures have no label file: no boxes')
+        if alone := labels_alone(pictures):
+            notes.append(
+                f'{role}: {len(alone)} label files have no picture, and are left out: the first is {alone[0]}'
+            )
         splits[role] = Split(str(folder), folder, made)
     return splits, notes + in_common(splits)
 
@@ -170,12 +174,3 @@ def _size_or_error(path: Path) -> tuple[int, int] | InputError:
 def _folder_of(pictures: Sequence[Path]) -> Path:
     """The folder that all pictures are below."""
     return Path(commonpath([path.parent.absolute() for path in pictures]))
-
-
-def _expected(picture: Path) -> Path:
-    """Where a picture's labels would be."""
-    parts = picture.parts
-    if 'images' not in parts[:-1]:
-        return picture.with_suffix('.txt')
-    place = len(parts) - 2 - parts[-2::-1].index('images')
-    return Path(*parts[:place], 'labels', *parts[place + 1 :]).with_suffix('.txt')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,20 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import decode
 from mbv1_backbone.common.folders import SUFFIXES, walk_images
 from mbv1_backbone.common.names import listed
+from mbv1_backbone.common.tables import parse_number
 from mbv1_backbone.detection.formats.classes import check_classes
 from mbv1_backbone.detection.formats.splits import by_role
 
-__all__ = ['YAML', 'YoloFiles', 'find_yolo', 'has_yolo_labels', 'label_file', 'yolo_yaml']
+__all__ = [
+    'YAML',
+    'YoloFiles',
+    'find_yolo',
+    'has_yolo_labels',
+    'label_file',
+    'label_places',
+    'labels_alone',
+    'yolo_yaml',
+]
 
 YAML = ('.yaml', '.yml')
 _PARTS = ('train', 'val', 'test')
@@ -66,12 +78,40 @@ def find_yolo(path: Path) -> YoloFiles:
     return YoloFiles(classes, pictures, bool(found.get('kpt_shape')), notes)
 
 
-def label_file(picture: Path) -> Path | None:
-    """The labels of a picture: in ``labels`` beside ``images``, or beside it; None where it has none."""
+def label_places(picture: Path) -> list[Path]:
+    """Where the labels of a picture may be: in ``labels`` beside ``images``, or beside it."""
     parts = picture.parts
     places = [place for place, part in enumerate(parts[:-1]) if part == 'images']
-    tried = [Path(*parts[:p], 'labels', *parts[p + 1 :]).with_suffix('.txt') for p in places[::-1]]
-    return next((path for path in [*tried, picture.with_suffix('.txt')] if path.is_file()), None)
+    beside = [Path(*parts[:p], 'labels', *parts[p + 1 :]) for p in places[::-1]]
+    return [path.with_suffix('.txt') for path in (*beside, picture)]
+
+
+def label_file(picture: Path) -> Path | None:
+    """The labels of a picture; None where it has none."""
+    return next((path for path in label_places(picture) if path.is_file()), None)
+
+
+def labels_alone(pictures: Iterable[Path]) -> list[Path]:
+    """Label files with boxes, sorted, beside those of pictures, where there is no picture of that name."""
+    places = {picture.parent: [path.parent for path in label_places(picture)] for picture in pictures}
+    named = {
+        place / path.stem
+        for folder, labels in places.items()
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES
+        for place in labels
+    }
+    found = {file for labels in places.values() for place in labels for file in place.glob('*.txt')}
+    return sorted(file for file in found if file.with_suffix('') not in named and _has_box(file))
+
+
+def _has_box(path: Path) -> bool:
+    """Whether a file's first line is like a box: classes' names, lists and read-me files are none."""
+    try:
+        words = next(iter(decode(path.read_bytes()).split('\n')), '').split()
+        return len(words) > 4 and all(math.isfinite(parse_number(word)) for word in words)
+    except (OSError, ValueError):  # UnicodeDecodeError is one
+        return False
 
 
 def yolo_yaml(folder: Path) -> list[Path]:
