@@ -61,7 +61,7 @@ def distribution(package):
         ('classification', ['classification']),
         ('geolocation', ['classification']),
         ('weights', ['detection', 'weights', 'slim']),
-        ('runtime', ['deploy', 'litert', 'ncnn']),
+        ('runtime', ['deploy', 'litert', 'ncnn', 'coreml']),
         ('retrieval', ['faces', 'milvus']),
         ('detection', ['detection']),
         ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's

@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from mbv1_backbone.inference.exportable import Exportable
     from mbv1_backbone.inference.parity import Truth
     from mbv1_backbone.inference.resolve import Trained
+    from mbv1_backbone.weights.parity import Parity
 
 __all__ = ['SUFFIXES', 'add_arguments', 'run']
 
-SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'litert': '.tflite', 'ncnn': '.ncnn.param'}
+SUFFIXES = {
+    'onnx': '.onnx',
+    'openvino': '.xml',
+    'litert': '.tflite',
+    'ncnn': '.ncnn.param',
+    'coreml': '.mlpackage',
+}
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -45,7 +52,7 @@ def add_arguments(parser: options.Parser) -> None:
     options.output_file(
         parser,
         tuple(Path(suffix).suffix or suffix for suffix in SUFFIXES.values()),
-        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT, .ncnn.param',
+        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT, .ncnn.param, .mlpackage for Core ML',
         required=True,
     )
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
@@ -75,7 +82,8 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out)
     if not out.name.endswith(SUFFIXES[args.to]):
         raise InputError(f'--out must end in {SUFFIXES[args.to]} for {args.to}, got {out}')
-    for path in files_of(out):  # some have others beside them
+    check_output_file(out, name='--out')
+    for path in files_of(out)[1:]:  # some have others beside them
         check_output_file(path, name='--out')
     images = find_images(args.images)[: args.num]
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
@@ -95,9 +103,20 @@ def run(args: argparse.Namespace) -> None:
         print(f'{kind}, {size / 1e6:.2f} MB')
         if failures := _compare(network, exported, draft, images, truth):
             raise InputError(f'{out} is out of tolerance and was not written: {"; ".join(failures)}')
-        for path in reversed(files_of(draft)):
-            os.replace(path, out.with_name(path.name))
+        _put(draft, out)
     print(f'{out}: written')
+
+
+def _put(draft: Path, out: Path) -> None:
+    """Move what was written to its place."""
+    from mbv1_backbone.common.files import replace_folder
+    from mbv1_backbone.runtime.sessions import files_of
+
+    if draft.is_dir():
+        replace_folder(draft, out)
+        return
+    for path in reversed(files_of(draft)):
+        os.replace(path, out.with_name(path.name))
 
 
 def _compare(
@@ -105,11 +124,27 @@ def _compare(
 ) -> list[str]:
     """Print how far the file is from PyTorch, and give what of it is too far."""
     from mbv1_backbone.inference.parity import compare
+    from mbv1_backbone.runtime.coreml import runs_coreml
     from mbv1_backbone.runtime.sessions import open_session
 
+    if file.suffix == '.mlpackage' and not runs_coreml():
+        return _compare_stored(exported, file)
     session = open_session(file)
     print(f'{session}, against PyTorch fp32:')
-    parity = compare(network, exported, session, images, truth)
+    return _shown(compare(network, exported, session, images, truth))
+
+
+def _compare_stored(exported: Exportable, file: Path) -> list[str]:
+    """The same of a file that this system cannot run."""
+    from mbv1_backbone.export.coreml.stored import compare_stored
+
+    print('Core ML runs on macOS and iOS alone: NOT RUN HERE, on no image. Compared instead, the weights and')
+    print('biases that are stored with those of PyTorch, batch norms folded:')
+    return _shown(compare_stored(*exported, file))
+
+
+def _shown(parity: Parity) -> list[str]:
+    """Print the figures, and give what is out of tolerance."""
     for name, value in parity.figures.items():
         print(f'  {name:20} {value:.6g}')
     return parity.failures

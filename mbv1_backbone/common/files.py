@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ['atomic_file', 'decode', 'shown', 'write_atomically', 'write_json']
+__all__ = ['atomic_file', 'decode', 'replace_folder', 'shown', 'write_atomically', 'write_json']
 
 
 @contextmanager
@@ -44,6 +44,28 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace ``path`` by ``content``."""
     with atomic_file(path) as file:
         file.write(content)
+
+
+def replace_folder(made: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Move a folder to where another may be, which is removed; all may read what the umask lets them.
+
+    Args:
+        made: The new folder, on the same disk.
+        path: Its place.
+    """
+    path = Path(path)
+    for inside in (Path(made), *Path(made).rglob('*')):
+        inside.chmod((0o777 if inside.is_dir() else 0o666) & ~_umask())
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as aside:
+        former = Path(aside) / path.name
+        if path.exists():
+            os.rename(path, former)
+        try:
+            os.rename(made, path)
+        except OSError:
+            if former.exists():
+                os.rename(former, path)
+            raise
 
 
 def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = None) -> None:

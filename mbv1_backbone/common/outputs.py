@@ -142,7 +142,9 @@ def _system_errors(subject: str) -> Iterator[None]:
 
 
 def _check_place(path: Path, subject: str) -> None:
-    """A file is written to a place where there is nothing, or a file."""
+    """A file is written to a place where there is nothing, or a file; Core ML's packages are folders."""
+    if path.suffix == '.mlpackage' and (path / 'Manifest.json').is_file():
+        return
     if path.is_dir():
         raise InputError(f'{subject}: is a folder, not a file')
     if path.exists() and not path.is_file():

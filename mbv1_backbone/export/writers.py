@@ -1,4 +1,4 @@
-"""Models to files: ONNX, by way of it OpenVINO, LiteRT and ncnn."""
+"""Models to files: ONNX, by way of it OpenVINO, LiteRT, ncnn and Core ML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 from mbv1_backbone.common.choices import EXPORT_INPUTS, EXPORT_PRECISIONS as PRECISIONS
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.files import replace_folder, write_atomically
 from mbv1_backbone.common.telemetry import no_telemetry
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.runtime import engines
@@ -35,6 +35,7 @@ _PRECISIONS_OF = {
     '.xml': ('fp32', 'fp16', 'bf16'),
     '.tflite': ('fp32', 'fp16', 'int8'),
     '.param': ('fp32', 'fp16'),
+    '.mlpackage': ('fp32', 'fp16'),
 }
 
 
@@ -54,6 +55,7 @@ def write(
             halved for ``fp16`` and ``bf16``; the latter also computes in bfloat16 where the processor does.
             ``.tflite``: fp32, fp16 (weights) or int8, one image at a time. ncnn's ``.ncnn.param``, with
             ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
+            Core ML's ``.mlpackage``, a folder: fp32 or fp16 (weights and computation), one image at a time.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
             Those of one colour are left out.
         input_type: Of the images that an int8 ``.tflite`` takes: ``uint8``, or ``int8``, bytes less 128.
@@ -77,6 +79,13 @@ def write(
 
         for file, content in ncnn_files(graph, spec, path).items():
             write_atomically(file, content)
+        return
+    if path.suffix == '.mlpackage':
+        from mbv1_backbone.export.coreml.writer import save_coreml
+
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+            save_coreml(graph, spec, Path(folder) / path.name)
+            replace_folder(Path(folder) / path.name, path)
         return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         source = Path(folder) / 'model.onnx'

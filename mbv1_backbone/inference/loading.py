@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ['AnyNetwork', 'DetectorInPyTorch', 'Kind', 'PathLike', 'load']
 
-_FILES_OF = {'litert': '.tflite', 'ncnn': '.param'}  # backends that nothing is exported for on the way
+_FILES_OF = {
+    'litert': '.tflite',
+    'ncnn': '.param',
+    'coreml': '.mlpackage',
+}  # backends that nothing is exported for on the way
 
 PathLike = str | os.PathLike[str]
 Kind = Literal['embedder', 'detector', 'classifier', 'backbone']
@@ -149,8 +153,8 @@ def load(
             or a backbone; or a config, with ``checkpoint``.
         checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
         backend: ``'auto'``: the fastest that is there, OpenVINO before ONNX Runtime before PyTorch; or one of
-            ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for
-            ``'litert'`` (``.tflite``) and ``'ncnn'`` (``.param``) have no other.
+            ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for ``'litert'`` (``.tflite``), ``'ncnn'``
+            (``.param``) and ``'coreml'`` (``.mlpackage``) have no other.
             The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.

@@ -1,4 +1,4 @@
-"""Exported files, ready to run: ONNX Runtime, OpenVINO, LiteRT and ncnn behind one face. Needs no torch."""
+"""Exported files, ready to run: ONNX Runtime, OpenVINO, LiteRT, ncnn and Core ML. Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime import engines
+from mbv1_backbone.runtime.coreml import coreml_files_of, open_coreml, runs_coreml
 from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
 from mbv1_backbone.runtime.ncnn import ncnn_files_of, open_ncnn
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
@@ -38,16 +39,20 @@ __all__ = [
     'top_left',
 ]
 
-SUFFIXES = ('.onnx', '.xml', '.tflite', '.param')
+SUFFIXES = ('.onnx', '.xml', '.tflite', '.param', '.mlpackage')
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 _READERS = {
     '.onnx': ('openvino', 'onnxruntime'),
     '.xml': ('openvino',),
     '.tflite': ('litert',),
     '.param': ('ncnn',),
+    '.mlpackage': ('coreml',),
 }
-_IMAGE_BY_IMAGE = {'litert': open_litert, 'ncnn': open_ncnn}
-_PACKAGES = {'litert': ('ai_edge_litert', 'ai-edge-litert')}  # to import, and to install
+_IMAGE_BY_IMAGE = {'litert': open_litert, 'ncnn': open_ncnn, 'coreml': open_coreml}
+_PACKAGES = {
+    'litert': ('ai_edge_litert', 'ai-edge-litert'),
+    'coreml': ('coremltools', 'coremltools'),
+}  # to import, and to install
 Outputs = tuple[np.ndarray, ...]
 Reopen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # function, arguments, named arguments
 
@@ -61,7 +66,7 @@ class Network(Protocol):
 
     @property
     def precision(self) -> str:
-        """What it computes in: ``fp32``, ``bf16`` or ``int8``."""
+        """What it computes in: ``fp32``, ``fp16``, ``bf16`` or ``int8``."""
 
     @property
     def parallel(self) -> int:
@@ -79,7 +84,7 @@ class Session:
         path: Its file, or what it was exported from.
         spec: What it says of itself.
         backend: What runs it, and which version.
-        precision: What it computes in: ``fp32``, ``bf16`` or ``int8``.
+        precision: What it computes in: ``fp32``, ``fp16`` (Core ML), ``bf16`` or ``int8``.
         run: From images uint8 (N, H, W, 3) in RGB to its outputs; from several threads at once.
         parallel: How many threads should run it to keep the processor busy.
         reopen: A function and its arguments that open it again.
@@ -121,11 +126,11 @@ def open_session(
     """Open a file of ``mbv1 export``.
 
     Args:
-        path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, ``.tflite``, or ncnn's ``.param``
-            with its ``.bin`` and ``.json``.
-        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, or ``'auto'``: LiteRT for
-            ``.tflite``, ncnn for ``.param``, else OpenVINO where it is installed, else ONNX Runtime, and ONNX
-            Runtime for int8.
+        path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, ``.tflite``, ncnn's ``.param``
+            with its ``.bin`` and ``.json``, or Core ML's ``.mlpackage``.
+        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, ``'coreml'`` (on macOS), or
+            ``'auto'``: LiteRT for ``.tflite``, ncnn for ``.param``, Core ML for ``.mlpackage``, else OpenVINO
+            where it is installed, else ONNX Runtime, and ONNX Runtime for int8.
         threads: Cores to use; None for all.
         mode: ``'latency'``: all cores work on one batch. ``'throughput'``: all but ONNX Runtime work on
             several at once, a core on each, which takes longer for each of them, but less for all.
@@ -141,7 +146,7 @@ def open_session(
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise InputError(f'{path}: an exported model ends in {", ".join(SUFFIXES)}')
-    if not path.is_file():
+    if not (path.is_dir() if path.suffix == '.mlpackage' else path.is_file()):
         raise InputError(f'{path}: no such file')
     if backend not in BACKENDS:
         raise InputError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
@@ -151,6 +156,10 @@ def open_session(
         of = [suffix for suffix, readers in _READERS.items() if backend in readers]
         raise InputError(f'{path}: {backend} reads {" and ".join(of)} files only')
     wanted = usable if backend == 'auto' else (backend,)
+    if wanted == ('coreml',) and not runs_coreml():
+        raise InputError(
+            f'{path}: Core ML runs on macOS and iOS alone; export it to openvino or onnx for here'
+        )
     there = [name for name in wanted if _installed(name)]
     if not there:
         package = _PACKAGES.get(wanted[-1], ('', wanted[-1]))[1]
@@ -169,7 +178,8 @@ def _open(path: Path, backends: list[str], threads: int | None, mode: str, preci
             check_images(images, spec)
             return run(images)
 
-        return Session(path, spec, version, _computes(spec, False), checked, parallel)
+        halves = backends[0] == 'coreml' and spec.precision == 'fp16'
+        return Session(path, spec, version, 'fp16' if halves else _computes(spec, False), checked, parallel)
     if backends[0] == 'openvino':
         try:
             return _openvino(path, threads, mode, precision)
@@ -209,9 +219,11 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files of an exported model: OpenVINO's are two, ncnn's three."""
+    """The files of an exported model: OpenVINO's are two, ncnn's three; Core ML's are in a folder."""
     if path.suffix == '.param':
         return ncnn_files_of(path)
+    if path.suffix == '.mlpackage':
+        return coreml_files_of(path)
     return (path, path.with_suffix('.bin')) if path.suffix == '.xml' else (path,)
 
 

@@ -29,9 +29,11 @@ __all__ = [
     'top1',
 ]
 
-MIN_COSINE = dict(fp32=0.9999, bf16=0.99, int8=0.95)  # mean over the images, by what is computed in
+MIN_COSINE = dict(
+    fp32=0.9999, fp16=0.999, bf16=0.99, int8=0.95
+)  # mean over the images, by what is computed in
 _DIGITS = 10  # a class number has fewer
-MIN_SAME = dict(fp32=0.99, bf16=0.95, int8=0.85)  # share of boxes, or of classes
+MIN_SAME = dict(fp32=0.99, fp16=0.98, bf16=0.95, int8=0.85)  # share of boxes, or of classes
 MAX_LOST = 0.005  # of AP, of verification accuracy or of top-1 accuracy
 Runtime = Callable[[Tensor], np.ndarray]
 """RGB images (N, 3, H, W), uint8, to logits (N, classes)."""

@@ -1,0 +1,166 @@
+"""A graph to a Core ML package, with what it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mbv1_backbone.export.coreml.detections import COREML
+from mbv1_backbone.export.coreml.program import add_program
+from mbv1_backbone.export.graphs import Graph
+from mbv1_backbone.export.plans.networks import plan_of
+from mbv1_backbone.export.plans.plan import Plan
+from mbv1_backbone.runtime.coreml import COUNT, IMAGE, coremltools, labels_of
+from mbv1_backbone.runtime.spec import KEY, ModelSpec
+
+__all__ = ['coreml_plan', 'save_coreml']
+
+_RAW = ('raw_confidence', 'raw_coordinates')  # between the network and the suppression
+_SUPPRESSED = ('confidence', 'coordinates')  # as Vision takes them
+_AUTHOR = 'mbv1-backbone'
+_LICENSE = 'Code: Apache-2.0. Weights: the licence of their source, {source}'
+_WHAT = {
+    'classifier': 'MobileNetV1 classifier',
+    'embedder': 'MobileNetV1 face embeddings of length 1',
+    'backbone': 'Feature maps of MobileNetV1',
+    'detector': 'MobileNetV1 SSD with non-maximum suppression',
+}
+_SAID = {
+    IMAGE: 'RGB image; normalising is in the network',
+    'classLabel': 'The most probable class',
+    'classLabel_probs': 'Probability of each class',
+    'embeddings': 'Embedding of length 1, (1, dimensions)',
+    'confidence': 'Scores of each box, (boxes, classes)',
+    'coordinates': 'Centre x, y, width and height of each box as shares of the image, (boxes, 4)',
+    'iouThreshold': 'Of two boxes of a class that overlap by more the better stays',
+    'confidenceThreshold': 'Least score of a box',
+}
+
+
+def coreml_plan(graph: Graph, size: tuple[int, int]) -> Plan:
+    """The plan that a package is written from.
+
+    Args:
+        graph: Of a classifier, an embedder, a backbone, or an SSD.
+        size: Height and width of its images, in pixels.
+
+    Raises:
+        InputError: If something in the graph has no operator there.
+    """
+    return plan_of(graph, size, COREML)
+
+
+def save_coreml(graph: Graph, spec: ModelSpec, path: Path) -> None:
+    """Write a graph as a Core ML package (iOS 15, macOS 12, and later), an image at a time.
+
+    Takes ``image``, an RGB image. A classifier gives ``classLabel`` and ``classLabel_probs``; a detector,
+    whose suppression is a model of its own after the network's, gives ``confidence`` and ``coordinates`` as
+    Vision takes them; outputs of others have the graph's names.
+
+    Args:
+        graph: Of a classifier, an embedder, a backbone, or an SSD.
+        spec: Goes into the package; precision is ``fp32`` or ``fp16`` (weights and computation).
+        path: ``.mlpackage``, a folder: whatever is there goes.
+
+    Raises:
+        InputError: If something in the graph has no operator there.
+        NotInstalledError: If coremltools is not installed.
+    """
+    plan = coreml_plan(graph, spec.size)
+    spec = replace(spec, recipe={**spec.recipe, 'background': None}, any_size=False, multiple=1)
+    names = _RAW if spec.kind == 'detector' else graph.outputs
+    with _quiet():
+        tools = coremltools()
+        model = _converted(tools, plan, spec, dict(zip(plan.outputs, names, strict=True)))
+        if spec.kind == 'detector':
+            options = plan.producer('boxes').options
+            model = tools.utils.make_pipeline(model, _suppression(tools, plan, spec, options))
+            model.user_defined_metadata[COUNT] = str(options['count'])
+        _describe(model, spec)
+        model.save(str(path))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The tools show a bar for each group of passes."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def _converted(tools: Any, plan: Plan, spec: ModelSpec, names: Mapping[str, str]) -> Any:
+    """The network as a program."""
+    builder = tools.converters.mil.Builder
+    shape = (1, 3, *spec.size)
+
+    def image_to_outputs(image: Any) -> tuple[Any, ...]:  # the input has the argument's name
+        return add_program(plan, builder, image, names)
+
+    wanted = builder.program(input_specs=[builder.TensorSpec(shape=shape)], opset_version=tools.target.iOS15)(
+        image_to_outputs
+    )
+    labels = None
+    if spec.kind == 'classifier':
+        count = plan.values[plan.outputs[0]].shape[1]
+        labels = tools.ClassifierConfig(labels_of(spec.classes, count))
+    precision = tools.precision.FLOAT16 if spec.precision == 'fp16' else tools.precision.FLOAT32
+    return tools.convert(
+        wanted,
+        inputs=[tools.ImageType(name=IMAGE, shape=shape, color_layout=tools.colorlayout.RGB)],
+        classifier_config=labels,
+        convert_to='mlprogram',
+        minimum_deployment_target=tools.target.iOS15,
+        compute_precision=precision,
+        skip_model_load=True,
+    )
+
+
+def _suppression(tools: Any, plan: Plan, spec: ModelSpec, options: Mapping[str, Any]) -> Any:
+    """The stage after a detector's network: suppression among boxes of which the best class is the same.
+
+    https://apple.github.io/coremltools/mlmodel/Format/NonMaximumSuppression.html
+    """
+    made = tools.proto.Model_pb2.Model()
+    made.specificationVersion = tools.target.iOS15.value
+    shapes = [plan.values[name].shape for name in plan.outputs]
+    for name, shape in zip(_RAW, shapes, strict=True):
+        given = made.description.input.add(name=name).type.multiArrayType
+        given.shape.extend(shape)
+        given.dataType = given.FLOAT32
+    for name in ('iouThreshold', 'confidenceThreshold'):
+        given = made.description.input.add(name=name).type
+        given.doubleType.SetInParent()
+        given.isOptional = True
+    for name, (_, columns) in zip(_SUPPRESSED, shapes, strict=True):
+        array = made.description.output.add(name=name).type.multiArrayType
+        array.dataType = array.FLOAT32
+        array.shapeRange.sizeRanges.add(lowerBound=0, upperBound=-1)
+        array.shapeRange.sizeRanges.add(lowerBound=columns, upperBound=columns)
+    stage = made.nonMaximumSuppression
+    stage.confidenceInputFeatureName, stage.coordinatesInputFeatureName = _RAW
+    stage.confidenceOutputFeatureName, stage.coordinatesOutputFeatureName = _SUPPRESSED
+    stage.iouThresholdInputFeatureName = 'iouThreshold'
+    stage.confidenceThresholdInputFeatureName = 'confidenceThreshold'
+    stage.iouThreshold, stage.confidenceThreshold = options['iou_threshold'], options['min_score']
+    stage.pickTop.perClass = True
+    labels = labels_of(spec.classes, shapes[0][1])
+    if isinstance(labels[0], int):
+        stage.int64ClassLabels.vector.extend(labels)
+    else:
+        stage.stringClassLabels.vector.extend(labels)
+    return tools.models.MLModel(made, skip_model_load=True)
+
+
+def _describe(model: Any, spec: ModelSpec) -> None:
+    """What Xcode shows of a package, and what ``mbv1`` reads of it."""
+    height, width = spec.size
+    count = f', {len(spec.classes)} classes' if spec.classes else ''
+    model.short_description = f'{_WHAT[spec.kind]}, {width} x {height} pixels{count}, {spec.precision}'
+    model.author, model.license = _AUTHOR, _LICENSE.format(source=spec.recipe['source'])
+    model.user_defined_metadata[KEY] = spec.as_text()
+    for features in (model.input_description, model.output_description):
+        for name in features:
+            features[name] = _SAID.get(name, f'Map of {name}, (1, channels, height, width)')
