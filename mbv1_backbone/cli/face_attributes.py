@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.common.files import shown
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> None:
     print_left_out(unread)
 
 
-_Found = tuple['np.ndarray', list[tuple['Place', 'FaceAttributes']]]
+# A photograph, its faces, and why there are none.
+_Found = tuple['np.ndarray', list[tuple['Place', 'FaceAttributes']], str]
 
 
 def _paths(args: argparse.Namespace) -> tuple[list[Path], list[Any] | None]:
@@ -135,7 +136,7 @@ def _estimator(args: argparse.Namespace) -> AttributeEstimator:
 def _stream(
     paths: list[Path], finder: FaceFinder | None, estimator: AttributeEstimator, batch_size: int
 ) -> Iterator[_Found | InputError]:
-    """Of each photograph, itself and its faces; of one without any an empty list."""
+    """Of each photograph, itself and its faces; of one without any an empty list, and the reason."""
     from mbv1_backbone.common.images import read_image
     from mbv1_backbone.common.prefetch import DECODERS, prefetch
     from mbv1_backbone.face.finder import Place
@@ -151,12 +152,13 @@ def _stream(
         if isinstance(image, InputError):
             yield image
             continue
+        reason = ''
         try:
             faces = [(fit_square(image, _SQUARE), Place())] if finder is None else finder.find(image, _SQUARE)
-        except InputError:  # no face
-            faces = []
+        except InputError as error:
+            faces, reason = [], one_line(error)
         said = estimator.estimate((face for face, _ in faces), batch_size)
-        yield image, [(place, one) for (_, place), one in zip(faces, said, strict=True)]
+        yield image, [(place, one) for (_, place), one in zip(faces, said, strict=True)], reason
 
 
 def _as_json(path: Path, found: _Found) -> dict[str, Any]:
@@ -168,12 +170,12 @@ def _as_json(path: Path, found: _Found) -> dict[str, Any]:
         )
         for place, one in found[1]
     ]
-    return dict(file=str(path), faces=faces)
+    return dict(file=str(path), faces=faces) | (dict(reason=found[2]) if found[2] else {})
 
 
 def _print(path: Path, found: _Found, least: float, looked: bool) -> None:
     if not found[1]:
-        print(f'{shown(path)}: no face found')
+        print(f'{shown(path)}: {found[2]}')
     for number, (place, one) in enumerate(found[1], 1):
         where = '' if place.box is None else f' at {" ".join(f"{value:.0f}" for value in place.box)}'
         if looked and place.score is None:

@@ -44,6 +44,11 @@ def add_arguments(parser: options.Parser) -> None:
         default='largest',
         help='of several faces: the largest (default), all, or none of them',
     )
+    parser.add_argument(
+        '--remove-gone',
+        action='store_true',
+        help='remove crops whose photographs are no longer in the folder; else they stay, and are told',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
 
     from mbv1_backbone.common.folders import walk_images
     from mbv1_backbone.common.outputs import check_output_folder
-    from mbv1_backbone.face.crops import LIST, crop_faces, crop_names
+    from mbv1_backbone.face.crop_list import LIST
+    from mbv1_backbone.face.crops import crop_faces, crop_names
     from mbv1_backbone.inference.face_detectors import named_finder
 
     folder, out = Path(args.folder), Path(args.out_dir)
@@ -74,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
     finder.crops = False  # they are aligned anew
     finder.open()
     with tqdm(total=len(files), unit='image', dynamic_ncols=True) as bar:
-        done = crop_faces(folder, files, out, finder, args.size, bar.update)
+        done = crop_faces(folder, files, out, finder, args.size, bar.update, args.remove_gone)
+    _report_gone(done, folder, args.remove_gone)
     _report(done, folder, out)
 
 
@@ -88,4 +95,18 @@ def _report(done: Cropped, folder: Path, out: Path) -> None:
     before = f', {done.before} of them done before' if done.before else ''
     print(
         f'{out}: {done.crops} faces of {done.photographs} photographs{before}; {len(done.left_out)} left out'
+    )
+
+
+def _report_gone(done: Cropped, folder: Path, removed: bool) -> None:
+    """Say which photographs' crops are still there, or were."""
+    with_crops = {file: crops for file, crops in done.gone.items() if crops}
+    if not with_crops:
+        return
+    named = ', '.join(list(with_crops)[:_SHOWN]) + (', ...' if len(with_crops) > _SHOWN else '')
+    count = sum(map(len, with_crops.values()))
+    what = 'removed' if removed else 'stay: --remove-gone removes them, and their lines'
+    print(
+        f'{count} crops of {len(with_crops)} photographs that are not in {folder} {what}: {named}',
+        file=sys.stderr,
     )

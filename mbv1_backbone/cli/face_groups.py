@@ -101,7 +101,10 @@ def _embedded(embedder: Any, paths: list[Path], seed: int, batch_size: int) -> t
 
 
 def _print(column: str, rates: GroupRates, far: float) -> None:
-    print(f'{column}: threshold {rates.threshold:.3f}, at which {far:g} of all pairs match')
+    print(
+        f'{column}: threshold {rates.threshold:.3f}, at which {rates.fmr:.3g} of all pairs match '
+        f'(at most {far:g}; pairs of equal scores all do, or none)'
+    )
     for group in rates.groups:
         print(
             f'  {group.name:12} {group.faces:6} faces  false match rate {group.fmr:.4f}  '

@@ -14,10 +14,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-__all__ = ['AgeGender', 'AgeGenderModel', 'gender_of', 'years_of']
+__all__ = ['MALE_FROM', 'AgeGender', 'AgeGenderModel', 'gender_of', 'years_of']
 
 _FIRST_AGE = 1  # years of the first of the probabilities
-_MALE_FROM = 0.6  # probability from which its authors call a face a man's
+MALE_FROM = 0.6  # probability from which its authors call a face a man's
 
 
 class AgeGender(NamedTuple):
@@ -91,4 +91,4 @@ def gender_of(male: float) -> str:
     Args:
         male: Probability of being male, 0..1.
     """
-    return 'male' if male >= _MALE_FROM else 'female'
+    return 'male' if male >= MALE_FROM else 'female'

@@ -6,32 +6,28 @@ where it was.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 
-from mbv1_backbone.common.content import same_content, short_name
-from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.pictures import save_png
 from mbv1_backbone.common.prefetch import DECODERS, prefetch
+from mbv1_backbone.face.crop_list import crops_of, opened_list
 from mbv1_backbone.face.finder import FaceFinder, Faces, Place
 from mbv1_backbone.face.quality import face_quality
 
-__all__ = ['LIST', 'Cropped', 'crop_faces', 'crop_names']
+__all__ = ['Cropped', 'crop_faces', 'crop_names']
 
-LIST = 'crops.jsonl'  # in the folder of the crops: what they were made with, then a line a photograph
 _VERSION = 1
 _BORDER = 0.25  # of the longer side, black, about photographs in which no face is found
 _NEAR = 0.05  # of the shorter side: how near a photograph's edge a face is that it may cut off
@@ -46,12 +42,14 @@ class Cropped:
         crops: Faces of them in the folder, of earlier runs too.
         before: Photographs that earlier runs had done with.
         left_out: Photograph -> why it has no face, in one line; of earlier runs too.
+        gone: Photograph of earlier runs that is not in the folder -> its crops, which no other one has.
     """
 
     photographs: int
     crops: int
     before: int
     left_out: dict[str, str]
+    gone: dict[str, list[str]] = field(default_factory=dict)
 
 
 def crop_names(files: Sequence[str]) -> dict[str, str]:
@@ -76,6 +74,7 @@ def crop_faces(
     finder: FaceFinder,
     size: int = 160,
     progress: Callable[[int], object] | None = None,
+    remove_gone: bool = False,
 ) -> Cropped:
     """Find the faces of photographs, and write each, aligned, as a PNG file.
 
@@ -83,7 +82,8 @@ def crop_faces(
     with more underscores where that would be the crop of another photograph.
     What the list in ``out`` has already is not done again, unless the photograph has changed since, by its
     size or time, or one of its crops is gone or has the name of another photograph's that has come; crops
-    that a photograph no longer has are removed.
+    that a photograph no longer has are removed. Crops of photographs that are no longer in the folder stay,
+    and their lines say ``gone``.
 
     Args:
         folder: Of the photographs.
@@ -92,6 +92,7 @@ def crop_faces(
         finder: Finds and aligns.
         size: Side of a crop, in pixels.
         progress: Called with the number of photographs that are done.
+        remove_gone: Remove the crops of photographs that are gone, and their lines.
 
     Raises:
         InputError: If the crops that are there were made with another detector, policy or size.
@@ -100,24 +101,26 @@ def crop_faces(
     made_with = dict(version=_VERSION, detector=finder.identity, policy=finder.policy, size=size)
     out, names = Path(out), crop_names(files)
     taken = set(names.values())
-    with _opened(out, made_with) as (listed, done):
-        todo = [f for f in files if not _is_done(done.get(f), out, names[f], taken, _stamp(Path(folder, f)))]
+    with opened_list(out, made_with) as done:
+        todo = [f for f in files if not done.is_done(f, names[f], taken, _stamp(Path(folder, f)))]
         if progress:
             progress(len(files) - len(todo))
         photographs = prefetch(lambda f: (f, *_read(Path(folder, f))), todo, DECODERS, 4)
         for file, image, stamp in photographs:
-            former = _crops_of(done.get(file))
+            former = crops_of(done.entries.get(file))
             entry = _crop(file, image, finder, size, partial(_save, out, names[file], taken))
-            done[file] = entry | dict(stamp=stamp)
-            listed.write(json.dumps(done[file]).encode() + b'\n')
-            listed.flush()
-            for name in former - _crops_of(entry) - taken:
+            done.write(entry | dict(stamp=stamp))
+            for name in former - crops_of(entry) - taken:
                 (out / name).unlink(missing_ok=True)
             if progress:
                 progress(1)
-    mine = [done[file] for file in files]
+        gone = done.mark(files)
+        if remove_gone and gone:
+            done.remove(gone)
+        mine = [done.entries[file] for file in files]
     left_out = {entry['file']: entry['reason'] for entry in mine if 'reason' in entry}
-    return Cropped(len(mine), sum(len(e.get('faces', ())) for e in mine), len(mine) - len(todo), left_out)
+    crops = sum(len(crops_of(entry)) for entry in mine)
+    return Cropped(len(mine), crops, len(mine) - len(todo), left_out, gone)
 
 
 def _read(path: Path) -> tuple[np.ndarray | InputError, list[int]]:
@@ -177,7 +180,7 @@ def _find(image: np.ndarray, finder: FaceFinder, size: int) -> list[tuple[np.nda
         side = round(_BORDER * max(image.shape[:2]))
         bordered = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT)
         of_edges = copy(finder)
-        of_edges.detector = lambda larger: _at_edges(finder.detector(larger), side, image.shape)
+        of_edges.detector = lambda larger: _at_edges(finder.detector(larger), side, larger.shape)
         return [(face, _moved(place, side, image)) for face, place in of_edges.find(bordered, size)]
 
 
@@ -185,8 +188,13 @@ def _at_edges(faces: Faces, side: int, shape: Sequence[int]) -> Faces:
     """Of the faces of a photograph with a border those that reach the photograph's edge, or nearly.
 
     What the first look has not found in the middle is no face: a border does not show it better.
+
+    Args:
+        faces: In pixels of the photograph with its border.
+        side: Of the border.
+        shape: Of the photograph with its border, however it is turned.
     """
-    height, width = shape[:2]
+    height, width = (length - 2 * side for length in shape[:2])
     near = _NEAR * min(height, width)
     low, high = faces.boxes[:, :2] - side, faces.boxes[:, 2:] - side
     kept = ((low <= near) | (high >= np.array([width, height]) - near)).any(1)
@@ -214,63 +222,3 @@ def _as_json(place: Place) -> dict[str, Any]:
         score=None if place.score is None else round(place.score, 4),
         quality=None if place.quality is None else round(place.quality.value, 4),
     )
-
-
-def _crops_of(entry: dict[str, Any] | None) -> set[str]:
-    """Names of a photograph's crops."""
-    return {face['crop'] for face in (entry or {}).get('faces', ())}
-
-
-def _is_done(
-    entry: dict[str, Any] | None, out: Path, name: str, taken: Collection[str], stamp: list[int]
-) -> bool:
-    """Whether a photograph's line is there, of the photograph as it is now, and the files that it names.
-
-    The first must bear the photograph's name, and the others that of no other photograph.
-    """
-    if entry is None or entry.get('stamp', stamp) != stamp:  # earlier releases wrote no stamp
-        return False
-    crops = _crops_of(entry)
-    return (
-        crops & {name, *taken} <= {name}
-        and (not crops or name in crops)
-        and all((out / crop).is_file() for crop in crops)
-    )
-
-
-@contextmanager
-def _opened(out: Path, made_with: dict[str, Any]) -> Iterator[tuple[BinaryIO, dict[str, dict[str, Any]]]]:
-    """The list of a folder, to go on with, and what is in it: by photograph, the last line of each counts."""
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / LIST, 'a+b') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(f'{out / LIST}: another run writes there') from None
-        file.seek(0)
-        content = file.read()
-        whole = content[: content.rfind(b'\n') + 1]  # a run that was killed may leave half a line
-        file.truncate(len(whole))
-        done = _entries(out / LIST, whole, made_with)
-        if not whole:
-            file.write(json.dumps(made_with).encode() + b'\n')
-        yield file, done
-
-
-def _entries(path: Path, content: bytes, made_with: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    try:
-        lines = [json.loads(line) for line in content.splitlines()]
-        entries = {line['file']: line for line in lines[1:]}
-        first = dict(lines[0]) if lines else made_with
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedFileError(f'{path}: not a list of crops: {error}') from error
-    differ = [
-        f'{key} {short_name(str(first.get(key)))}, not {short_name(str(value))}'
-        for key, value in made_with.items()
-        if not (first.get(key) == value or same_content(str(first.get(key)), str(value)))
-    ]
-    if differ:
-        raise InputError(
-            f'{path}: its crops were made with {"; ".join(differ)}: give another folder, or the same options'
-        )
-    return entries

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ import numpy as np
 from mbv1_backbone.common.choices import FACE_POLICIES as POLICIES
 from mbv1_backbone.common.content import content_name
 from mbv1_backbone.common.errors import InputError, one_line
-from mbv1_backbone.face.geometry import align, crop_box, fit_square
+from mbv1_backbone.face.found import FaceDetector, Faces, without_doubles
+from mbv1_backbone.face.geometry import MISFIT, align, crop_box, fit_square, roll_and_misfit
 from mbv1_backbone.face.quality import FaceQuality, face_quality
+from mbv1_backbone.face.turned import look_turned
 from mbv1_backbone.weights.cache import sha256_of
 
 __all__ = [
@@ -41,32 +42,6 @@ CROP_SHARE = (
 )
 _EMPTY = 320  # pixels a side of an image without faces
 SMALL_SIDE = 256  # pixels of the shorter side of an image that is taken for a crop though no face is found
-_NESTED = 0.7  # of the smaller of two boxes, in the larger one, if both may be of one face
-_SPREAD = 0.05  # of a face's side: how far its landmarks lie from their middle, at least (usual: .3)
-_ONE_MIDDLE = 0.2  # of the larger one's side: how far apart their middles are then
-
-
-@dataclass(frozen=True)
-class Faces:
-    """What a detector found in one image.
-
-    Attributes:
-        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels.
-        scores: float32 (N,), 0..1.
-        landmarks: float32 (N, 5, 2), eyes, nose, corners of the mouth, the image's left ones first; None of a
-            detector that finds boxes only.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def areas(self) -> np.ndarray:
-        """In square pixels, (N,)."""
-        return (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
 
 
 @dataclass(frozen=True)
@@ -84,9 +59,6 @@ class Place:
     landmarks: tuple[tuple[float, ...], ...] | None = None
     score: float | None = None
     quality: FaceQuality | None = None
-
-
-FaceDetector = Callable[[np.ndarray], Faces]  # of an image, RGB uint8 (H, W, 3)
 
 
 class YuNet:
@@ -209,9 +181,9 @@ class FaceFinder:
         Raises:
             InputError: If there is no face, or several where the policy is ``reject``.
         """
-        faces = self.detector(image)
+        faces = look_turned(self.detector, image)
         widths = faces.boxes[:, 2:] - faces.boxes[:, :2]
-        single = _without_doubles(faces)
+        single = without_doubles(faces)
         order = [
             i
             for i in np.argsort(-faces.areas(), kind='stable')
@@ -220,12 +192,20 @@ class FaceFinder:
         if self.crops and self._is_crop(image, faces, order):
             return [(fit_square(image, size), _of_crop(image, faces, order))]
         if not order:
-            small = f', only {len(faces)} smaller than {self.min_side:g} pixels' if len(faces) else ''
-            raise InputError(f'no face found{small}')
+            raise InputError(self._none_found(image, faces))
         if self.policy == 'reject' and len(order) > 1:
             raise InputError(f'{len(order)} faces found, one wanted')
         chosen = order if self.policy == 'all' else order[:1]
         return [(_cut_out(image, faces, int(i), size), _place(image, faces, int(i))) for i in chosen]
+
+    def _none_found(self, image: np.ndarray, faces: Faces) -> str:
+        """Why there is no face, in one line."""
+        least, (height, width) = f'{self.min_side:g} pixels', image.shape[:2]
+        if len(faces):
+            return f'no face found, only {len(faces)} smaller than {least}'
+        if max(height, width) < self.min_side:
+            return f'no face found: the image is {width} x {height}, and a face has {least} or more'
+        return 'no face found'
 
     def _is_crop(self, image: np.ndarray, faces: Faces, order: list[np.intp]) -> bool:
         if is_uncropped(image):
@@ -257,41 +237,12 @@ def face_finder(detector: str | None, policy: str = 'largest') -> FaceFinder | N
     return FaceFinder(YuNet(detector), policy) if detector else None
 
 
-def _without_doubles(faces: Faces) -> np.ndarray:
-    """Which faces, bool (N,), are no second box of one with a higher score.
-
-    Of a turned head detectors may give a box within a box, of so different sizes that suppression by their
-    intersection over union keeps both: about one middle, and the smaller one nearly all in the larger one.
-    """
-    boxes, areas = faces.boxes.astype(np.float64), faces.areas().astype(np.float64)
-    middles, single = (boxes[:, :2] + boxes[:, 2:]) / 2, np.ones(len(faces), bool)
-    for place, one in enumerate(order := np.argsort(-faces.scores, kind='stable')):
-        if not single[one]:
-            continue
-        rest = order[place + 1 :]
-        shared = np.minimum(boxes[one, 2:], boxes[rest, 2:]) - np.maximum(boxes[one, :2], boxes[rest, :2])
-        nested = shared.clip(0).prod(1) > _NESTED * np.minimum(areas[one], areas[rest])
-        apart = np.linalg.norm(middles[rest] - middles[one], axis=1)
-        near = apart < _ONE_MIDDLE * np.sqrt(np.maximum(areas[one], areas[rest]))
-        single[rest[nested & near]] = False
-    return single
-
-
-def _landmarks(faces: Faces, index: int) -> np.ndarray | None:
-    """Landmarks (5, 2) of a face; None where they are none: not finite, or all about one place.
-
-    Of a detector that was trained on boxes alone they lie at the middle of an anchor.
-    """
-    if faces.landmarks is None or not np.isfinite(faces.landmarks[index]).all():
-        return None
-    points: np.ndarray = faces.landmarks[index]
-    spread = np.sqrt(points.astype(np.float64).var(0).sum())
-    return points if spread > _SPREAD * np.sqrt(faces.areas()[index]) else None
-
-
 def _cut_out(image: np.ndarray, faces: Faces, index: int, size: int) -> np.ndarray:
-    points = _landmarks(faces, index)
-    return crop_box(image, faces.boxes[index], size) if points is None else align(image, points, size)
+    """The face, upright; the square about its box where there are no landmarks, or no face's."""
+    points = faces.points(index)
+    if points is None or roll_and_misfit(points)[1] > MISFIT:
+        return crop_box(image, faces.boxes[index], size)
+    return align(image, points, size)
 
 
 def _of_crop(image: np.ndarray, faces: Faces, order: list[np.intp]) -> Place:
@@ -304,7 +255,7 @@ def _of_crop(image: np.ndarray, faces: Faces, order: list[np.intp]) -> Place:
 
 
 def _place(image: np.ndarray, faces: Faces, index: int) -> Place:
-    points = _landmarks(faces, index)
+    points = faces.points(index)
     marks = None if points is None else tuple(map(tuple, points.tolist()))
     quality = face_quality(image, faces.boxes[index], points)
     return Place(tuple(faces.boxes[index].tolist()), marks, float(faces.scores[index]), quality)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ['BOX_MARGIN', 'LANDMARKS', 'align', 'crop_box', 'fit_square', 'similarity', 'umeyama']
+__all__ = [
+    'BOX_MARGIN',
+    'LANDMARKS',
+    'MISFIT',
+    'align',
+    'crop_box',
+    'fit_square',
+    'roll_and_misfit',
+    'similarity',
+    'umeyama',
+]
 
 
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
@@ -53,6 +63,7 @@ _ARCFACE = np.array(
 )
 LANDMARKS = ((_ARCFACE / 112 - 0.5) / 1.18 + (0.5, 0.45)).astype(np.float64)
 BOX_MARGIN = 1.5  # sides of a detector's tight box in that square
+MISFIT = 0.5  # of landmarks, from which they are no face's: the small ones of a street have up to .48
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -112,6 +123,26 @@ def umeyama(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     turn = (np.conj(s) * t).sum() / spread
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
     return np.column_stack([linear, centre_t - linear @ centre_s])
+
+
+def roll_and_misfit(landmarks: np.ndarray) -> tuple[float, float]:
+    """How far a face is turned in the picture's plane, and how far its landmarks are from any face's.
+
+    Args:
+        landmarks: (5, 2), x and y in pixels, as ``align`` takes them.
+
+    Returns:
+        Degrees from upright, -180..180, clockwise where positive; and the root of the mean square distance of
+        the landmarks from the usual face that fits them best, in distances of its eyes.
+
+    Raises:
+        ValueError: If the landmarks are not five finite points, or all at one place.
+    """
+    points = np.asarray(landmarks, np.float64)
+    matrix = umeyama(points, LANDMARKS)
+    off = points @ matrix[:, :2].T + matrix[:, 2] - LANDMARKS
+    misfit = np.sqrt((off**2).sum(1).mean()) / np.linalg.norm(LANDMARKS[1] - LANDMARKS[0])
+    return float(np.degrees(np.arctan2(-matrix[1, 0], matrix[0, 0]))), float(misfit)
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mbv1_backbone.face.geometry import LANDMARKS, align, crop_box, umeyama
+from mbv1_backbone.face.geometry import LANDMARKS, MISFIT, align, crop_box, roll_and_misfit, umeyama
 
 __all__ = ['FaceQuality', 'face_quality', 'frontality', 'sharpness']
 
@@ -102,11 +102,14 @@ def frontality(landmarks: np.ndarray) -> float:
     """How much a face looks into the camera, 0..1, by where its nose is between eyes and mouth.
 
     Turned to a side, the nose leaves the line through the middles of eyes and mouth; up or down, it leaves
-    its place along that line. Half the distance of the eyes, or a third of that of eyes and mouth, is 0.
+    its place along that line. Half the distance of the eyes, or a third of that of eyes and mouth, is 0. So
+    are landmarks that no face has (``MISFIT``), as detectors give them of heads that are upside down.
 
     Args:
         landmarks: (5, 2) in pixels: eyes, nose, corners of the mouth, the image's left ones first.
     """
+    if np.ptp(landmarks, axis=0).any() and roll_and_misfit(landmarks)[1] > MISFIT:
+        return 0.0
     sideways, along = _nose(np.asarray(landmarks, np.float64))
     usual = _nose(LANDMARKS)[1]
     turned, tilted = abs(sideways) / 0.5, abs(along - usual) / (1 / 3)

@@ -8,7 +8,8 @@ from pathlib import Path
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.age_gender import AgeGenderModel
 from mbv1_backbone.weights.external import external_models, fetch_external
-from mbv1_backbone.weights.tfjs import is_tfjs, read_age_gender
+from mbv1_backbone.weights.parts import is_tfjs
+from mbv1_backbone.weights.tfjs import read_age_gender
 
 __all__ = ['SOURCE', 'age_gender_model']
 

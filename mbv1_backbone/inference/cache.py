@@ -18,11 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mbv1_backbone.common.code import hash_of_code
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically
 from mbv1_backbone.common.resources import find_config
 from mbv1_backbone.inference.config_files import config_files
 from mbv1_backbone.runtime.spec import FORMAT, OPSET
 from mbv1_backbone.weights.cache import cache_folder
+from mbv1_backbone.weights.parts import content_of
 from mbv1_backbone.weights.zoo import config_of, find_checkpoint, zoo_names
 
 __all__ = ['PathLike', 'export_key', 'find', 'keep', 'key_of']
@@ -68,8 +70,12 @@ def key_of(weights: Path, config: Path | None) -> str | None:
     files = [] if config is None else config_files(config)
     if files is None or not weights.is_file():
         return None
+    try:
+        content = content_of(weights)
+    except InputError:  # a part is missing, which whoever reads them says
+        return None
     made_of = dict(
-        weights=_sha256(weights),
+        weights=content,
         config=[(path.name, _sha256(path)) for path in files],
         format=FORMAT,
         opset=OPSET,

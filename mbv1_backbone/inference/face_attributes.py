@@ -17,7 +17,7 @@ from torch import Tensor
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.common.prefetch import batched
 from mbv1_backbone.compat.registry import use_scope
-from mbv1_backbone.face.age_gender import AgeGender, gender_of, years_of
+from mbv1_backbone.face.age_gender import MALE_FROM, AgeGender, gender_of, years_of
 from mbv1_backbone.face.age_gender_race import AgeGenderRace
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.utkface import GENDERS, RACES
@@ -25,8 +25,8 @@ from mbv1_backbone.inference.age_gender import SOURCE, age_gender_model
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint
 from mbv1_backbone.training.config import load_config
+from mbv1_backbone.weights.parts import is_tfjs
 from mbv1_backbone.weights.sources import local_file
-from mbv1_backbone.weights.tfjs import is_tfjs
 from mbv1_backbone.weights.zoo import config_of
 
 __all__ = ['AttributeEstimator', 'FaceAttributes']
@@ -44,6 +44,7 @@ class FaceAttributes:
         gender: ``male`` or ``female``.
         races: Probability of each, by the data set's words.
         attributes: Probability of each.
+        male_from: Probability of being male from which ``gender`` is that, 0..1.
     """
 
     years: float | None = None
@@ -51,17 +52,20 @@ class FaceAttributes:
     gender: str | None = None
     races: dict[str, float] = field(default_factory=dict)
     attributes: dict[str, float] = field(default_factory=dict)
+    male_from: float = 0.5
 
     def parts(self, least: float = 0.5) -> list[str]:
-        """In words, each with its probability: attributes that reach ``least``, the likeliest first.
+        """In words, each with its probability (of gender that of being male).
+
+        Attributes are those that reach ``least``, the likeliest first.
 
         Example:
             >>> FaceAttributes(34.2, 0.02, 'female', attributes={'Smiling': 0.97, 'Bald': 0.1}).parts()
-            ['34 years', 'female 0.98', 'Smiling 0.97']
+            ['34 years', 'female (P(male) 0.02, male from 0.50)', 'Smiling 0.97']
         """
         found = [] if self.years is None else [f'{self.years:.0f} years']
         if self.male is not None:
-            found.append(f'{self.gender} {self.male if self.gender == GENDERS[0] else 1 - self.male:.2f}')
+            found.append(f'{self.gender} (P(male) {self.male:.2f}, male from {self.male_from:.2f})')
         if self.races:
             race = max(self.races, key=self.races.__getitem__)
             found.append(f'{race} {self.races[race]:.2f}')
@@ -70,7 +74,10 @@ class FaceAttributes:
 
     def as_json(self) -> dict[str, Any]:
         """What is there, to write as JSON."""
-        values = dict(years=self.years, male=self.male, gender=self.gender)
+        bound = None if self.male is None else self.male_from
+        values = dict(
+            years=self.years, gender=self.gender, male_probability=self.male, male_from_probability=bound
+        )
         found: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
         maps = dict(races=self.races, attributes=self.attributes)
         return found | {name: value for name, value in maps.items() if value}
@@ -91,7 +98,7 @@ class AttributeEstimator:
         ...     'configs/face/age_gender_race_mbv1_0.25-128_utkface.py', 'epoch_12.pth'
         ... )
         >>> estimator.estimate([read_image('crop.png')])[0].parts()  # doctest: +SKIP
-        ['34 years', 'female 0.98', 'White 0.71']
+        ['34 years', 'female (P(male) 0.02, male from 0.50)', 'White 0.71']
     """
 
     def __init__(self, model: Any, names: Sequence[str] = ()) -> None:
@@ -170,7 +177,9 @@ class AttributeEstimator:
             ]
         if isinstance(said, AgeGender):
             pairs = zip(years_of(said.ages).tolist(), said.male.tolist(), strict=True)
-            return [FaceAttributes(years, male, gender_of(male)) for years, male in pairs]
+            return [
+                FaceAttributes(years, male, gender_of(male), male_from=MALE_FROM) for years, male in pairs
+            ]
         rows = said.sigmoid().tolist()
         return [FaceAttributes(attributes=dict(zip(self.names, row, strict=True))) for row in rows]
 

@@ -19,6 +19,7 @@ from mbv1_backbone.weights.cache import (
     recorded_sha256,
     sha256_of,
 )
+from mbv1_backbone.weights.parts import content_of, is_tfjs
 
 __all__ = ['External', 'external_models', 'fetch_external', 'import_external', 'import_local']
 
@@ -84,18 +85,17 @@ def import_external(model: External) -> Path:
 
 
 def import_local(path: Path) -> Path:
-    """The weights of a file as ours, in the cache; imported where they are not there yet.
+    """The weights of a file, and of those that lie beside it, as ours, in the cache; imported if not there.
 
     Raises:
-        InputError: If the file cannot be read; see ``import_weights``.
+        InputError: If a file is missing or cannot be read; see ``import_weights``.
     """
-    return _imported([path], [sha256_of(path)], 'local')
+    return _imported([path], [content_of(path)], 'local')
 
 
 def _imported(paths: list[Path], hashes: list[str], place: str) -> Path:
     from mbv1_backbone.weights.sources import import_weights
     from mbv1_backbone.weights.store import write_weights
-    from mbv1_backbone.weights.tfjs import is_tfjs
 
     key = hashlib.sha256(' '.join([hash_of_code(_ROOMS), *hashes]).encode()).hexdigest()[:12]
     imported = cache_folder() / place / f'imported-{key}.safetensors'

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from mbv1_backbone.weights.rules import NORM, NORM_NAMES, Rule, as_linear, from_
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import fill_classifier, widen_factor_of
 
-__all__ = ['RULES', 'from_slim', 'is_checkpoint', 'logits_of', 'read_slim', 'recipe_of']
+__all__ = ['RULES', 'from_slim', 'logits_of', 'read_slim', 'recipe_of']
 
 _SCOPE = r'(?:FeatureExtractor/)?MobilenetV1/'
 
@@ -36,11 +35,6 @@ RULES: tuple[Rule, ...] = (
     Rule(rf'{_SCOPE}Logits/Conv2d_1c_1x1/weights', 'head.fc.weight', as_linear),
     Rule(rf'{_SCOPE}Logits/Conv2d_1c_1x1/biases', 'head.fc.bias'),
 )
-
-
-def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a checkpoint's prefix, or the index that lies there."""
-    return Path(f'{str(path).removesuffix(".index")}.index').is_file()
 
 
 def read_slim(path: str | os.PathLike[str]) -> Weights:

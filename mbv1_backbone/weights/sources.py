@@ -12,12 +12,13 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error
 from mbv1_backbone.compat.hooks import SCHEMES
 from mbv1_backbone.weights.cache import fetch, sha256_of
 from mbv1_backbone.weights.keras import is_hdf5, keras_url, read_keras
+from mbv1_backbone.weights.parts import is_checkpoint, is_tfjs
 from mbv1_backbone.weights.pytorch import from_state_dict, is_pth, read_state_dict
-from mbv1_backbone.weights.slim import is_checkpoint, read_slim
+from mbv1_backbone.weights.slim import read_slim
 from mbv1_backbone.weights.store import Weights, described, read_safetensors
 from mbv1_backbone.weights.tf_frozen import read_frozen
 from mbv1_backbone.weights.tf_graph import is_tf_graph
-from mbv1_backbone.weights.tfjs import is_tfjs, read_tfjs
+from mbv1_backbone.weights.tfjs import read_tfjs
 from mbv1_backbone.weights.tflite import read_tflite
 from mbv1_backbone.weights.tflite_graph import is_tflite
 from mbv1_backbone.weights.zoo import find_checkpoint
@@ -125,8 +126,9 @@ def local_file(source: str | os.PathLike[str]) -> Path:
 
 def _hold(path: Path, sha256: str) -> None:
     """Raise where a file has another hash."""
-    if not path.is_file():
-        raise InputError(f'{path}: #sha256= is of one file, and a TensorFlow checkpoint has several')
+    if is_checkpoint(path) or is_tfjs(path):
+        kind = 'TensorFlow.js model' if is_tfjs(path) else 'TensorFlow checkpoint'
+        raise InputError(f'{path}: #sha256= is of one file, and a {kind} has several')
     if (found := sha256_of(path)) != sha256:
         raise InputError(f'{path} has SHA-256 {found} instead of {sha256}')
 

@@ -14,25 +14,14 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.weights.parts import manifest_of, shard_of
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.tfjs_face import is_tfjs_face, read_tfjs_age_gender, read_tfjs_face
 from mbv1_backbone.weights.tfjs_ssd import is_tfjs_ssd, read_tfjs_ssd
 
-__all__ = ['is_tfjs', 'read_age_gender', 'read_tensors', 'read_tfjs']
+__all__ = ['read_age_gender', 'read_tensors', 'read_tfjs']
 
 _TYPES = dict(float32='<f4', int32='<i4', uint8='u1', bool='u1', float16='<f2', uint16='<u2')
-
-
-def is_tfjs(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is the JSON of a TensorFlow.js model: a weights manifest, alone or inside a model."""
-    path = Path(path)
-    if path.suffix != '.json' or not path.is_file():
-        return False
-    try:
-        _manifest_of(json.loads(path.read_text(encoding='utf-8')), path)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def read_tfjs(path: str | os.PathLike[str]) -> Weights:
@@ -72,7 +61,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        groups = _manifest_of(json.loads(path.read_text(encoding='utf-8')), path)
+        groups = manifest_of(json.loads(path.read_text(encoding='utf-8')), path)
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: not a readable TensorFlow.js manifest: {error}') from error
     tensors: dict[str, np.ndarray] = {}
@@ -87,22 +76,10 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _manifest_of(content: Any, path: Path) -> list[dict[str, Any]]:
-    groups = content.get('weightsManifest') if isinstance(content, dict) else content
-    fits = isinstance(groups, list) and all(
-        isinstance(g, dict) and isinstance(g.get('paths'), list) and isinstance(g.get('weights'), list)
-        for g in groups
-    )
-    if not groups or not fits:
-        raise InputError(f'{path}: no weights manifest of TensorFlow.js')
-    return groups
-
-
 def _shard(manifest: Path, name: str) -> bytes:
-    if Path(name).name != name:
-        raise InputError(f'{manifest}: a shard must lie beside it, got {name!r}')
+    path = shard_of(manifest, name)
     try:
-        return (manifest.parent / name).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f'{manifest}: its shard {name} cannot be read: {error.strerror}') from error
 

@@ -9,7 +9,8 @@ from PIL import Image
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import DamagedFileError, InputError, LockedError
 from mbv1_backbone.common.images import read_image
-from mbv1_backbone.face.crops import LIST, _opened, crop_faces, crop_names
+from mbv1_backbone.face.crop_list import LIST, opened_list
+from mbv1_backbone.face.crops import crop_faces, crop_names
 from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.face.geometry import LANDMARKS
 
@@ -145,7 +146,7 @@ def test_crops_of_other_options_are_not_mixed(album, tmp_path):
 
 
 def test_two_runs_do_not_write_at_once(album, tmp_path):
-    with _opened(tmp_path / 'crops', {}), pytest.raises(LockedError, match='another run'):
+    with opened_list(tmp_path / 'crops', {}), pytest.raises(LockedError, match='another run'):
         crop_faces(album, files_of(album), tmp_path / 'crops', FaceFinder(Marked()), 80)
 
 
@@ -249,3 +250,46 @@ def test_the_second_look_is_for_faces_at_the_edge(tmp_path):
     done = crop_faces(tmp_path / 'a', ['edge.png', 'middle.png'], tmp_path / 'b', FaceFinder(BorderShy()), 80)
     assert done.crops == 1
     assert done.left_out == {'middle.png': 'no face found'}
+
+
+def lines_of(out):
+    lines = [json.loads(line) for line in (out / LIST).read_text().splitlines()[1:]]
+    return {line['file']: line for line in lines}  # the last of each counts
+
+
+def test_crops_of_photographs_that_are_gone_are_told_and_stay(album, tmp_path):
+    out, finder = tmp_path / 'crops', FaceFinder(Marked(), 'all')
+    assert crop_faces(album, files_of(album), out, finder, 80).gone == {}
+    (album / 'ann' / 'two.png').rename(tmp_path / 'elsewhere.png')
+    (album / 'empty.png').unlink()
+    photograph(album / 'edge.bmp', (GREEN, 60, 40, 60))
+    (album / 'edge.png').unlink()
+    done = crop_faces(album, files_of(album), out, finder, 80)
+    wanted = {'ann/two.png': ['ann/two.png', 'ann/two_2.png'], 'empty.png': [], 'edge.png': []}
+    assert done.gone == wanted  # edge.png, the crop, is edge.bmp's now
+    assert done.crops == 2
+    lines = lines_of(out)
+    assert {file for file, line in lines.items() if line.get('gone')} == set(wanted)
+    assert crops_of(out) == ['ann/1.png', 'ann/two.png', 'ann/two_2.png', 'edge.png']
+    (tmp_path / 'elsewhere.png').rename(album / 'ann' / 'two.png')
+    again = crop_faces(album, files_of(album), out, finder, 80)
+    assert (again.crops, again.before) == (4, 4)
+    assert 'gone' not in lines_of(out)['ann/two.png']
+
+
+def test_crops_of_photographs_that_are_gone_are_removed_where_that_is_said(marked, album, tmp_path, capsys):
+    out, words = tmp_path / 'crops', ['faces', 'crop', str(album), '--size', '80', '--policy', 'all']
+    assert main([*words, '--out-dir', str(out)]) == 0
+    assert 'not in' not in capsys.readouterr().err
+    (album / 'ann' / 'two.png').unlink()
+    assert main([*words, '--out-dir', str(out)]) == 0
+    stay = f'2 crops of 1 photographs that are not in {album} stay: --remove-gone removes them'
+    assert stay in capsys.readouterr().err
+    assert main([*words, '--out-dir', str(out), '--remove-gone']) == 0
+    assert f'that are not in {album} removed: ann/two.png' in capsys.readouterr().err
+    assert crops_of(out) == ['ann/1.png', 'edge.png']
+    assert set(lines_of(out)) == {'ann/1.png', 'edge.png', 'empty.png', 'broken.jpg'}
+    assert main([*words, '--out-dir', str(out), '--remove-gone']) == 0
+    said = capsys.readouterr()
+    assert '4 of them done before' in said.out
+    assert 'not in' not in said.err

@@ -44,6 +44,8 @@ def test_several_faces_can_be_refused_and_none_always_is():
         FaceFinder(found())(photo(), 64)
     with pytest.raises(InputError, match='no face found, only 1 smaller than 20 pixels'):
         FaceFinder(found([5, 5, 15, 15]))(photo(), 64)
+    with pytest.raises(InputError, match='the image is 19 x 12, and a face has 20 pixels or more'):
+        FaceFinder(found(), crops=True)(photo()[:12, :19], 64)
     with pytest.raises(InputError, match="policy must be one of largest, all, reject, got 'first'"):
         FaceFinder(found(), 'first')
 

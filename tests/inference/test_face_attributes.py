@@ -14,6 +14,7 @@ from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.compat.registry import use_scope
+from mbv1_backbone.face.age_gender import MALE_FROM, gender_of
 from mbv1_backbone.face.finder import FaceFinder, Faces
 from mbv1_backbone.inference.face_attributes import AttributeEstimator, FaceAttributes
 from mbv1_backbone.training import load_config, published
@@ -103,9 +104,19 @@ def test_what_is_said_in_words():
     face = FaceAttributes(
         34.4, 0.25, 'female', dict(White=0.2, Black=0.8), dict(Bald=0.4, Young=0.6, Hat=0.9)
     )
-    assert face.parts() == ['34 years', 'female 0.75', 'Black 0.80', 'Hat 0.90', 'Young 0.60']
+    gender = 'female (P(male) 0.25, male from 0.50)'
+    assert face.parts() == ['34 years', gender, 'Black 0.80', 'Hat 0.90', 'Young 0.60']
+    assert face.as_json()['male_probability'] == 0.25
     assert FaceAttributes(attributes=dict(Bald=0.1)).parts() == []
     assert FaceAttributes(attributes=dict(Bald=0.1)).as_json() == dict(attributes=dict(Bald=0.1))
+
+
+def test_a_bound_of_its_own_is_said():
+    face = FaceAttributes(20.0, 0.54, gender_of(0.54), male_from=MALE_FROM)
+    assert face.parts() == ['20 years', 'female (P(male) 0.54, male from 0.60)']  # not "female 0.46"
+    assert face.as_json() == dict(
+        years=20.0, gender='female', male_probability=0.54, male_from_probability=0.6
+    )
 
 
 def verb(*words):
@@ -142,7 +153,7 @@ def test_a_picture_that_is_taken_for_a_face_is_said(networks, photos, monkeypatc
     )
     first, second = capsys.readouterr().out.splitlines()
     assert 'face 1 (no face is found, and the whole picture taken for one): ' in first
-    assert second.endswith('1.png: no face found')
+    assert second.endswith('1.png: no face found: the image is 1 x 1, and a face has 20 pixels or more')
 
 
 def test_labels_are_compared_with(networks, photos, tmp_path, capsys):

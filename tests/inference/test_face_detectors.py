@@ -166,3 +166,13 @@ def test_released_weights_in_a_file_are_a_detector(offline, shared, people):
         InputError, match=r'leaky\.safetensors: no RetinaFace .*: mbv1 export CONFIG .* --to onnx'
     ):
         named_finder(shared / 'weights' / 'mobilenet_v1_0.25_imagenet_leaky.safetensors')
+
+
+def test_a_photograph_may_lie_on_its_side_or_stand_on_its_head(at_hand, people):
+    finder = named_finder('auto')
+    for upright in people[0][:2]:
+        [(wanted, place)] = finder.find(upright, 112)
+        for turns in (1, 2, 3):
+            [(face, found)] = finder.find(np.ascontiguousarray(np.rot90(upright, turns)), 112)
+            assert np.abs(face.astype(int) - wanted).mean() < 8
+            assert found.quality.value == pytest.approx(place.quality.value, abs=0.1)

@@ -43,6 +43,20 @@ def test_a_threshold_is_the_slow_loops(gallery, fpir):
     assert found.low <= found.threshold <= found.high
 
 
+@pytest.mark.parametrize('fpir', [0.05, 0.3, 0.6])
+def test_of_equal_scores_no_more_than_the_rate_reach_the_threshold(gallery, fpir):
+    vectors, names, files, hashes = people(20)
+    gallery.add(vectors, names, files, hashes)
+    others = np.random.default_rng(5).normal(size=(40, DIM))
+    others[:16] = others[0]  # a share of .4 of one score
+    found = calibrate(gallery, fpir, others)
+    best = (normalised(others).astype(np.float32) @ normalised(vectors).astype(np.float32).T).max(1)
+    shares = [(best > value + 1e-6).mean() for value in [*best, -2]]
+    wanted = max(share for share in shares if share <= fpir)
+    assert (best >= found.threshold - 1e-6).mean() >= wanted
+    assert (best > found.threshold + 1e-6).mean() <= wanted
+
+
 def test_people_who_are_not_enrolled_are_taken_for_somebody_as_often_as_was_asked(gallery):
     vectors, names, files, hashes = people(400, images=2, dim=DIM)
     gallery.add(vectors, names, files, hashes)

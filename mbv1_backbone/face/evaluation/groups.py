@@ -8,7 +8,7 @@ cameras do to a group cannot be seen here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,11 +43,13 @@ class GroupRates:
     """Rates of all groups.
 
     Attributes:
-        threshold: Cosine at which pairs are accepted.
+        threshold: Cosine from which pairs are accepted.
+        fmr: False match rate of all pairs at it: less than was wanted where scores are equal.
         groups: In the order of their names.
     """
 
     threshold: float
+    fmr: float
     groups: tuple[Group, ...]
 
 
@@ -56,11 +58,14 @@ def rates_by_group(
 ) -> GroupRates:
     """False match and false non-match rates of groups.
 
+    The threshold accepts as many pairs as it can, and no more than the wanted share; pairs of equal scores
+    all, or none. It lies half-way between two scores, where a last bit does not count.
+
     Args:
         faces: Embeddings (N, D) of length 1, each of another person.
         copies: Of their altered copies.
         labels: Group of each, N.
-        far: Share of all pairs of different photographs, of whatever groups, that the threshold accepts.
+        far: Share of all pairs of different photographs, of whatever groups, that the threshold may accept.
 
     Raises:
         InputError: If there are fewer than two faces, or too few pairs for the rate, or it is no share.
@@ -68,26 +73,32 @@ def rates_by_group(
     pairs = len(faces) * (len(faces) - 1) // 2
     if not 0 < far < 1:
         raise InputError(f'far must lie between 0 and 1, got {far:g}')
-    if far * pairs < 1:
+    allowed = int(np.floor(far * pairs + 1e-9))
+    if allowed < 1:
         raise InputError(f'{len(faces)} faces make {pairs} pairs, too few for a rate of {far:g}')
-    impostors = np.concatenate(list(_upper(faces)))
-    last = pairs - int(far * pairs)  # the lowest that is accepted
-    threshold = float(np.partition(impostors, (last - 1, last))[last - 1 : last + 1].mean())
+    # Each pair is multiplied once: in products of other shapes its last bit may be another.
+    impostors = [faces[row + 1 :] @ faces[row] for row in range(len(faces) - 1)]
+    scores = np.concatenate(impostors)
+    first = pairs - allowed - 1  # of the ascending scores the highest that must be rejected
+    threshold = _just_above(scores, np.partition(scores, first)[first])
     genuine = np.einsum('nd,nd->n', faces, copies)
-    names = np.asarray(labels)
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
     groups = []
-    for name in sorted(set(labels)):
-        mine = names == name
-        scores = np.concatenate([*_upper(faces[mine]), np.zeros(0, np.float32)])
-        fmr = float((scores >= threshold).mean()) if len(scores) else float('nan')
+    for code, name in enumerate(names.tolist()):
+        mine = codes == code
+        rows = zip(impostors, mine[:-1], range(1, len(faces)), strict=True)
+        own = np.concatenate([part[mine[after:]] for part, inside, after in rows if inside] or [scores[:0]])
+        fmr = float((own >= threshold).mean()) if len(own) else float('nan')
         groups.append(Group(name, int(mine.sum()), fmr, float((genuine[mine] < threshold).mean())))
-    return GroupRates(threshold, tuple(groups))
+    return GroupRates(threshold, float((scores >= threshold).mean()), tuple(groups))
 
 
-def _upper(faces: np.ndarray) -> Iterator[np.ndarray]:
-    """Cosines of each face with those after it."""
-    for row in range(len(faces) - 1):
-        yield faces[row + 1 :] @ faces[row]
+def _just_above(scores: np.ndarray, limit: np.floating) -> float:
+    """A threshold that a score does not reach, and any higher one does."""
+    higher = scores[scores > limit]
+    if not len(higher):
+        return float(np.nextafter(limit, limit.dtype.type(2)))
+    return max(float((limit + higher.min()) / 2), float(np.nextafter(limit, higher.min())))
 
 
 def altered(face: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -39,6 +39,19 @@ def test_rates_are_counts_of_pairs(far):
     assert found.groups[0].fmr > found.groups[1].fmr
 
 
+@pytest.mark.parametrize('far', [0.01, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize('alike', [40, 12, 9])
+def test_of_equal_scores_no_more_than_the_rate_are_accepted(far, alike):
+    faces = unit(np.random.default_rng(0).normal(size=(40, 8)))
+    faces[:alike] = faces[0]  # so many have one embedding
+    found = rates_by_group(faces, faces, ['x', 'y'] * 20, far)
+    scores = np.concatenate([faces[row + 1 :] @ faces[row] for row in range(39)])
+    accepted = [(scores >= value).mean() for value in np.unique(scores)] + [0.0]
+    assert found.fmr == max(share for share in accepted if share <= far)
+    by_group = sum(group.fmr * 190 for group in found.groups)  # 20 faces each
+    assert by_group <= found.fmr * len(scores) + 1e-9
+
+
 def test_too_few_faces_for_a_rate_are_refused():
     with pytest.raises(InputError, match='3 faces make 3 pairs, too few'):
         rates_by_group(np.eye(3), np.eye(3), ['a'] * 3)
