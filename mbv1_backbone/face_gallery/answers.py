@@ -10,7 +10,7 @@ from typing import Any
 from mbv1_backbone.face.evaluation.drawing import BAD, GOOD, Tile, contact_sheet
 from mbv1_backbone.face_gallery.pictures import entry_picture, face_picture
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval import GalleryLike
 from mbv1_backbone.retrieval.records import Match
 
 __all__ = ['Answer', 'ask', 'draw_answers']
@@ -44,7 +44,7 @@ class Answer:
 
 
 def ask(
-    gallery: Gallery,
+    gallery: GalleryLike,
     embedder: FaceEmbedder,
     probes: Sequence[Path],
     k: int,
@@ -94,7 +94,7 @@ def ask(
     return answers, failures
 
 
-def draw_answers(gallery: Gallery, answers: Sequence[Answer], path: str | Path) -> Path:
+def draw_answers(gallery: GalleryLike, answers: Sequence[Answer], path: str | Path) -> Path:
     """Write a contact sheet: the face of each probe, and beside it its matches with names and scores.
 
     An entry whose image is not to be had keeps an empty place.

@@ -17,7 +17,7 @@ from mbv1_backbone.face.finder import Place
 from mbv1_backbone.face_gallery.faces import SAME, face_of, overlap
 from mbv1_backbone.face_gallery.sources import FOLDER, Source, Sources, entry_path
 from mbv1_backbone.inference.embedder import Embedded, FaceEmbedder
-from mbv1_backbone.retrieval import Entry, Gallery
+from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.retrieval.checks import check_box, check_number
 from mbv1_backbone.retrieval.unnamed import is_unnamed, unnamed
 
@@ -70,7 +70,7 @@ class Enrolled:
 
 
 def enrol(
-    gallery: Gallery,
+    gallery: GalleryLike,
     embedder: FaceEmbedder,
     sources: Sequence[Source],
     progress: bool = False,
@@ -108,7 +108,7 @@ class _Enrolment:
     """One run of ``enrol``."""
 
     def __init__(
-        self, gallery: Gallery, embedder: FaceEmbedder, done: Enrolled, min_quality: float = 0.0
+        self, gallery: GalleryLike, embedder: FaceEmbedder, done: Enrolled, min_quality: float = 0.0
     ) -> None:
         self._gallery = gallery
         self._embedder = embedder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mbv1_backbone.face.evaluation.drawing import GOOD, Tile, contact_sheet
 from mbv1_backbone.face_gallery.pictures import SIDE, entry_picture
-from mbv1_backbone.retrieval import Gallery, Group, Grouping
+from mbv1_backbone.retrieval import GalleryLike, Group, Grouping
 
 __all__ = ['draw_groups']
 
@@ -17,7 +17,7 @@ _ABREAST, _FACES = 3, 3  # groups in a row of the overview, and faces of each
 _OVERVIEW = 20 * _ABREAST  # groups in it, the largest
 
 
-def draw_groups(gallery: Gallery, grouping: Grouping, folder: str | Path) -> list[Path]:
+def draw_groups(gallery: GalleryLike, grouping: Grouping, folder: str | Path) -> list[Path]:
     """Write a contact sheet a group, one of the largest groups together, and one of the faces in none.
 
     Under each face are the number of its entry, by which ``split`` and ``correct`` know it, and its file.
@@ -46,7 +46,7 @@ def draw_groups(gallery: Gallery, grouping: Grouping, folder: str | Path) -> lis
     return written
 
 
-def _block(gallery: Gallery, group: Group) -> list[Tile]:
+def _block(gallery: GalleryLike, group: Group) -> list[Tile]:
     """A group's first faces; under the first one what it is, and a place that stays empty after the last."""
     like = f'like {group.like[0]} {group.like[1]:.2f}' if group.like else f'cohesion {group.cohesion:.2f}'
     tiles = _tiles(gallery, group.ids[:_FACES])
@@ -54,7 +54,7 @@ def _block(gallery: Gallery, group: Group) -> list[Tile]:
     return tiles + [Tile(None)] * (_FACES + 1 - len(tiles))
 
 
-def _sheet(gallery: Gallery, ids: Sequence[int], path: Path) -> Path:
+def _sheet(gallery: GalleryLike, ids: Sequence[int], path: Path) -> Path:
     tiles = _tiles(gallery, ids[:_MAX_FACES])
     if left := len(ids) - len(tiles):
         tiles.append(Tile(None, [f'and {left} more']))
@@ -62,6 +62,6 @@ def _sheet(gallery: Gallery, ids: Sequence[int], path: Path) -> Path:
     return contact_sheet(rows, path, SIDE)
 
 
-def _tiles(gallery: Gallery, ids: Sequence[int]) -> list[Tile]:
+def _tiles(gallery: GalleryLike, ids: Sequence[int]) -> list[Tile]:
     entries = [gallery.get(entry_id) for entry_id in ids]
     return [Tile(entry_picture(entry), [str(entry.id), Path(entry.file).name]) for entry in entries]

@@ -18,7 +18,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import check_vectors
-from mbv1_backbone.retrieval.gallery import Gallery
+from mbv1_backbone.retrieval.interface import GalleryLike
 from mbv1_backbone.retrieval.records import Entry
 from mbv1_backbone.retrieval.unnamed import is_alone
 
@@ -54,7 +54,7 @@ class Calibration:
     change: int
 
 
-def calibrate(gallery: Gallery, fpir: float, non_mated: Any = None, sample: int = 20_000) -> Calibration:
+def calibrate(gallery: GalleryLike, fpir: float, non_mated: Any = None, sample: int = 20_000) -> Calibration:
     """Compute a gallery's threshold and store it in the gallery.
 
     Faces alone that nobody has named are left out, since they may be anybody's; groups count as people.

@@ -24,7 +24,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError, Mbv1Error, NoSpaceError, is_full
 from mbv1_backbone.common.files import atomic_file
-from mbv1_backbone.retrieval.gallery import Gallery
+from mbv1_backbone.retrieval.interface import GalleryLike
 from mbv1_backbone.retrieval.maintenance import counted
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.writes import checked_correction
@@ -39,7 +39,7 @@ _FIELDS = tuple(field.name for field in fields(Entry) if field.name != 'id')
 _COLUMNS_1 = ('identities', 'files', 'sha256', 'metadata', 'added', 'vectors')
 
 
-def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
+def export(gallery: GalleryLike, path: str | os.PathLike[str]) -> int:
     """Write all entries to a ``.npz`` file; how many there are.
 
     Raises:
@@ -79,7 +79,7 @@ def export(gallery: Gallery, path: str | os.PathLike[str]) -> int:
 
 
 def import_file(
-    gallery: Gallery, path: str | os.PathLike[str], progress: Callable[[int], object] | None = None
+    gallery: GalleryLike, path: str | os.PathLike[str], progress: Callable[[int], object] | None = None
 ) -> tuple[int, int]:
     """Add the entries of a file of ``export``: all of them or, after an error, none.
 

@@ -14,6 +14,7 @@ import numpy as np
 from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error, NoSpaceError, is_full
 from mbv1_backbone.retrieval import acknowledged, integrity, writes
 from mbv1_backbone.retrieval.gallery import Gallery
+from mbv1_backbone.retrieval.interface import GalleryLike
 from mbv1_backbone.retrieval.lock import writer_lock
 from mbv1_backbone.retrieval.manifest import NAME
 from mbv1_backbone.retrieval.migration import migrate
@@ -43,7 +44,7 @@ class Report:
     problems: tuple[str, ...]
 
 
-def verify(gallery: Gallery) -> Report:
+def verify(gallery: GalleryLike) -> Report:
     """Check SQLite's structures, every entry, the counts, the files, and a sample of vectors by searching."""
     problems = [*gallery.integrity_problems(), *gallery.index_problems()]
     entries, sample = 0, []
@@ -66,7 +67,7 @@ def verify(gallery: Gallery) -> Report:
     return Report(entries, indexed, tuple(problems))
 
 
-def _search_problems(gallery: Gallery, sample: Sequence[tuple[Entry, np.ndarray]]) -> list[str]:
+def _search_problems(gallery: GalleryLike, sample: Sequence[tuple[Entry, np.ndarray]]) -> list[str]:
     problems = []
     for entry, vector in sample:
         [matches] = gallery.search(vector[None], k=5, threshold=None)
@@ -161,7 +162,7 @@ def backup(gallery: Gallery, folder: str | os.PathLike[str]) -> int:
 
 
 def merge(
-    target: Gallery, sources: Iterable[Gallery], progress: Callable[[int], object] | None = None
+    target: GalleryLike, sources: Iterable[GalleryLike], progress: Callable[[int], object] | None = None
 ) -> list[tuple[int, int]]:
     """Add the entries of other galleries of the same model; faces that are there already are skipped.
 
@@ -178,7 +179,7 @@ def merge(
     """
     sources = list(sources)
     for source in sources:
-        target.check_model_identity(source.model_identity, str(source.folder))
+        target.check_model_identity(source.model_identity, source.place)
     counts = []
     with target.bulk():
         for source in sources:
@@ -189,7 +190,7 @@ def merge(
     return counts
 
 
-def other_names(target: Gallery, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
+def other_names(target: GalleryLike, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Entry]]:
     """Of another gallery's entries, those whose face a gallery has under another name, each with its own one.
 
     What was corrected not to be that person, or has no name there, is no question, and left out.
@@ -206,7 +207,7 @@ def other_names(target: Gallery, entries: Iterable[Entry]) -> Iterator[tuple[Ent
 
 
 def reembed(
-    gallery: Gallery,
+    gallery: GalleryLike,
     folder: str | os.PathLike[str],
     model: str,
     preprocessing: dict[str, Any],
@@ -250,9 +251,7 @@ def reembed(
         with made.bulk():
             made.add_entries(embedded(), gallery.corrections())
         if lost and not len(made):
-            raise InputError(
-                f'{gallery.folder}: none of its {len(lost)} files can be embedded: {lost[0]} ...'
-            )
+            raise InputError(f'{gallery.place}: none of its {len(lost)} files can be embedded: {lost[0]} ...')
     except BaseException:
         made.close()
         discard(Path(folder), keep=there)

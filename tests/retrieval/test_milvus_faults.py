@@ -15,7 +15,8 @@ from support.crowd import DIM, people
 from support.gallery_kinds import NEEDS_MILVUS, MilvusLite
 
 from mbv1_backbone.common.errors import InputError, UnavailableError
-from mbv1_backbone.retrieval import Entry, create_gallery, open_gallery
+from mbv1_backbone.retrieval import Correction, Entry, create_gallery, open_gallery
+from mbv1_backbone.retrieval.copying import copy
 
 pytestmark = NEEDS_MILVUS
 VECTORS, NAMES, FILES, HASHES = people(600, images=2)
@@ -80,6 +81,25 @@ def test_a_server_that_is_started_anew_in_time_is_waited_for(server, place):
         later.join()
         assert (len(gallery), gallery.calibration) == (5, {'threshold': 0.25})
         assert [m.file for m in gallery.search(VECTORS[4:5], k=1)[0]] == FILES[4:5]
+
+
+def test_a_copy_whose_server_dies_goes_on_where_it_was(server, place, tmp_path):
+    with create_gallery(tmp_path / 'g', DIM, 'm') as one:
+        one.add_entries(PAIRS[:600])
+        with create_gallery(place, DIM, 'm', timeout=1.0) as other:
+            steps = []
+
+            def dying(count):
+                steps.append(count)
+                server.kill()
+
+            with pytest.raises(UnavailableError, match='does not answer'):
+                copy(one, other, progress=dying)
+            assert steps == [500]
+        server.start()
+        with open_gallery(place) as other:
+            assert copy(one, other) == (600, 100)
+            assert [e.file for e in sorted(other.entries(), key=lambda e: FILES.index(e.file))] == FILES[:600]
 
 
 def test_a_server_that_hangs_is_not_waited_for_longer_than_the_timeout(server, place):
@@ -190,8 +210,6 @@ def test_a_token_comes_from_the_environment_and_a_wrong_one_is_said_so(monkeypat
 
 
 def test_what_milvus_cannot_keep_is_refused_by_name(place):
-    from mbv1_backbone.retrieval import Correction
-
     with create_gallery(place, DIM, 'm') as gallery:
         one = (VECTORS[:1], NAMES[:1], FILES[:1], HASHES[:1])
         with pytest.raises(InputError, match='Milvus keeps up to 65535 bytes of metadata'):

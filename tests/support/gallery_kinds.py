@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -67,6 +71,16 @@ class MilvusLite:
         return f'milvus://127.0.0.1:{self.port}/{name}'
 
 
+@cache
+def shared_server() -> MilvusLite:
+    """One server for all tests of this process that leave it alone: it takes seconds to start."""
+    folder = TemporaryDirectory(prefix='mbv1-milvus-')
+    server = MilvusLite(Path(folder.name) / 'data')
+    atexit.register(folder.cleanup)
+    atexit.register(server.kill)
+    return server
+
+
 class Kind:
     """Galleries of one kind.
 
@@ -85,9 +99,7 @@ class Kind:
         if name == 'folder':
             yield cls(name, str(folder / 'g'))
             return
-        server = MilvusLite(folder / 'data')
-        yield cls(name, server.place('g'))
-        server.kill()
+        yield cls(name, shared_server().place(f'g{token_hex(4)}_'))
 
     def place(self) -> str:
         """A place where no gallery is."""

@@ -6,11 +6,27 @@ mbv1 gallery search people photo.jpg --model NAME
 
 from __future__ import annotations
 
+from typing import Any
+
 from mbv1_backbone.cli import options
 from mbv1_backbone.cli.pairs import Pairs
 from mbv1_backbone.common.choices import FACE_POLICIES
 
 _NUMBER = 'of an entry, as list shows it'
+_ADDRESS = 'milvus://HOST:PORT/NAME'
+
+
+class _NewGallery(options.OutputFolder):
+    """The place of a new gallery, checked as it is parsed: a folder, or on a Milvus server."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Check and store."""
+        from mbv1_backbone.retrieval.milvus.address import is_address, parse_address
+
+        if is_address(values):
+            setattr(namespace, self.dest, parse_address(values).text)
+        else:
+            super().__call__(parser, namespace, values, option_string)
 
 
 def add_arguments(parser: options.Parser) -> None:
@@ -50,11 +66,9 @@ def _verb(
     """
     made = parser.add_verb(name, summary, f'{__name__}.{module}:{function or name}')
     if new:
-        made.add_argument(
-            'gallery', action=options.OutputFolder, empty=True, help='new folder for the gallery'
-        )
+        made.add_argument('gallery', action=_NewGallery, empty=True, help=f'new folder, or {_ADDRESS}')
     else:
-        made.add_argument('gallery', help='folder of the gallery')
+        made.add_argument('gallery', help=f'folder of the gallery, or {_ADDRESS}')
     if reads:
         made.add_argument(
             '--read-only',
@@ -115,7 +129,9 @@ def _add_enrolment(parser: options.Parser) -> None:
             '--part', metavar='I/N', help='only part I of N (0 first), to build N galleries at once'
         )
         if name == 'build':
-            made.add_argument('--index', help="FAISS's factory string (default: by size)")
+            made.add_argument(
+                '--index', help="FAISS's factory string, or Milvus' index type (default: by size)"
+            )
             made.add_argument('--bytes-per-vector', type=int, help='memory for a vector in the index')
 
 
@@ -219,6 +235,20 @@ def _add_upkeep(parser: options.Parser) -> None:
         parser, 'merge', "Add other galleries' entries; a gallery that is not there is made.", 'upkeep'
     )
     made.add_argument('sources', nargs='+', help='other galleries')
+    made = _verb(
+        parser,
+        'copy',
+        'Make an equal gallery at another place, or go on with a copy that was cut short.',
+        'upkeep',
+        reads=True,
+    )
+    made.add_argument('target', help=f'new folder, or {_ADDRESS}, or what an earlier copy left there')
+    made.add_argument('--index', help="FAISS's factory string, or Milvus' index type (default: by size)")
+    made.add_argument(
+        '--without-corrections',
+        action='store_true',
+        help='leave behind what was said of faces (correct, split, merge-people), which Milvus does not keep',
+    )
     made = _verb(parser, 'backup', 'Copy a gallery to a new folder, while others use it.', 'upkeep')
     made.add_argument(
         '--out-dir', action=options.OutputFolder, empty=True, required=True, help='new folder for the copy'

@@ -13,7 +13,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.face_detectors import file_identity, named_finder
-from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval import GalleryLike
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.weights.zoo import zoo_names
 
@@ -22,7 +22,7 @@ __all__ = ['check_embedder', 'made_with', 'note_made_with', 'open_embedder']
 _FILE, _DETECTOR = 'detector file', 'detector'  # of what a gallery was made with: place and content
 
 
-def open_embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedder:
+def open_embedder(args: Namespace, gallery: GalleryLike | None = None) -> FaceEmbedder:
     """The network of ``--model`` with the finder of ``--detector``.
 
     Args:
@@ -44,11 +44,11 @@ def open_embedder(args: Namespace, gallery: Gallery | None = None) -> FaceEmbedd
     return embedder
 
 
-def _own_detector(gallery: Gallery) -> str:
+def _own_detector(gallery: GalleryLike) -> str:
     """What ``--detector`` would name for a gallery that is there."""
     face = gallery.model_identity['preprocessing'].get('face')
     if face == 'middle square':
-        print(f'{gallery.folder}: made with --detector none: images are taken as they are', file=sys.stderr)
+        print(f'{gallery.place}: made with --detector none: images are taken as they are', file=sys.stderr)
         return 'none'
     if not isinstance(face, str) or face.startswith('auto: '):
         return 'auto'
@@ -60,7 +60,7 @@ def _own_detector(gallery: Gallery) -> str:
     return _own_file(gallery, face)
 
 
-def _own_file(gallery: Gallery, face: str) -> str:
+def _own_file(gallery: GalleryLike, face: str) -> str:
     """The file of a gallery's detector, where it is as it was.
 
     Raises:
@@ -75,13 +75,13 @@ def _own_file(gallery: Gallery, face: str) -> str:
         if not Path(known).is_file():
             missing = f', and {shown(known)} is not there any more'
         elif split_name(file_identity(known))[1] == split_name(face)[1]:
-            print(f'{gallery.folder}: faces are found by {shown(known)}, as before', file=sys.stderr)
+            print(f'{gallery.place}: faces are found by {shown(known)}, as before', file=sys.stderr)
             return known
         else:
             missing = f', and {shown(known)} is another file now'
         face = content_name(Path(known).name, sha256) if (sha256 := split_name(face)[1]) else face
     raise InputError(
-        f'{gallery.folder}: made with the face detector {shown(short_name(face))}{missing}: '
+        f'{gallery.place}: made with the face detector {shown(short_name(face))}{missing}: '
         'give that file by --detector FILE'
     )
 
@@ -99,7 +99,7 @@ def made_with(args: Namespace, embedder: FaceEmbedder) -> dict[str, Any]:
     }
 
 
-def check_embedder(gallery: Gallery, embedder: FaceEmbedder) -> None:
+def check_embedder(gallery: GalleryLike, embedder: FaceEmbedder) -> None:
     """Check that a gallery is of an embedder's model and detector.
 
     Raises:
@@ -109,12 +109,12 @@ def check_embedder(gallery: Gallery, embedder: FaceEmbedder) -> None:
     noted = gallery.made_with.get(_DETECTOR)
     if noted and embedder.finder is not None and not same_content(noted, embedder.finder.identity):
         raise InputError(
-            f'{gallery.folder}: made with the face detector {short_name(noted)}, this is '
+            f'{gallery.place}: made with the face detector {short_name(noted)}, this is '
             f'{short_name(embedder.finder.identity)}'
         )
 
 
-def note_made_with(gallery: Gallery, args: Namespace, embedder: FaceEmbedder) -> None:
+def note_made_with(gallery: GalleryLike, args: Namespace, embedder: FaceEmbedder) -> None:
     """Let a gallery know what it is made with now, where it does not, or a file has another place.
 
     Args:

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.gallery.making import open_folder
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.names import guess, number_of, plain_name
-from mbv1_backbone.retrieval import Condition, Gallery
+from mbv1_backbone.retrieval import Condition, GalleryLike, open_gallery
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import value_of
 
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _GUESSED = 10_000  # people among whom the nearest name is looked for
+_READ = 100_000  # entries up to which their names are read for that
 _COMPARISON = re.compile('([^=!<>]+)(!=|<=|>=|=|<|>)(?![=<>])(.*)', re.DOTALL)
 _PRESENCE = re.compile(r'([^=!<>]+)\s(exists|missing)\s*', re.DOTALL)
 _JSON_LIST = re.compile(r'([^=!<>]+?)\s(in)\s+(\[.*\])\s*', re.DOTALL)
@@ -44,7 +46,7 @@ def remove(args: Namespace) -> None:
     """Remove the entries that are named and print how many they were."""
     if not (args.id or args.identity or args.file):
         raise InputError('say what to remove: --id, --identity or --file')
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         for number in args.id or ():
             gallery.get(number)  # refuses what is not there
         identity = known_name(gallery, args.identity) if args.identity else None
@@ -57,7 +59,7 @@ def remove(args: Namespace) -> None:
 
 def listing(args: Namespace) -> None:
     """Print the entries that fit the conditions as JSON, one a line."""
-    with Gallery(args.gallery, read_only=args.read_only) as gallery:
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
         asked = read_filter(gallery, args)
         if args.file is not None and next(gallery.entries(file=args.file), None) is None:
             raise InputError(f'{args.gallery}: no entry of {args.file!r}')
@@ -71,44 +73,43 @@ def listing(args: Namespace) -> None:
 
 def get(args: Namespace) -> None:
     """Show an entry."""
-    with Gallery(args.gallery, read_only=args.read_only) as gallery:
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
         print(options.json_line(asdict(gallery.get(args.id)), indent=2))
 
 
 def update(args: Namespace) -> None:
     """Set an entry's metadata; keys that are not named stay."""
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         gallery.update(args.id, read_metadata(args.set), keep=True)
 
 
 def rename(args: Namespace) -> None:
     """Give a person another name."""
     new = plain_name(args.new)
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         count = gallery.rename(known_name(gallery, args.identity), new)
         print(f'{number_of(count, "entry", "entries")} of {shown(new)}')
 
 
 def merge_people(args: Namespace) -> None:
     """Make several names one person."""
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         into = plain_name(args.into)
         count = gallery.merge_identities([known_name(gallery, name) for name in args.identities], into)
-        print(
-            f'{number_of(count, "entry", "entries")} renamed; {gallery.identities()[into]} of {shown(into)}'
-        )
+        now = gallery.images_of([into])[into]
+        print(f'{number_of(count, "entry", "entries")} renamed; {now} of {shown(into)}')
 
 
 def correct(args: Namespace) -> None:
     """Say that entries do not show their person; it is remembered."""
-    with Gallery(args.gallery) as gallery:
+    with open_folder(args.gallery, 'correct') as gallery:
         gallery.not_this_person(args.id, None if args.identity is None else plain_name(args.identity))
         print(f'{len(args.id)} corrected, {number_of(len(gallery), "entry", "entries")}')
 
 
 def split(args: Namespace) -> None:
     """Say that some entries of a person or group are another's, all of them the same one's."""
-    with Gallery(args.gallery) as gallery:
+    with open_folder(args.gallery, 'split') as gallery:
         name = gallery.split(args.id, None if args.identity is None else plain_name(args.identity))
         count = len(set(args.id))
         print(f'{count} {"entry is" if count == 1 else "entries are"} {shown(name)} now')
@@ -126,7 +127,7 @@ def read_metadata(pairs: list[str] | None) -> dict[str, Any]:
     return {key.strip(): value_of(text.strip()) for key, _, text in split}
 
 
-def read_filter(gallery: Gallery, args: Namespace) -> dict[str, Any]:
+def read_filter(gallery: GalleryLike, args: Namespace) -> dict[str, Any]:
     """``--identity`` and ``--where``, as options of a gallery's ``entries`` and ``search``.
 
     Raises:
@@ -140,29 +141,31 @@ def read_filter(gallery: Gallery, args: Namespace) -> dict[str, Any]:
     return dict(identity=identity, metadata=conditions)
 
 
-def known_name(gallery: Gallery, name: str) -> str:
+def known_name(gallery: GalleryLike, name: str) -> str:
     """A person's name as the gallery has it, which may be encoded otherwise in Unicode.
 
     Raises:
         InputError: If nobody has it.
     """
-    people = gallery.identities()
-    for form in (name, plain_name(name)):
-        if check_text(form, 'identity') in people:
+    forms = [check_text(form, 'identity') for form in (name, plain_name(name))]
+    there = gallery.images_of(forms)
+    for form in forms:
+        if form in there:
             return form
-    like = guess([name], list(people)) if len(people) <= _GUESSED else ''
-    raise InputError(f'{gallery.folder}: no entry of {name!r:.60}{like}')
+    people = list(gallery.identities()) if len(gallery) <= _READ else []
+    like = guess([name], people) if len(people) <= _GUESSED else ''
+    raise InputError(f'{gallery.place}: no entry of {name!r:.60}{like}')
 
 
-def _check_key(gallery: Gallery, condition: Condition) -> None:
+def _check_key(gallery: GalleryLike, condition: Condition) -> None:
     kinds = gallery.metadata_kinds(condition.key)
     if not kinds:
-        raise InputError(f'{gallery.folder}: no entry has metadata of the key {condition.key!r:.60}')
+        raise InputError(f'{gallery.place}: no entry has metadata of the key {condition.key!r:.60}')
     if condition.operator in ('<', '<=', '>', '>='):
         text = isinstance(condition.value, str)
         if not ({'text'} if text else {'int', 'real'}) & kinds:
             raise InputError(
-                f'{gallery.folder}: {condition.key!r:.60} is nowhere {"text" if text else "a number"}, so '
+                f'{gallery.place}: {condition.key!r:.60} is nowhere {"text" if text else "a number"}, so '
                 f'nothing is {condition.operator} {condition.value!r:.60}'
             )
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.gallery.making import open_folder
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.names import number_of
@@ -17,7 +18,7 @@ __all__ = ['cluster']
 
 def cluster(args: Namespace) -> None:
     """Group the faces that nobody has named, list the groups and draw them."""
-    with Gallery(args.gallery) as gallery:
+    with open_folder(args.gallery, 'cluster') as gallery:
         if args.evaluate:
             _evaluate(gallery, args)
             return

@@ -12,7 +12,7 @@ import numpy as np
 from mbv1_backbone.cli import options
 from mbv1_backbone.cli.gallery.embedders import check_embedder, made_with, note_made_with, open_embedder
 from mbv1_backbone.cli.gallery.entries import read_filter
-from mbv1_backbone.cli.gallery.making import made_gallery
+from mbv1_backbone.cli.gallery.making import made_gallery, refuse_address
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.images import find_images
@@ -22,7 +22,15 @@ from mbv1_backbone.face_gallery.enrolment import Enrolled, enrol
 from mbv1_backbone.face_gallery.faces import embed_entries
 from mbv1_backbone.face_gallery.sources import Sources, read_photographs, read_sources
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.retrieval import Entry, Gallery, maintenance, tune
+from mbv1_backbone.retrieval import (
+    Entry,
+    Gallery,
+    GalleryLike,
+    create_gallery,
+    maintenance,
+    open_gallery,
+    tune,
+)
 from mbv1_backbone.retrieval.unnamed import is_alone, is_group
 
 __all__ = ['add', 'build', 'reembed', 'search']
@@ -33,7 +41,7 @@ def build(args: Namespace) -> None:
     sources = _sources(args)
     embedder = open_embedder(args)
     make = partial(
-        Gallery.create,
+        create_gallery,
         args.gallery,
         embedder.dims,
         embedder.fingerprint,
@@ -49,7 +57,7 @@ def build(args: Namespace) -> None:
 def add(args: Namespace) -> None:
     """Add images to a gallery."""
     sources = _sources(args)
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         embedder = open_embedder(args, gallery)
         check_embedder(gallery, embedder)
         note_made_with(gallery, args, embedder)
@@ -58,11 +66,13 @@ def add(args: Namespace) -> None:
 
 def search(args: Namespace) -> None:
     """Say who is on images."""
+    if args.recall is not None:
+        refuse_address(args.gallery, 'search --recall')
     probes = find_images(args.images)[: args.num]
     threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
-    with Gallery(args.gallery, read_only=args.read_only) as gallery:
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
         wanted = read_filter(gallery, args)
-        if args.recall is not None:
+        if args.recall is not None and isinstance(gallery, Gallery):
             wanted |= tune(gallery, args.recall, args.top)
         embedder = open_embedder(args, gallery)
         check_embedder(gallery, embedder)
@@ -97,7 +107,7 @@ def reembed(args: Namespace) -> None:
         lost.update(reasons)
         return vectors
 
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         if args.policy is None and _has_photographs_of_several(gallery):
             args.policy = 'all'
         embedder = open_embedder(args, gallery)
@@ -146,7 +156,7 @@ def _named_sources(args: Namespace) -> Sources:
     return read_photographs(args.images)
 
 
-def _has_photographs_of_several(gallery: Gallery) -> bool:
+def _has_photographs_of_several(gallery: GalleryLike) -> bool:
     """Whether two entries are of one image file."""
     seen: set[str] = set()
     for entry in gallery.entries():
@@ -156,7 +166,7 @@ def _has_photographs_of_several(gallery: Gallery) -> bool:
     return False
 
 
-def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: str) -> None:
+def _report(gallery: GalleryLike, done: Enrolled, embedder: FaceEmbedder, images: str) -> None:
     for message in done.messages:
         print(message)
     _list_failures(done.failures)
@@ -164,8 +174,8 @@ def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: st
         print(shown(f'known under another name: {other}'), file=sys.stderr)
     if done.other_names:
         print(
-            f'they keep their names: mbv1 gallery rename {gallery.folder} OLD NEW where a name has changed, '
-            f'mbv1 gallery correct {gallery.folder} ID --identity NAME where an image shows NAME',
+            f'they keep their names: mbv1 gallery rename {gallery.place} OLD NEW where a name has changed, '
+            f'mbv1 gallery correct {gallery.place} ID --identity NAME where an image shows NAME',
             file=sys.stderr,
         )
     _notes(embedder)
@@ -183,7 +193,7 @@ def _report(gallery: Gallery, done: Enrolled, embedder: FaceEmbedder, images: st
     print(f'{done.added} added, {done.known} known already{more}; {_contents(gallery)}')
 
 
-def _contents(gallery: Gallery) -> str:
+def _contents(gallery: GalleryLike) -> str:
     """What a gallery holds, in words."""
     names = list(gallery.identities())
     alone, groups = sum(map(is_alone, names)), sum(map(is_group, names))

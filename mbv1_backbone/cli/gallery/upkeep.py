@@ -13,18 +13,30 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mbv1_backbone.cli.gallery.making import opened_or_made
-from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.cli.gallery.making import open_folder, opened_or_made, refuse_address
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.names import number_of
 from mbv1_backbone.common.outputs import check_output_folder
-from mbv1_backbone.retrieval import Entry, Gallery, calibrate, export as exports, maintenance
+from mbv1_backbone.retrieval import (
+    Entry,
+    GalleryLike,
+    calibrate,
+    create_gallery,
+    export as exports,
+    maintenance,
+    open_gallery,
+)
+from mbv1_backbone.retrieval.copying import copy as copy_gallery
+from mbv1_backbone.retrieval.milvus.address import is_address
+from mbv1_backbone.retrieval.places import gallery_exists
 from mbv1_backbone.retrieval.salvage import salvage
 
 __all__ = [
     'backup',
     'calibrate_threshold',
     'compact',
+    'copy',
     'export',
     'import_file',
     'merge',
@@ -37,13 +49,13 @@ __all__ = [
 
 def stats(args: Namespace) -> None:
     """Print counts, index and sizes."""
-    with Gallery(args.gallery, read_only=args.read_only) as gallery:
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
         print(json.dumps({**gallery.stats(), 'calibration': gallery.calibration}, indent=2))
 
 
 def verify(args: Namespace) -> None:
     """Check a gallery."""
-    with Gallery(args.gallery, read_only=args.read_only) as gallery:
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
         report = maintenance.verify(gallery)
     for problem in report.problems:
         print(problem, file=sys.stderr)
@@ -59,6 +71,7 @@ def verify(args: Namespace) -> None:
 
 def repair(args: Namespace) -> None:
     """Make manifest and index anew from the entries, or a new gallery of those that can be read."""
+    refuse_address(args.gallery, 'repair')
     if args.out_dir is not None:
         read, count = salvage(args.gallery, args.out_dir)
         print(f'{args.out_dir}: {read} of {count} entries could be read')
@@ -69,13 +82,13 @@ def repair(args: Namespace) -> None:
 
 def rebuild(args: Namespace) -> None:
     """Make the index anew."""
-    with Gallery(args.gallery) as gallery:
+    with open_folder(args.gallery, 'rebuild') as gallery:
         print(f'index: {gallery.rebuild(args.index)}')
 
 
 def compact(args: Namespace) -> None:
     """Give the room of removed entries back."""
-    with Gallery(args.gallery) as gallery:
+    with open_folder(args.gallery, 'compact') as gallery:
         before = gallery.stats()['bytes_on_disk']
         gallery.compact()
         print(f'{before} bytes before, {gallery.stats()["bytes_on_disk"]} after')
@@ -84,7 +97,7 @@ def compact(args: Namespace) -> None:
 def merge(args: Namespace) -> None:
     """Add other galleries' entries; a gallery that is not there is made."""
     with ExitStack() as stack:
-        sources = [stack.enter_context(Gallery(source)) for source in args.sources]
+        sources = [stack.enter_context(open_gallery(source)) for source in args.sources]
         gallery = stack.enter_context(
             _target(args.gallery, {**sources[0].model_identity, 'made_with': sources[0].made_with})
         )
@@ -100,14 +113,36 @@ def merge(args: Namespace) -> None:
 
 def backup(args: Namespace) -> None:
     """Copy a gallery to a new folder, while others use it."""
-    with Gallery(args.gallery) as gallery:
+    with open_folder(args.gallery, 'backup') as gallery:
         count = maintenance.backup(gallery, args.out_dir)
         print(f'{args.out_dir}: {number_of(count, "entry", "entries")}')
 
 
+def copy(args: Namespace) -> None:
+    """Make an equal gallery at another place, or go on with one that was cut short."""
+    with ExitStack() as stack:
+        source = stack.enter_context(open_gallery(args.gallery, read_only=args.read_only))
+        corrections = [] if args.without_corrections else source.corrections()
+        if corrections and is_address(args.target):
+            raise InputError(
+                f'{args.gallery}: {number_of(len(corrections), "correction")} of faces (correct, split, '
+                'merge-people) cannot be kept on Milvus: --without-corrections leaves them behind'
+            )
+        if gallery_exists(args.target):
+            target = stack.enter_context(open_gallery(args.target))
+        else:
+            identity = source.model_identity
+            tied = (identity['dim'], identity['model'], identity['preprocessing'])
+            made = create_gallery(args.target, *tied, args.index, made_with=source.made_with)
+            target = stack.enter_context(made)
+        bar = stack.enter_context(tqdm(total=2 * len(source), unit='entry', unit_scale=True, leave=False))
+        count, sent = copy_gallery(source, target, corrections, bar.update)
+    print(f'{args.target}: {number_of(count, "entry", "entries")}, {sent} of them sent now; all are equal')
+
+
 def export(args: Namespace) -> None:
     """Write all entries to a file."""
-    with Gallery(args.gallery, read_only=args.read_only) as gallery:
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
         count = exports.export(gallery, args.out)
         print(f'{args.out}: {number_of(count, "entry", "entries")}')
 
@@ -124,7 +159,7 @@ def import_file(args: Namespace) -> None:
         _tell_threshold(gallery, about.get('calibration'), args)
 
 
-def _tell_threshold(gallery: Gallery, brought: Mapping[str, Any] | None, args: Namespace) -> None:
+def _tell_threshold(gallery: GalleryLike, brought: Mapping[str, Any] | None, args: Namespace) -> None:
     if brought is None:
         return
     if gallery.calibration == brought:
@@ -142,7 +177,7 @@ def calibrate_threshold(args: Namespace) -> None:
     from mbv1_backbone.face.files import read_embeddings
 
     non_mated = read_embeddings(args.non_mated)[1] if args.non_mated else None
-    with Gallery(args.gallery) as gallery:
+    with open_gallery(args.gallery) as gallery:
         found = calibrate(gallery, args.fpir, non_mated)
     share = 'nobody has two images' if found.dir is None else f'{found.dir:.4f} of {found.probes} probes'
     print(
@@ -151,7 +186,7 @@ def calibrate_threshold(args: Namespace) -> None:
     )
 
 
-def _tell_other_names(gallery: Gallery, entries: Iterable[Entry]) -> None:
+def _tell_other_names(gallery: GalleryLike, entries: Iterable[Entry]) -> None:
     for entry, own in maintenance.other_names(gallery, entries):
         print(
             shown(
@@ -162,13 +197,13 @@ def _tell_other_names(gallery: Gallery, entries: Iterable[Entry]) -> None:
         )
 
 
-def _target(folder: str, tied: Mapping[str, Any]) -> AbstractContextManager[Gallery]:
+def _target(folder: str, tied: Mapping[str, Any]) -> AbstractContextManager[GalleryLike]:
     """The gallery that entries go into; one that is not there is made, and tied to what they are tied to."""
-    if not Path(folder).exists():
+    if not is_address(folder) and not Path(folder).exists():
         check_output_folder(folder, name='gallery')
     names = tied.get('made_with')
     make = partial(
-        Gallery.create,
+        create_gallery,
         folder,
         tied['dim'],
         tied['model'],
