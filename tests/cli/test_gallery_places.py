@@ -4,10 +4,13 @@ import json
 
 import pytest
 from support.crowd import DIM, people
+from support.embedders import build, published
 from support.gallery_kinds import KINDS, Kind
+from support.people import draw_people
 
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.retrieval import Gallery, open_gallery
+from mbv1_backbone.weights import write_weights
 
 VECTORS, NAMES, FILES, HASHES = people(20, images=3)
 METADATA = [{'year': 1990 + i, 'team': 'red' if i % 2 else 'a, "b'} for i in range(60)]
@@ -129,3 +132,27 @@ def test_corrections_do_not_vanish_on_the_way_to_a_server(kind, call, tmp_path):
 def test_addresses_are_checked_as_they_are_parsed(call, tmp_path):
     code = call('build', 'milvus://127.0.0.1:1/a b', tmp_path, '--model', 'nothing', code=2)
     assert 'letters, digits and _ only' in code
+
+
+def test_people_are_enrolled_found_and_embedded_anew(kind, call, tmp_path):
+    images = draw_people(tmp_path / 'people', people=3, images=2) / 'images'
+    write_weights(published(build()), tmp_path / 'w.safetensors')
+    network = ('--model', tmp_path / 'w.safetensors', '--detector', 'none')
+    place = kind.place()
+    assert call('build', place, images, *network).endswith(
+        '6 added, 0 known already; 6 entries of 3 people\n'
+    )
+    assert '0 added, 6 known already' in call('add', place, images, *network)
+    probe = images / 'person_b' / 'person_b_0001.jpg'
+    for by in ((), ('--by', 'best'), ('--by', 'mean')):
+        out = call('search', place, probe, *network, '--json', '--top', 2, *by)
+        [answer] = json.loads(out)['answers']
+        assert answer['matches'][0]['identity'] == 'person_b'
+    call('search', place, probe, *network, '--identity', 'person_a', '--out', tmp_path / 'sheet.png')
+    assert (tmp_path / 'sheet.png').is_file()
+    assert '6 of 6 entries' in call('reembed', place, '--out-dir', tmp_path / 'new', *network)
+    new = kind.place()
+    (tmp_path / 'broken' / 'x').mkdir(parents=True)
+    (tmp_path / 'broken' / 'x' / '1.jpg').write_text('no image')
+    assert 'none of 1 can be enrolled' in call('build', new, tmp_path / 'broken', *network, code=2)
+    assert 'not a gallery' in call('stats', new, code=2)
