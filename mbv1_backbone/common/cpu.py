@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 
-__all__ = ['bf16_is_fast', 'cpu_flags']
+__all__ = ['bf16_is_fast', 'cores', 'cpu_flags']
 
 _OVERRIDE = 'MBV1_CPU_BF16'
 _FLAGS = {'avx512_bf16', 'amx_bf16'}
@@ -36,3 +37,10 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(next((line.split() for line in lines if line.startswith('flags')), []))
+
+
+def cores() -> int:
+    """How many cores this process may use: ``taskset`` and Slurm give it some of the machine's."""
+    if sys.platform == 'linux':
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

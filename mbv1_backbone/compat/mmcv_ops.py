@@ -39,7 +39,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
         offset: 0, or 1 for boxes whose width is ``x2 - x1 + 1``.
     """
     grown = boxes.float() + boxes.new_tensor([0, 0, offset, offset], dtype=torch.float32)
-    return torchvision.ops.nms(grown, scores.float(), torch.tensor(iou_threshold).item())
+    return torchvision.ops.nms(grown, scores.float(), torch.tensor(iou_threshold, dtype=torch.float32).item())
 
 
 def softnms(

@@ -19,6 +19,7 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
+from mbv1_backbone.common.cpu import cores
 from mbv1_backbone.common.errors import NotInstalledError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.detection.formats.coco import read_coco
@@ -131,7 +132,7 @@ class TFLiteDetector:
             raise NotInstalledError(
                 "needs TensorFlow Lite's interpreter: pip install 'mbv1-backbone[weights]'"
             ) from error
-        self._interpreter = Interpreter(os.fspath(path), num_threads=os.cpu_count())
+        self._interpreter = Interpreter(os.fspath(path), num_threads=cores())
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         # The file numbers classes by COCO's ids less one; ours are the 80 in the order of their ids.

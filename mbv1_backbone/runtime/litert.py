@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import queue
 import struct
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mbv1_backbone.common.cpu import cores
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
@@ -72,7 +72,7 @@ def open_litert(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
 
     Args:
         path: ``.tflite``.
-        threads: Cores to use; None for all.
+        threads: Cores to use; None for all that the process may.
         mode: ``'latency'``: all cores work on one image; ``'throughput'``: a core on each of several.
 
     Raises:
@@ -84,12 +84,12 @@ def open_litert(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
         runtime = importlib.import_module('ai_edge_litert.interpreter')
     except ImportError as error:
         raise NotInstalledError(f'{path}: needs LiteRT: pip install ai-edge-litert') from error
-    cores = threads or os.cpu_count() or 1
-    parallel = cores if mode == 'throughput' else 1
+    used = threads or cores()
+    parallel = used if mode == 'throughput' else 1
     free: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(parallel):
         try:
-            interpreter = runtime.Interpreter(str(path), num_threads=1 if parallel > 1 else cores)
+            interpreter = runtime.Interpreter(str(path), num_threads=1 if parallel > 1 else used)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise InputError(f'{path}: LiteRT cannot read it: {str(error)[:200]}') from error

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mbv1_backbone.common.cpu import cores
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
@@ -35,7 +36,7 @@ def open_ncnn(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, st
 
     Args:
         path: ``.param``, with its ``.bin`` and ``.json`` beside it.
-        threads: Cores to use; None for all.
+        threads: Cores to use; None for all that the process may.
         mode: ``'latency'``: all cores work on one image; ``'throughput'``: a core on each of several.
 
     Raises:
@@ -45,14 +46,14 @@ def open_ncnn(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, st
     spec, outputs = _read_spec(path)
     count = outputs.get('detections', [0])[0]
     runtime = _ncnn(path)
-    cores = threads or os.cpu_count() or 1
-    parallel = cores if mode == 'throughput' else 1
+    used = threads or cores()
+    parallel = used if mode == 'throughput' else 1
     networks: dict[int, Any] = {}  # by process: a fork has none of the threads of the one it came from
 
     def network() -> Any:
         process = os.getpid()
         if process not in networks:
-            each = 1 if networks or parallel > 1 else cores  # a fork's own threads would wait for ever
+            each = 1 if networks or parallel > 1 else used  # a fork's own threads would wait for ever
             networks[process] = _network(runtime, path, each)
         return networks[process]
 

@@ -1,5 +1,7 @@
 """The processor's precision, and the variable that answers for it."""
 
+import os
+
 import pytest
 
 from mbv1_backbone.common import cpu
@@ -27,3 +29,14 @@ def test_any_other_answer_is_refused(monkeypatch):
     monkeypatch.setenv('MBV1_CPU_BF16', 'yes')
     with pytest.raises(InputError, match="MBV1_CPU_BF16 must be 0 or 1, got 'yes'"):
         cpu.bf16_is_fast()
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='processes cannot be bound to cores here')
+def test_cores_are_those_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    assert cpu.cores() == len(allowed)
+    os.sched_setaffinity(0, [min(allowed)])
+    try:
+        assert cpu.cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

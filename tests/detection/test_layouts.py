@@ -378,6 +378,25 @@ def test_labels_without_a_picture_are_told(layout: str, tmp_path: Path) -> None:
     assert note.endswith('b.v2.txt')
 
 
+def test_boxes_of_voc_that_are_left_out_are_told(tmp_path: Path) -> None:
+    root = make(tmp_path / 'data', 'voc')
+    assert open_data(root).notes == []
+    file = root / 'train/a.xml'
+    file.write_text(file.read_text().replace('<xmin>4<', '<xmin>nan<').replace('<xmin>41<', '<xmin>99<'))
+    assert open_data(root).notes == ['train: boxes left out: 1 without area in the image, 1 not numbers']
+
+
+def test_a_check_goes_on_without_the_picture_of_an_annotation(tmp_path: Path) -> None:
+    root = make(tmp_path / 'data', 'voc')
+    (root / 'train/a.jpg').unlink()
+    with pytest.raises(InputError, match=r'a\.jpg: no such file'):
+        open_data(root)
+    unreadable: dict[Path, str] = {}
+    assert len(open_data(root, unreadable=unreadable).splits['train'].coco['images']) == 2
+    assert list(unreadable) == [root / 'train/a.xml']
+    assert 'a.jpg: no such file' in unreadable[root / 'train/a.xml']
+
+
 def test_files_that_are_no_part_are_told(tmp_path: Path) -> None:
     made = make(tmp_path / 'data', 'coco')
     assert open_data(made).notes == []

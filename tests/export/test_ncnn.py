@@ -123,6 +123,15 @@ def test_a_file_runs_in_a_forked_process_and_is_pickled(tmp_path):
     assert "GOMP_SPINCOUNT = '0'" in stderr  # threads do not spin: on a busy machine that takes seconds
 
 
+def test_as_many_images_at_once_as_the_process_has_cores(tmp_path, monkeypatch):
+    graph, spec = classifier()
+    for suffix in ('.ncnn.param', '.tflite'):
+        write(graph, spec, tmp_path / f'c{suffix}')
+        for runtime in ('ncnn', 'litert'):
+            monkeypatch.setattr(f'mbv1_backbone.runtime.{runtime}.cores', lambda: 3)
+        assert open_session(tmp_path / f'c{suffix}', mode='throughput').parallel == 3
+
+
 def test_two_stages_are_refused_in_one_line(tmp_path):
     cfg = load_config(str(ROOT / 'configs' / 'detection' / 'faster_rcnn_mbv1_300_coco.py')).model
     init_default_scope('mmdet')

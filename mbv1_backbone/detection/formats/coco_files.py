@@ -128,7 +128,7 @@ def _by_use(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     own = [path for path in files if path.name.startswith(_OF_BOXES)]
     files = own or files
     if len(files) == 1:
-        return {role_of(files[0].stem) or 'all': files[0]} if role_of(files[0].stem) else dict(all=files[0])
+        return {role_of(files[0].stem) or 'all': files[0]}
     found = by_role([path.name for path in files], str(folder))
     if not found:
         raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.detection.formats.coco_files import classes_of, coco_files, left_out, read_coco_files
 from mbv1_backbone.detection.formats.splits import DetectionData, Split, by_role
-from mbv1_backbone.detection.formats.voc import read_voc
+from mbv1_backbone.detection.formats.voc import changes, read_voc
 from mbv1_backbone.detection.formats.voc_files import has_voc
 from mbv1_backbone.detection.formats.yolo import read_yolo
 from mbv1_backbone.detection.formats.yolo_files import YAML, find_yolo, has_yolo_labels, yolo_yaml
@@ -104,9 +104,9 @@ def _open_voc(path: Path, unreadable: dict[Path, str] | None) -> DetectionData:
     splits = {
         role: Split(f'{path} ({name})', path.absolute(), found.coco[name]) for role, name in roles.items()
     }
-    return DetectionData(
-        path, _name('voc', path), tuple(found.report['classes']), splits, found.report['notes']
-    )
+    notes = [f'{role}: {told}' for role, name in roles.items() for told in changes(found.report[name])]
+    classes = tuple(found.report['classes'])
+    return DetectionData(path, _name('voc', path), classes, splits, [*found.report['notes'], *notes])
 
 
 def _name(layout: str, path: Path) -> str:

@@ -27,7 +27,16 @@ from mbv1_backbone.detection.formats.pictures import (
 )
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
 
-__all__ = ['Picture', 'VocAnnotation', 'VocData', 'VocObject', 'convert_voc', 'read_voc', 'summary']
+__all__ = [
+    'Picture',
+    'VocAnnotation',
+    'VocData',
+    'VocObject',
+    'changes',
+    'convert_voc',
+    'read_voc',
+    'summary',
+]
 
 _LEFT_OUT = dict(
     dropped='without area in the image', not_numbers='not numbers', other_classes='of other classes'
@@ -176,12 +185,16 @@ def summary(report: dict[str, Any]) -> str:
     lines = [f'classes {", ".join(report["classes"])}']
     for split in report['splits']:
         counts = report[split]
-        told = f'  {split}: {counts["images"]} images, {counts["boxes"]} boxes'
-        left_out = [f'{counts[name]} {why}' for name, why in _LEFT_OUT.items() if counts[name]]
-        told += f'; left out {", ".join(left_out)}' if left_out else ''
-        changed = [f'{counts[name]} images {why}' for name, why in _CHANGED.items() if counts[name]]
-        lines.append(told + (f'; {", ".join(changed)}' if changed else ''))
+        told = [f'{counts["images"]} images, {counts["boxes"]} boxes', *changes(counts)]
+        lines.append(f'  {split}: {"; ".join(told)}')
     return '\n'.join(lines + [f'  {note}' for note in report['notes']])
+
+
+def changes(counts: dict[str, int]) -> list[str]:
+    """What of a split was left out, and what was changed, from its counts; nothing where nothing was."""
+    left_out = [f'{counts[name]} {why}' for name, why in _LEFT_OUT.items() if counts[name]]
+    changed = [f'{counts[name]} images {why}' for name, why in _CHANGED.items() if counts[name]]
+    return [*([f'boxes left out: {", ".join(left_out)}'] if left_out else []), *changed]
 
 
 def _check_pixels(read: dict[str, VocAnnotation], root: str | Path) -> None:
@@ -253,8 +266,9 @@ def _pictures(
     """The picture of every annotation; those that cannot be read are refused, or put down and left out."""
     found = {}
     for key, annotation in read.items():
-        path = choose_picture(files, key, annotation.filename)
+        path = files.annotations[key]  # what is named where there is no picture
         try:
+            path = choose_picture(files, key, annotation.filename)
             size = picture_size(path, annotation.size)
         except InputError as error:
             if unreadable is None:

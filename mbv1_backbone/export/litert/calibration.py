@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from mbv1_backbone.common.cpu import cores
 from mbv1_backbone.export.litert.flatbuffer import as_bytes
 from mbv1_backbone.export.litert.int8 import Statistics, measured
 from mbv1_backbone.export.plans.plan import Plan
@@ -31,7 +31,7 @@ def statistics_on(plan: Plan, images: Sequence[np.ndarray]) -> Statistics:
         model_content=as_bytes(plan, '', {}),
         experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        num_threads=os.cpu_count(),
+        num_threads=cores(),
     )
     interpreter.allocate_tensors()
     [entry] = interpreter.get_input_details()
