@@ -230,6 +230,18 @@ def test_what_is_not_learnt_from_is_kept_for_evaluation_and_counted(reason, valu
     assert found.report.warnings == [f"{found.path}: has no box to learn from of class 'ball'"]
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_a_box_that_its_image_has_already_is_counted(training, pictures):
+    content = good()
+    first = content['annotations'][0]
+    content['annotations'] += [{**first, 'id': 4}, {**first, 'id': 5, 'category_id': 7}]
+    found = read(content, pictures, training=training)
+    assert len(found.annotations) == 5
+    assert dict(found.report.counts) == {'repeated': 1}
+    assert found.report.first['repeated'] == 'annotation 4'
+    assert 'the list is empty' in found.report.reasons()
+
+
 REFUSED = {
     'a name that differs a little': (
         each('categories', lambda c: c.update(name=c['name'].replace('star', 'Star '))),

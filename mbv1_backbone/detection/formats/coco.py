@@ -123,6 +123,7 @@ def checked(
     annotations = _readable(raw_annotations, images, report)
     matched = match_classes(raw_categories, classes, Counter(a['category_id'] for a in annotations), report)
     annotations = _of_classes(annotations, matched.labels, matched.ids, report)
+    _count_repeated(annotations, report)
     check_units(annotations, name)
     check_sizes(images, annotations, where, report)
     annotations = boxes_inside(annotations, images, report)
@@ -236,6 +237,16 @@ def _of_classes(
             annotation['category_id'] = ids[label]
             kept.append(annotation)
     return kept
+
+
+def _count_repeated(annotations: Sequence[dict[str, Any]], report: Report) -> None:
+    """Count boxes that their image has already, of the same class; crowds may be."""
+    seen = set()
+    for annotation in annotations:
+        own = annotation['image_id'], annotation['category_id'], *annotation['bbox']
+        if own in seen and not annotation['iscrowd']:
+            report.add('repeated', annotation['id'])
+        seen.add(own)
 
 
 def _check_something_is_left(found: CocoAnnotations, absent: Sequence[str]) -> None:

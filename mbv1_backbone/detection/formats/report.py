@@ -23,6 +23,7 @@ KEPT = {
     'ignored': 'marked ignore: not learnt from',
     'thin': 'box thinner than a pixel: not learnt from',
     'partly_outside': 'box reaches out of its image',
+    'repeated': 'box that its image has already, of the same class: one of them is evaluated as missed',
 }
 IMAGES = {
     'no_boxes': 'images without a box, left out by filter_cfg',
@@ -73,7 +74,7 @@ class Report:
     def reasons(self) -> str:
         """Why annotations cannot be learnt from, with counts and the first of each."""
         told = {**LEFT_OUT, **KEPT}
-        del told['partly_outside']
+        del told['partly_outside'], told['repeated']
         found = [
             f'{self.counts[reason]} x {text} (the first: {self.first[reason]})'
             for reason, text in told.items()
