@@ -81,7 +81,11 @@ class Float32Strided:
         return (x.float(),)
 
     def enter(self, _module: nn.Module, _inputs: Any, output: Tensor | None) -> Tensor | None:
-        """After the convolution: return to bfloat16 where it was left, with the map too."""
+        """After the convolution: return to bfloat16 where it was left, with the map too.
+
+        Args:
+            output: Of the convolution.
+        """
         if not self._left:
             return output
         torch.set_autocast_enabled('cpu', True)

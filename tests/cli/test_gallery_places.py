@@ -134,6 +134,15 @@ def test_addresses_are_checked_as_they_are_parsed(call, tmp_path):
     assert 'letters, digits and _ only' in code
 
 
+def test_a_server_that_is_not_there_is_one_line(call, monkeypatch):
+    monkeypatch.setenv('MBV1_MILVUS_TIMEOUT', '0.3')
+    for verb in (['stats'], ['list'], ['rename', 'a', 'b'], ['export', '--out', 'x.npz']):
+        said = call(verb[0], 'milvus://127.0.0.1:1/people', *verb[1:], code=2)
+        assert said == ('error: milvus://127.0.0.1:1/people: the server does not answer within 0.3 seconds\n')
+    monkeypatch.setenv('MBV1_MILVUS_TIMEOUT', 'soon')
+    assert "must be seconds, above 0 and below 600, got 'soon'" in call('stats', 'milvus://h/p', code=2)
+
+
 def test_people_are_enrolled_found_and_embedded_anew(kind, call, tmp_path):
     images = draw_people(tmp_path / 'people', people=3, images=2) / 'images'
     write_weights(published(build()), tmp_path / 'w.safetensors')

@@ -152,6 +152,14 @@ def test_two_faces_of_one_digest_get_two_ids(place, monkeypatch):
         assert [entry.file for entry in gallery.entries()] == FILES[:3]
 
 
+@pytest.mark.parametrize('index', ['FLAT', 'HNSW'])
+def test_an_index_is_chosen_by_its_name(place, index):
+    with create_gallery(place, DIM, 'm', index=index) as gallery:
+        gallery.add(VECTORS[:300], NAMES[:300], FILES[:300], HASHES[:300])
+        assert gallery.stats()['factory'] == index
+        assert [m[0].file for m in gallery.search(VECTORS[:300:50], k=200)] == FILES[:300:50]
+
+
 def test_a_collection_of_somebody_else_is_refused(server, place):
     from pymilvus import MilvusClient
 

@@ -29,6 +29,7 @@ __all__ = [
     'order_key',
     'row_bytes',
     'row_of',
+    'search_params',
     'token',
     'vector_of',
 ]
@@ -42,6 +43,7 @@ ENTRY = (
     'identity', 'file', 'sha256', 'box', 'landmarks', 'detector_score', 'quality', 'added', 'metadata',
 )  # fmt: skip
 INDEXES = ('AUTOINDEX', 'FLAT', 'HNSW', 'DISKANN')  # of vectors, as Milvus calls them
+_CANDIDATES = 128  # at least
 _PARAMS: dict[str, dict[str, Any]] = {'HNSW': {'M': 16, 'efConstruction': 200}}
 
 
@@ -98,6 +100,17 @@ def index_params(pymilvus: Any, index: str, arrays: bool) -> Any:
     return params
 
 
+def search_params(index: str, k: int) -> dict[str, Any]:
+    """How widely an index of that type is searched: candidates enough for ``k`` matches.
+
+    Args:
+        index: One of ``INDEXES``.
+        k: Matches of a probe.
+    """
+    candidates = {'HNSW': 'ef', 'DISKANN': 'search_list'}.get(index)
+    return {'metric_type': 'IP', 'params': {candidates: max(_CANDIDATES, k)} if candidates else {}}
+
+
 def token(*texts: str) -> str:
     """A digest that stands for texts in expressions: 32 hexadecimal digits of BLAKE2b."""
     return hashlib.blake2b(json.dumps(texts).encode(), digest_size=_TOKEN // 2).hexdigest()
@@ -117,7 +130,7 @@ def key_of(sha256: str, box: str, salt: int) -> int:
 
 def order_key(key: str) -> str:
     """The key of a metadata value in the field ``ordered``: as it is where that is plain, else a digest."""
-    return key if _PLAIN_KEY.fullmatch(key) else f'~{token("key", key)}'
+    return key if _PLAIN_KEY.fullmatch(key) else f'_{token("key", key)}'
 
 
 def row_of(entry: Entry, vector: np.ndarray) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mbv1_backbone.common.errors import InputError, UnavailableError
 from mbv1_backbone.retrieval.checks import check_id, check_ids, check_names, check_text, check_vectors
 from mbv1_backbone.retrieval.incoming import changed_entry, checked_pairs, pairs_of
 from mbv1_backbone.retrieval.milvus.fields import ENTRY, entry_of, key_of, row_bytes, row_of, vector_of
-from mbv1_backbone.retrieval.milvus.opening import INDEX, create_collection
+from mbv1_backbone.retrieval.milvus.opening import create_collection
 from mbv1_backbone.retrieval.milvus.reading import SearchableMilvus
 from mbv1_backbone.retrieval.provenance import described
 from mbv1_backbone.retrieval.records import Added, Correction, Entry
@@ -80,7 +80,7 @@ class MilvusGallery(SearchableMilvus):
             model=self.model,
             made_with=described(self._tied, self.made_with),
             preprocessing=self._tied['preprocessing'],
-            factory=self._property(INDEX),
+            factory=self._index,
             server=self._server.version,
         )
 

@@ -63,6 +63,7 @@ class OpenMilvus(ModelTie):
         if found is None:
             raise InputError(f'{self.place}: not a gallery, the server has no collection of that name')
         tied = found.get(TIED)
+        self._index = str(found.get(INDEX))
         if found.get(FORMAT) != _FORMAT or not isinstance(tied, dict) or set(tied) != set(TIED_TO):
             raise InputError(
                 f'{self.place}: not a gallery of this version: its properties have {FORMAT} '

@@ -26,7 +26,7 @@ from mbv1_backbone.retrieval.milvus.expressions import (
     of_files,
     of_people,
 )
-from mbv1_backbone.retrieval.milvus.fields import ENTRY, entry_of, vector_of
+from mbv1_backbone.retrieval.milvus.fields import ENTRY, entry_of, search_params, vector_of
 from mbv1_backbone.retrieval.milvus.opening import OpenMilvus
 from mbv1_backbone.retrieval.records import Correction, Entry, IdentityMatch, SearchResults
 
@@ -199,7 +199,7 @@ class SearchableMilvus(OpenMilvus):
             limit=k,
             filter=expression,
             output_fields=['identity', 'file'],
-            search_params={'metric_type': 'IP', 'params': {}},
+            search_params=search_params(self._index, k),
             consistency_level='Strong',
         )
 

@@ -13,12 +13,12 @@ from typing import Any
 from mbv1_backbone.common.errors import InputError, NotInstalledError, UnavailableError, one_line
 from mbv1_backbone.retrieval.milvus.address import Address
 
-__all__ = ['NO_COLLECTION', 'Server']
+__all__ = ['Server', 'server_timeout']
 
-TOKEN, CERTIFICATE = 'MBV1_MILVUS_TOKEN', 'MBV1_MILVUS_CA'  # environment variables
+# Environment variables.
+TOKEN, CERTIFICATE, TIMEOUT = 'MBV1_MILVUS_TOKEN', 'MBV1_MILVUS_CA', 'MBV1_MILVUS_TIMEOUT'
 _PAUSE = 0.2  # seconds between two tries
 _PAGE = 500  # rows that are read at once
-NO_COLLECTION = 100  # Milvus' code
 _NOT_LOADED = 101
 _CONNECT_FAILED = 2
 _AWAY = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED')  # of gRPC's codes
@@ -209,6 +209,24 @@ class Server:
             )
         message = getattr(error, 'message', None)
         return InputError(f'{self.address}: the server refuses: {message or said}')
+
+
+def server_timeout(timeout: float | None) -> float:
+    """Seconds to wait for a server: what is given, else ``MBV1_MILVUS_TIMEOUT``, else 10.
+
+    Raises:
+        InputError: If the environment variable is no positive number.
+    """
+    if timeout is not None:
+        return timeout
+    said = os.environ.get(TIMEOUT) or '10'
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < _LONGEST:
+        raise InputError(f'{TIMEOUT} must be seconds, above 0 and below {_LONGEST:g}, got {said!r:.40}')
+    return seconds
 
 
 def _library() -> Any:
