@@ -102,12 +102,13 @@ def roi_pool_backward(
         pooled_width: Columns of the output.
         spatial_scale: Map pixels per image pixel.
     """
+    [grad_output] = single(grad_output)
     images, channels, height, width = grad_input.shape
     maps = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
     place = maps[:, :, None, None] * (height * width) + argmax
     found = argmax >= 0
-    summed = grad_input.new_zeros(images * channels * height * width)
-    summed.index_add_(0, place[found], grad_output[found].to(summed.dtype))
+    summed = grad_output.new_zeros(images * channels * height * width)
+    summed.index_add_(0, place[found], grad_output[found])
     grad_input += summed.view_as(grad_input)
 
 

@@ -83,6 +83,13 @@ def test_the_gradient_of_roi_pool_is_the_numerical_one():
     assert gradcheck(lambda f: roi_pool(f, rois, (2, 2), 0.25), (features,))
 
 
+def test_gradients_in_half_precision_are_summed_in_single():
+    """Of ones, half precision adds up no more than 2048."""
+    features = torch.ones(1, 1, 2, 2, dtype=torch.half, requires_grad=True)
+    roi_pool(features, torch.tensor([[0, 0, 0, 0, 0]]).half().repeat(4096, 1), 1, 1.0).sum().backward()
+    assert features.grad.sum() == 4096
+
+
 def slow_carafe(features, masks, kernel, groups, scale):
     n, channels, height, width = features.shape
     output = np.zeros((n, channels, height * scale, width * scale))
