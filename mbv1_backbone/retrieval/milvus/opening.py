@@ -59,9 +59,9 @@ class OpenMilvus(ModelTie):
             raise
 
     def _read_tied(self) -> dict[str, Any]:
-        found = self._server.properties()
-        if found is None:
+        if not self._server.exists():
             raise InputError(f'{self.place}: not a gallery, the server has no collection of that name')
+        found = self._server.properties()
         tied = found.get(TIED)
         self._index = str(found.get(INDEX))
         if found.get(FORMAT) != _FORMAT or not isinstance(tied, dict) or set(tied) != set(TIED_TO):
@@ -77,7 +77,7 @@ class OpenMilvus(ModelTie):
         return self._address.text
 
     def _property(self, key: str) -> Any:
-        return (self._server.properties() or {}).get(key)
+        return self._server.properties().get(key)
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def create_collection(
         raise InputError(f'{place}: a gallery cannot be made: {error}') from error
     server = Server(address, timeout)
     try:
-        if server.ask('has_collection'):
+        if server.exists():
             raise InputError(f'{place}: there is a collection of that name already')
         params = index_params(server.library, index, arrays=not server.is_lite)
         schema = collection_schema(server.library, tied['dim'])
@@ -160,7 +160,7 @@ def create_collection(
             server.ask('create_index', index_params=params, sync=False)  # there is nothing to wait for
         except BaseException:
             with suppress(Mbv1Error):
-                if (server.properties() or {}).get(MAKING) == mine:
+                if server.properties().get(MAKING) == mine:
                     server.ask('drop_collection')
             raise
     finally:
@@ -171,7 +171,7 @@ def collection_exists(place: str, timeout: float) -> bool:
     """Whether the server has a collection of that name."""
     server = Server(parse_address(place), timeout)
     try:
-        return bool(server.ask('has_collection'))
+        return server.exists()
     finally:
         server.close()
 

@@ -128,10 +128,12 @@ class Server:
         found = self.ask('query', filter=expression, output_fields=fields, consistency_level='Strong', **more)
         return list(map(dict, found))
 
-    def properties(self) -> dict[str, Any] | None:
-        """What was stored with the collection, of JSON; None where there is no collection of that name."""
-        if not self.ask('has_collection'):
-            return None
+    def exists(self) -> bool:
+        """Whether there is a collection of that name."""
+        return bool(self.ask('has_collection'))
+
+    def properties(self) -> dict[str, Any]:
+        """What was stored with the collection, of JSON."""
         found = self.ask('describe_collection').get('properties') or {}
         values: dict[str, Any] = {}
         for key, text in found.items():
