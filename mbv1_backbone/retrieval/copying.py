@@ -54,7 +54,8 @@ def copy(
                 f'{target.place} has {len(target)} entries, {source.place} only {count}: copy makes one that '
                 'is equal, merge adds to one'
             )
-        target.add_entries([], corrections)
+        if corrections:
+            target.add_entries([], corrections)
         sent = _send(source, target, progress)
         _compare(source, target, progress)
     if len(target) != count:

@@ -122,6 +122,8 @@ CONDITIONS = [
         for op in ('<', '<=', '>', '>=')
         for value in (1, 1.0, -7, 'a', 'x"y\\z', '')
     ),
+    *(Condition('v', op, 'a") or (id >= 0) or (ordered["v"] > "') for op in ('=', '>', '<')),
+    *(Condition('v"] > 0 or (id >= 0) or ordered["v', op, 0) for op in ('=', '>=', '!=')),
     Condition('v', 'in', [1, '1', None, [1]]),
     Condition('v', 'in', []),
     *(
@@ -402,3 +404,14 @@ def test_a_snapshot_stays_in_a_folder_and_not_on_milvus(kind):
             one.add(VECTORS[1:2], NAMES[1:2], FILES[1:2], HASHES[1:2])
             assert len(list(other.entries())) == {'folder': 1, 'milvus': 2}[kind.name]
         assert len(list(other.entries())) == 2
+
+
+def test_a_text_with_control_characters_is_compared_in_a_folder_and_refused_on_milvus(kind, gallery):
+    gallery.add(VECTORS[:2], NAMES[:2], FILES[:2], HASHES[:2], [{'v': 'a\nb'}, {'v': 'c'}])
+    assert [e.file for e in gallery.entries(metadata={'v': 'a\nb'})] == FILES[:1]
+    after = [Condition('v', '>', 'a\nb')]
+    if kind.name == 'milvus':
+        with pytest.raises(InputError, match='no text with control characters'):
+            list(gallery.entries(metadata=after))
+    else:
+        assert [e.file for e in gallery.entries(metadata=after)] == FILES[1:2]

@@ -152,6 +152,16 @@ def test_two_faces_of_one_digest_get_two_ids(place, monkeypatch):
         assert [entry.file for entry in gallery.entries()] == FILES[:3]
 
 
+def test_two_writers_of_the_same_faces_leave_each_once(place, monkeypatch):
+    """The second one has looked before the first one wrote."""
+    with create_gallery(place, DIM, 'm') as one, open_gallery(place) as other:
+        monkeypatch.setattr(other._server, 'some', lambda ids, fields: [])
+        ids = one.add(VECTORS[:5], NAMES[:5], FILES[:5], HASHES[:5]).ids
+        assert other.add(VECTORS[:7], ['else'] * 7, FILES[:7], HASHES[:7]).ids[:5] == ids
+        assert sorted(entry.file for entry in one.entries()) == sorted(FILES[:7])
+        assert len(one) == 7
+
+
 @pytest.mark.parametrize('index', ['FLAT', 'HNSW'])
 def test_an_index_is_chosen_by_its_name(place, index):
     with create_gallery(place, DIM, 'm', index=index) as gallery:
