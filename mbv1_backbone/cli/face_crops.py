@@ -105,8 +105,8 @@ def _report_gone(done: Cropped, folder: Path, removed: bool) -> None:
         return
     named = ', '.join(list(with_crops)[:_SHOWN]) + (', ...' if len(with_crops) > _SHOWN else '')
     count = sum(map(len, with_crops.values()))
-    what = 'removed' if removed else 'stay: --remove-gone removes them, and their lines'
+    what = 'are removed' if removed else 'stay (--remove-gone removes them)'
     print(
-        f'{count} crops of {len(with_crops)} photographs that are not in {folder} {what}: {named}',
+        f'not in {folder} any more: {named}; crops of such photographs: {count}, which {what}',
         file=sys.stderr,
     )

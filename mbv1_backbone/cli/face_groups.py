@@ -103,7 +103,7 @@ def _embedded(embedder: Any, paths: list[Path], seed: int, batch_size: int) -> t
 def _print(column: str, rates: GroupRates, far: float) -> None:
     print(
         f'{column}: threshold {rates.threshold:.3f}, at which {rates.fmr:.3g} of all pairs match '
-        f'(at most {far:g}; pairs of equal scores all do, or none)'
+        f'(at most {far:g} may)'
     )
     for group in rates.groups:
         print(

@@ -174,14 +174,19 @@ def _find(image: np.ndarray, finder: FaceFinder, size: int) -> list[tuple[np.nda
     """Faces; where there is none, once more with a border, for those that the photograph cuts off."""
     try:
         return finder.find(image, size)
-    except InputError:
+    except InputError as error:
         if len(finder.detector(image)):  # too small, or several where one is wanted
             raise
+        first = error
         side = round(_BORDER * max(image.shape[:2]))
         bordered = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_CONSTANT)
         of_edges = copy(finder)
         of_edges.detector = lambda larger: _at_edges(finder.detector(larger), side, larger.shape)
-        return [(face, _moved(place, side, image)) for face, place in of_edges.find(bordered, size)]
+        try:
+            found = of_edges.find(bordered, size)
+        except InputError:
+            raise first from None
+        return [(face, _moved(place, side, image)) for face, place in found]
 
 
 def _at_edges(faces: Faces, side: int, shape: Sequence[int]) -> Faces:

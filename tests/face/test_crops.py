@@ -283,13 +283,19 @@ def test_crops_of_photographs_that_are_gone_are_removed_where_that_is_said(marke
     assert 'not in' not in capsys.readouterr().err
     (album / 'ann' / 'two.png').unlink()
     assert main([*words, '--out-dir', str(out)]) == 0
-    stay = f'2 crops of 1 photographs that are not in {album} stay: --remove-gone removes them'
-    assert stay in capsys.readouterr().err
+    gone = f'not in {album} any more: ann/two.png; crops of such photographs: 2, which'
+    assert f'{gone} stay (--remove-gone removes them)' in capsys.readouterr().err
     assert main([*words, '--out-dir', str(out), '--remove-gone']) == 0
-    assert f'that are not in {album} removed: ann/two.png' in capsys.readouterr().err
+    assert f'{gone} are removed' in capsys.readouterr().err
     assert crops_of(out) == ['ann/1.png', 'edge.png']
     assert set(lines_of(out)) == {'ann/1.png', 'edge.png', 'empty.png', 'broken.jpg'}
     assert main([*words, '--out-dir', str(out), '--remove-gone']) == 0
     said = capsys.readouterr()
     assert '4 of them done before' in said.out
     assert 'not in' not in said.err
+
+
+def test_why_an_image_is_left_out_is_said_of_the_image_not_of_its_border(tmp_path):
+    photograph(tmp_path / 'a' / 'tiny.png', size=(15, 15))
+    done = crop_faces(tmp_path / 'a', ['tiny.png'], tmp_path / 'b', FaceFinder(Marked()), 80)
+    assert 'the image is 15 x 15' in done.left_out['tiny.png']
