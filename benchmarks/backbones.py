@@ -69,7 +69,7 @@ def measure(batch_sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = dict(mult_adds=mult_adds(1.0, SIDE), milliseconds={}, limit_ms={})
     with tempfile.TemporaryDirectory() as folder:
         for precision in ('fp32', 'int8'):
-            _export(Path(folder) / f'{precision}.onnx', 1.0, precision)
+            export(Path(folder) / f'{precision}.onnx', 1.0, precision)
         found['memory_mib'] = {name: _memory(name, Path(folder)) for name in tqdm(candidates())}
         for batch in batch_sizes:
             images = np.random.default_rng(0).integers(0, 256, (batch, SIDE, SIDE, 3), dtype=np.uint8)
@@ -95,7 +95,7 @@ def grid(widths: tuple[float, ...], sides: tuple[int, ...], batch: int, rounds: 
     with tempfile.TemporaryDirectory() as folder:
         jobs: dict[str, Callable[[], object]] = dict(gemm=gemm(best_precision()))
         for width in widths:
-            _export(Path(folder) / f'{width}.onnx', width)
+            export(Path(folder) / f'{width}.onnx', width)
             session = open_session(Path(folder) / f'{width}.onnx', mode='throughput')
             for side in sides:
                 images = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
@@ -148,9 +148,10 @@ def _source(width: float, precision: str = 'fp32') -> Any:
     return exportable_backbone(MobileNetV1(width).eval(), Recipe('benchmark', width), (SIDE, SIDE), precision)
 
 
-def _export(path: Path, width: float, precision: str = 'fp32') -> None:
+def export(path: Path, width: float, precision: str = 'fp32') -> None:
+    """Write a backbone with random weights, calibrated on noise: of its times alone anything can be told."""
     source = _source(width, precision)
-    images = np.random.default_rng(0).integers(0, 256, (4, *source.spec.size, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (8, *source.spec.size, 3), dtype=np.uint8)
     write(source.graph, source.spec, path, [*images] if precision == 'int8' else ())
 
 

@@ -61,6 +61,20 @@ def grid(args: Namespace) -> None:
     print(charts.plane(found, f'MobileNetV1, {found["backend"]}', Path(args.out_dir) / 'grid.png'))
 
 
+def runtimes(args: Namespace) -> None:
+    """The backbone in all runtimes and precisions, on one thread and on two."""
+    from benchmarks.runtimes import BASE, installed, measure, table
+
+    packages = sorted({runtime.package.replace('_', '-') for runtime in installed()})
+    spec = _machine(*packages)
+    found = measure(args.rounds)
+    print(f'\nMobileNetV1 1.0-224, an image at a time; of base: CPU time, of that of {BASE}\n{table(found)}')
+    _write(args, 'runtimes', dict(machine=spec, result=found))
+    path = Path(args.out_dir) / 'runtimes.png'
+    panels = {f'{n} threads': {name: row[f'cpu_{n}'] for name, row in found.items()} for n in (1, 2)}
+    print(charts.bars(panels, 'milliseconds of CPU time an image', 'Runtimes at 224 pixels', path))
+
+
 def detectors(args: Namespace) -> None:
     """Detectors, from file to boxes."""
     from benchmarks.detectors import measure
@@ -222,7 +236,7 @@ def _spread(values: list[float]) -> float:
 
 def everything(args: Namespace) -> None:
     """All that are compared with others, one after the other."""
-    for command in (backbones, grid, detectors, faces, galleries):
+    for command in (backbones, runtimes, grid, detectors, faces, galleries):
         command(args)
 
 

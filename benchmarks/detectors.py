@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from torch import nn
 from benchmarks.timing import seconds
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.compat.registry import use_scope
+from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.detector_parity import TFLiteDetector
+from mbv1_backbone.inference.exportable import exportable, input_of
 from mbv1_backbone.inference.loading import load
+from mbv1_backbone.inference.resolve import resolve
+from mbv1_backbone.runtime.sessions import open_session
 from mbv1_backbone.training import load_config
 from mbv1_backbone.weights import import_weights, write_weights
 
@@ -33,6 +38,7 @@ OURS = {
 GOOGLES = 'ssd_mbv1_0.75_tf_coco'
 _NOTHING = 8.0  # logit of the background in untrained heads: as good as no box is left to suppress
 _BATCH = 8
+_CALIBRATION = 32  # images
 
 
 def measure(files: Sequence[Path], tflite: Path | None, rounds: int) -> dict[str, float]:
@@ -53,6 +59,8 @@ def measure(files: Sequence[Path], tflite: Path | None, rounds: int) -> dict[str
             jobs[f'ours, {name}'] = partial(ours.detect, files, _BATCH)
             if name == 'SSD300':
                 files_of = (CONFIGS / f'{config}.py', Path(folder) / f'{config}.pth')
+                if find_spec('nncf'):
+                    jobs[f'ours, {name}, int8'] = partial(in_int8(*files_of, files).detect, files, _BATCH)
                 for how, same in (
                     ('in torch', load(*files_of, backend='torch', kind='detector')),
                     ("mmdet's prediction, fp32", Detector.load(*files_of)),
@@ -85,6 +93,20 @@ def _ours(config: Path, checkpoint: Path) -> Detector:
             _quieten(predictor, model.bbox_head.num_logits, model.bbox_head.use_sigmoid_cls, -1)
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
     return load(config, checkpoint, mode='throughput', kind='detector', cache=False)
+
+
+def in_int8(config: Path, checkpoint: Path, files: Sequence[Path]) -> Detector:
+    """A detector in OpenVINO's int8, calibrated on the files that it is timed on: its boxes do not count.
+
+    Args:
+        config: Of the detector.
+        checkpoint: Of the detector.
+        files: Images.
+    """
+    graph, spec = exportable(resolve(config, checkpoint), 'int8')
+    path = checkpoint.with_suffix('.xml')
+    write(graph, spec, path, [input_of(read_image(file), spec) for file in files[:_CALIBRATION]])
+    return Detector.of_network(open_session(path, mode='throughput'))
 
 
 def _quieten(predictor: nn.Module, logits: int, sigmoid: bool, background: int) -> None:

@@ -37,6 +37,7 @@ NEEDS_DATA = f'needs the real images and weights of {SHARED}'
 def _exports_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What ``load`` exports is kept for the tests alone, not in the user's cache."""
     os.environ.setdefault('MBV1_CACHE', str(tmp_path_factory.mktemp('cache')))
+    os.environ.setdefault('MBV1_MEASURE', '0')  # which runtime is fastest takes seconds a network
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

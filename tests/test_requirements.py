@@ -65,7 +65,7 @@ def distribution(package):
         ('retrieval', ['faces', 'milvus']),
         ('detection', ['detection']),
         ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's
-        ('export', ['detection', 'deploy', 'litert']),
+        ('export', ['detection', 'deploy', 'litert', 'nncf']),
         ('training', ['detection', 'deploy']),
         ('inference', ['detection', 'faces', 'deploy', 'weights']),
         ('face_gallery', ['faces']),

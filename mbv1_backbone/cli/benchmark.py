@@ -25,6 +25,7 @@ def add_arguments(parser: options.Parser) -> None:
     _add_common(parser, rounds=5, out_dir='work_dirs/benchmark')
     for name, function, summary, groups in (
         ('backbones', 'backbones', 'The backbone in each runtime, and other projects.', ()),
+        ('runtimes', 'runtimes', 'Runtimes and precisions, on one thread and on two.', ()),
         ('grid', 'grid', 'Milliseconds over width and resolution.', ()),
         ('detectors', 'detectors', 'Detectors, from file to boxes.', (_add_images, _add_photos)),
         ('faces', 'faces', 'Embeddings, from file to vector.', (_add_images, _add_faces)),

@@ -64,6 +64,12 @@ def add_arguments(parser: options.Parser) -> None:
     truth.add_argument('--pairs', help='of faces: compare verification accuracy on this list, too')
     truth.add_argument('--ann-file', help="of detectors: compare COCO's AP on these annotations, too")
     truth.add_argument('--labels', help='of classifiers: compare top-1 accuracy on this list, too')
+    parser.add_argument(
+        '--keep',
+        action='store_true',
+        help='run this model by its int8 file for OpenVINO from now on, in all verbs and load(), where '
+        'that is the fastest here; needs --pairs, --ann-file or --labels',
+    )
     parser.add_argument('--data-root', help='folder of the images that such a file names')
 
 
@@ -75,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.outputs import check_output_file
     from mbv1_backbone.export import writers
     from mbv1_backbone.inference.exportable import exportable, input_of
+    from mbv1_backbone.inference.fastest import keep_int8
     from mbv1_backbone.inference.parity import Truth
     from mbv1_backbone.inference.resolve import resolve
     from mbv1_backbone.runtime.sessions import files_of
@@ -95,6 +102,12 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f'{args.model} is a {kind}: --pairs, --ann-file and --labels are of other networks')
     calibration = [input_of(read_image(p), exported.spec) for p in calibrate if args.precision == 'int8']
     truth = Truth(truths[kind], args.data_root) if truths.get(kind) else None
+    whole = (args.to, args.precision, args.part) == ('openvino', 'int8', 'whole')
+    if args.keep and (truth is None or not whole):
+        raise InputError(
+            '--keep is for whole networks by --to openvino --precision int8, with --pairs, --ann-file or '
+            '--labels'
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'.{out.name}.') as folder:
         draft = Path(folder) / out.name  # in its place only once it has been compared
@@ -105,6 +118,8 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(f'{out} is out of tolerance and was not written: {"; ".join(failures)}')
         _put(draft, out)
     print(f'{out}: written')
+    if args.keep:
+        print(f'{keep_int8(out, exported.spec)}: kept for {args.model}')
 
 
 def _put(draft: Path, out: Path) -> None:

@@ -77,6 +77,7 @@ exit codes:
 environment:
   MBV1_DEBUG=1  show the traceback of a refusal, too
   MBV1_CPU_BF16 0 or 1: whether the processor is taken to multiply in bfloat16
+  MBV1_MEASURE  0: the processor's flags decide what runs a network; 1: measure anew what is fastest
   MBV1_CACHE    folder of what is fetched and exported (default: mbv1_backbone in torch.hub's)
   MBV1_MIRROR   URL or folder to fetch released files from, in place of their sources; laid out as the cache
 """

@@ -254,7 +254,8 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
         '--precision',
         choices=COMPUTED_IN,
         default='auto',
-        help='of the arithmetic (default: bf16 where the processor has it, fp32 on other devices)',
+        help='of the arithmetic (default: the fastest of fp32, bf16 where the processor has it, and int8 '
+        'where mbv1 export --keep has compared it; fp32 on other devices)',
     )
     parser.add_argument('--threads', type=int, metavar='N', help='cores to use (default: all); on the CPU')
     parser.add_argument(

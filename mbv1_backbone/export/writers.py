@@ -19,6 +19,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import replace_folder, write_atomically
 from mbv1_backbone.common.telemetry import no_telemetry
 from mbv1_backbone.export.graphs import Graph
+from mbv1_backbone.export.openvino_int8 import quantised_openvino
 from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
@@ -29,10 +30,9 @@ __all__ = ['MIN_CALIBRATION', 'write']
 _EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
 _PERCENTILE = 99.99  # of activations, beyond which int8 cuts off
 MIN_CALIBRATION = 8  # images
-# OpenVINO computes int8 graphs of ONNX Runtime's wrongly.
 _PRECISIONS_OF = {
     '.onnx': ('fp32', 'int8'),
-    '.xml': ('fp32', 'fp16', 'bf16'),
+    '.xml': ('fp32', 'fp16', 'bf16', 'int8'),
     '.tflite': ('fp32', 'fp16', 'int8'),
     '.param': ('fp32', 'fp16'),
     '.mlpackage': ('fp32', 'fp16'),
@@ -52,7 +52,8 @@ def write(
         graph: With ``inputs`` and ``outputs``.
         spec: Goes into the file.
         path: ``.onnx``: fp32 or int8. ``.xml``, with a ``.bin`` beside it: OpenVINO's, whose weights are
-            halved for ``fp16`` and ``bf16``; the latter also computes in bfloat16 where the processor does.
+            halved for ``fp16`` and ``bf16``; the latter also computes in bfloat16 where the processor does;
+            or in ``int8``, by NNCF.
             ``.tflite``: fp32, fp16 (weights) or int8, one image at a time. ncnn's ``.ncnn.param``, with
             ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
             Core ML's ``.mlpackage``, a folder: fp32 or fp16 (weights and computation), one image at a time.
@@ -90,12 +91,14 @@ def write(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         source = Path(folder) / 'model.onnx'
         source.write_bytes(_onnx(graph, spec))
-        if spec.precision == 'int8':
-            source = _quantised(source, calibration)
         if path.suffix == '.onnx':
+            if spec.precision == 'int8':
+                source = _quantised(source, calibration)
             write_atomically(path, source.read_bytes())
             return
         model = engines.openvino_core().read_model(source)
+        if spec.precision == 'int8':
+            model = quantised_openvino(model, calibration)
         model.set_rt_info(spec.as_text(), [KEY])
         made = Path(folder) / 'model.xml'
         engines.openvino().save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))

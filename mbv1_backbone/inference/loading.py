@@ -22,6 +22,7 @@ from mbv1_backbone.inference.classifier import Classifier, FeatureExtractor
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.face_detectors import named_finder
+from mbv1_backbone.inference.fastest import open_fastest
 from mbv1_backbone.runtime.sessions import Network, Session, check_options, is_exported, open_session
 from mbv1_backbone.runtime.spec import KINDS, with_article
 
@@ -152,19 +153,20 @@ def load(
         source: A name in the model zoo; a file of ``mbv1 export``; weights of an embedder, a classifier
             or a backbone; or a config, with ``checkpoint``.
         checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
-        backend: ``'auto'``: the fastest that is there, OpenVINO before ONNX Runtime before PyTorch; or one of
-            ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for ``'litert'`` (``.tflite``), ``'ncnn'``
-            (``.param``) and ``'coreml'`` (``.mlpackage``) have no other.
+        backend: ``'auto'``: the fastest that is there, see ``open_fastest``; PyTorch where there is no
+            runtime; or one of ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for ``'litert'``
+            (``.tflite``), ``'ncnn'`` (``.param``) and ``'coreml'`` (``.mlpackage``) have no other.
             The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
-        precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it. ONNX
-            Runtime has float32 only.
+        precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it and is
+            faster by it, and int8 where ``mbv1 export --keep`` has compared it with PyTorch. ONNX Runtime has
+            float32 only. Files compute in their own.
         kind: What it must be, one of ``KINDS``; None for any of them.
         finder: Of an embedder: finds faces in whole photographs. ``'auto'`` is RetinaFace of the zoo, fetched
             at the first use, which takes face crops as they are; None takes every image so; other names and
             files are those of ``--detector``.
-        cache: Keep what is exported, and take what is kept.
+        cache: Keep what is exported and which runtime was fastest, and take what is kept.
 
     Returns:
         ``Detector``, ``FaceEmbedder``, ``Classifier`` or ``FeatureExtractor``.
@@ -223,12 +225,12 @@ def _trained(
         options: ``backend``, ``threads``, ``mode`` and ``precision``.
     """
     backend = options['backend']
-    options['backend'] = _runtime_of(source, backend)
+    runtime = _runtime_of(source, backend)
     key = None
-    if cache and options['backend'] != 'torch':
+    if cache and runtime != 'torch':
         key = exports.export_key(source, checkpoint)
         if key is not None and (path := exports.find(key)) is not None:
-            return _reopened(open_session(path, **options), source, checkpoint, cache, options)
+            return _reopened(open_fastest(path, **options), source, checkpoint, cache, options)
     from mbv1_backbone.inference.exportable import NotExportable, exportable
     from mbv1_backbone.inference.pytorch import MMDetDetection, in_bf16, in_torch, use_threads
     from mbv1_backbone.inference.resolve import resolve
@@ -243,7 +245,7 @@ def _trained(
             raise
         use_threads(options['threads'])
         return DetectorInPyTorch(MMDetDetection(found, bf16=in_bf16(options['precision'])))
-    if options['backend'] == 'torch':
+    if runtime == 'torch':
         return in_torch(*network, options['threads'], options['precision'])
     if cache and key is None and found.config is None:  # of a URL; a config's key is told or not
         key = exports.key_of(found.checkpoint.path, None)
@@ -271,7 +273,7 @@ def _exported(network: Exportable, key: str | None, options: dict[str, Any]) -> 
         writers.write(network.graph, network.spec, path)
 
     if key is not None and (path := exports.keep(key, write)) is not None:
-        return open_session(path, **options)
+        return open_fastest(path, **options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         write(path)

@@ -130,7 +130,8 @@ def open_session(
             with its ``.bin`` and ``.json``, or Core ML's ``.mlpackage``.
         backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, ``'coreml'`` (on macOS), or
             ``'auto'``: LiteRT for ``.tflite``, ncnn for ``.param``, Core ML for ``.mlpackage``, else OpenVINO
-            where it is installed, else ONNX Runtime, and ONNX Runtime for int8.
+            where it is installed, else ONNX Runtime, and ONNX Runtime for ``.onnx`` in
+            int8.
         threads: Cores to use; None for all.
         mode: ``'latency'``: all cores work on one batch. ``'throughput'``: all but ONNX Runtime work on
             several at once, a core on each, which takes longer for each of them, but less for all.
@@ -209,7 +210,7 @@ def check_options(threads: int | None, mode: str, precision: str) -> None:
 
 
 class Int8Error(InputError):
-    """OpenVINO 2026.4 computes our int8 graphs wrongly: the SSD's finds nothing, ONNX Runtime's all."""
+    """OpenVINO 2026.4 computes ONNX Runtime's int8 graphs wrongly: an SSD's finds nothing there."""
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
@@ -282,8 +283,10 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
     except RuntimeError as error:
         raise InputError(f'{path}: OpenVINO cannot read it: {_reason(error)}') from error
     spec = ModelSpec.from_text(_said(model), path)
-    if spec.precision == 'int8':
-        raise Int8Error(f'{path}: int8 is for onnxruntime; pip install onnxruntime')
+    if spec.precision == 'int8' and path.suffix == '.onnx':
+        raise Int8Error(
+            f'{path}: OpenVINO computes .onnx in int8 wrongly: run it by onnxruntime, or export to openvino'
+        )
     halves = spec.precision == 'bf16' or (spec.precision == 'fp32' and path.suffix == '.onnx')
     bf16 = precision == 'bf16' or (precision == 'auto' and halves and bf16_is_fast())
     options: dict[str, Any] = dict(

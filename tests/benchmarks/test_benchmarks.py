@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import backbones, charts
+from benchmarks import backbones, charts, runtimes
 from benchmarks.backbones import THEIRS, candidate, candidates, grid, mult_adds, precisions
 from benchmarks.detectors import CONFIGS, GOOGLES, OURS, _ours
 from benchmarks.face_detectors import measure as measure_faces, megapixel
@@ -54,6 +54,24 @@ def test_bfloat16_is_measured_only_where_the_processor_multiplies_in_it(fast, le
     assert set(THEIRS) < set(candidates())
     assert precisions() == (('fp32', 'bf16') if fast == '1' else ('fp32',))
     assert machine()['precision'] == precisions()[-1]
+
+
+def test_every_runtime_is_measured_on_each_number_of_threads(monkeypatch):
+    names = (runtimes.BASE, 'ONNX Runtime int8', 'LiteRT int8', 'ncnn fp16')
+    some = [runtime for runtime in runtimes.RUNTIMES if runtime.name in names]
+    monkeypatch.setattr(runtimes, 'RUNTIMES', some)
+    found = runtimes.measure(1, (1, 2), width=0.25)
+    assert set(found) == set(names)
+    for row in found.values():
+        assert set(row) == {'mb', 'cpu_1', 'wall_1', 'cpu_2', 'wall_2'}
+        assert min(row.values()) > 0
+    assert found['LiteRT int8']['mb'] < 0.5 * found[runtimes.BASE]['mb']
+    rows = runtimes.table(found).splitlines()[1:]
+    assert [float(row[20:].split()[0]) for row in rows] == sorted(
+        round(row['cpu_1'], 2) for row in found.values()
+    )
+    [base] = [row for row in rows if row.startswith(runtimes.BASE)]
+    assert base.split()[4] == base.split()[7] == '1.00'
 
 
 def test_bars_are_drawn(tmp_path):

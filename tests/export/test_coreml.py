@@ -249,7 +249,7 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path):
     assert '\n' not in str(raised.value)
     graph, spec = classifier(precision='int8')
     with pytest.raises(
-        InputError, match=r'\.mlpackage is written in fp32, fp16; int8 is for \.onnx, \.tflite'
+        InputError, match=r'\.mlpackage is written in fp32, fp16; int8 is for \.onnx, \.xml, \.tflite'
     ):
         write(graph, spec, tmp_path / 'c.mlpackage')
     assert list(tmp_path.iterdir()) == []

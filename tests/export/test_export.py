@@ -1,6 +1,10 @@
 """Exported files against the PyTorch models that they were made of."""
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -8,10 +12,11 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
 from support.project import ROOT
 
 from mbv1_backbone.cli.main import main
-from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.export.detectors import detector_graph_of, multiclass_nms
 from mbv1_backbone.export.graphs import EmbedderGraph
@@ -22,12 +27,14 @@ from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetec
 from mbv1_backbone.inference.detector_parity import share_of_same
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import NotExportable, embedder_spec, exportable
+from mbv1_backbone.inference.fastest import keep_int8
 from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.inference.loading import load
 from mbv1_backbone.inference.pytorch import MMDetDetection
 from mbv1_backbone.inference.resolve import Trained, resolve
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.sessions import Session, open_session
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training import load_config
@@ -103,6 +110,113 @@ def test_fewer_bits_change_a_trained_embedder_little(tmp_path, shared, name, pre
     assert (tmp_path / name).with_suffix('.bin' if name == 'e.xml' else '.onnx').stat().st_size < 0.7e6
     before, after = (e.embed(images).vectors for e in (ours, exported))
     assert (before * after).sum(1).mean() > least
+
+
+IN_AVX2 = """
+import sys, numpy as np
+from mbv1_backbone.runtime.sessions import open_session
+
+session = open_session(sys.argv[1], threads=1)
+np.save(sys.argv[3], session.run(np.load(sys.argv[2]))[0])
+"""
+
+
+@pytest.fixture(scope='module')
+def faces(shared):
+    """Crops, uint8 (N, 112, 112, 3)."""
+    paths = find_images([str(shared / 'lfw' / 'images')])[::400]
+    return np.stack([fit_square(read_image(path), 112) for path in paths])
+
+
+@pytest.fixture(scope='module')
+def int8_faces(faces, tmp_path_factory):
+    """A trained embedder's file, calibrated on faces and an image of one colour, which says nothing."""
+    file = tmp_path_factory.mktemp('int8') / 'e.xml'
+    write(*exportable(resolve(FACES), 'int8'), file, [*faces[8:], np.full_like(faces[0], 9)])
+    return file
+
+
+def test_int8_of_openvino_is_right_without_vnni_too(tmp_path, faces, int8_faces):
+    """In 8 bits of weights the processors of AVX2 saturate sums of two products."""
+    images, file = faces, int8_faces
+    session = open_session(file)
+    assert str(session).endswith(', int8')
+    here = session.run(images[:8])[0]
+    assert (np.diff([len(session.run(images[:n])[0]) for n in (1, 3)]) == 2).all()
+    np.save(tmp_path / 'images.npy', images[:8])
+    names = [str(file), *(str(tmp_path / name) for name in ('images.npy', 'found.npy'))]
+    env = dict(os.environ, ONEDNN_MAX_CPU_ISA='AVX2')
+    done = subprocess.run([sys.executable, '-c', IN_AVX2, *names], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (here * np.load(tmp_path / 'found.npy')).sum(1).min() > 0.9999
+    with torch.no_grad():
+        right = exportable(resolve(FACES)).graph(torch.from_numpy(images[:8]))[0].numpy()
+    assert (here * right).sum(1).min() > 0.98
+    kinds = weights_of(file)
+    assert {str(weight.dtype) for weight in kinds['GroupConvolution']} == {'float32'}
+    in_8 = [weight for weight in kinds['Convolution'] if weight.dtype == np.int8]
+    assert len(in_8) == 14
+    assert max(np.abs(weight.astype(int)).max() for weight in in_8) <= 64
+
+
+def test_int8_that_is_kept_is_a_candidate_where_the_model_is_named(int8_faces, tmp_path, monkeypatch):
+    monkeypatch.setenv('MBV1_CACHE', str(tmp_path))
+    monkeypatch.delenv('MBV1_MEASURE')
+    keep_int8(int8_faces, open_session(int8_faces).spec)
+    embedder = load(FACES, kind='embedder', finder=None, threads=1)
+    [choice] = (json.loads(path.read_text()) for path in (tmp_path / 'fastest').glob('*.json'))
+    assert {'openvino fp32', 'openvino int8', 'onnxruntime fp32'} <= set(choice['milliseconds'])
+    assert choice['chosen'] == f'{embedder.backend.split()[0]} {embedder.network.precision}'
+    monkeypatch.setenv('MBV1_MEASURE', '0')
+    assert load(FACES, kind='embedder', finder=None, precision='fp32').network.precision == 'fp32'
+
+
+def test_only_what_is_compared_in_accuracy_is_kept(tmp_path, capsys):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    options = ['--to', 'openvino', '--precision', 'int8', '--out', tmp_path / 'e.xml', '--images', tmp_path]
+    assert main([str(argument) for argument in ('export', FACES, *options, '--keep')]) == 2
+    assert '--keep is for whole networks by --to openvino --precision int8, with' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['a.png']
+
+
+def weights_of(file):
+    """What is stored of the weights of each kind of operator."""
+    found = {}
+    for node in engines.openvino_core().read_model(file).get_ops():
+        if node.get_type_name() in ('Convolution', 'GroupConvolution', 'MatMul'):
+            weight = node.input_value(1).get_node()
+            while weight.get_type_name() != 'Constant':
+                weight = weight.input_value(0).get_node()
+            found.setdefault(node.get_type_name(), []).append(weight.get_data())
+    return found
+
+
+def test_openvino_does_not_run_int8_graphs_of_onnxruntime(tmp_path):
+    write_embedder(tiny_model(), tmp_path / 'e.onnx', 'int8', patterns(8))
+    assert open_session(tmp_path / 'e.onnx').backend.startswith('onnxruntime')
+    with pytest.raises(InputError, match=r'e\.onnx: OpenVINO computes \.onnx in int8 wrongly: run it by'):
+        open_session(tmp_path / 'e.onnx', 'openvino')
+
+
+@pytest.mark.parametrize(
+    ('images', 'complaint'),
+    [
+        ([], 'got 0$'),
+        (patterns(7), 'got 7$'),
+        ([np.full((64, 64, 3), n, np.uint8) for n in range(64)], 'got 0, 64 more of one colour$'),
+    ],
+)
+def test_int8_of_openvino_says_what_calibration_lacks(tmp_path, images, complaint):
+    with pytest.raises(InputError, match=f'int8 needs at least 8 images to calibrate on, {complaint}'):
+        write_embedder(tiny_model(), tmp_path / 'e.xml', 'int8', images)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_of_openvino_says_which_package_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'nncf', None)
+    with pytest.raises(NotInstalledError, match=r"needs NNCF: pip install 'mbv1-backbone\[nncf\]'"):
+        write_embedder(tiny_model(), tmp_path / 'e.xml', 'int8', patterns(8))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gallery_takes_the_exported_model_for_the_one_it_was_made_of(tmp_path):

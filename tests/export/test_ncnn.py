@@ -141,7 +141,9 @@ def test_two_stages_are_refused_in_one_line(tmp_path):
         write(graph, spec, tmp_path / 'f.ncnn.param')
     assert '\n' not in str(raised.value)
     graph, spec = classifier(precision='int8')
-    with pytest.raises(InputError, match=r'\.param is written in fp32, fp16; int8 is for \.onnx, \.tflite'):
+    with pytest.raises(
+        InputError, match=r'\.param is written in fp32, fp16; int8 is for \.onnx, \.xml, \.tflite'
+    ):
         write(graph, spec, tmp_path / 'c.ncnn.param')
     graph, spec = classifier()
     with pytest.raises(InputError, match=r'c\.param: must end in \.ncnn\.param'):
