@@ -152,6 +152,14 @@ def test_two_faces_of_one_digest_get_two_ids(place, monkeypatch):
         assert [entry.file for entry in gallery.entries()] == FILES[:3]
 
 
+def test_what_a_server_refuses_is_one_line(place):
+    with create_gallery(place, DIM, 'm') as gallery:
+        for expression in ('no (expression', 'nonesuch == 1'):
+            with pytest.raises(InputError, match=f'{place}: the server refuses: .') as caught:
+                gallery._server.count(expression)
+            assert '\n' not in str(caught.value)
+
+
 def test_two_writers_of_the_same_faces_leave_each_once(place, monkeypatch):
     """The second one has looked before the first one wrote."""
     with create_gallery(place, DIM, 'm') as one, open_gallery(place) as other:

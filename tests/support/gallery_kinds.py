@@ -24,6 +24,20 @@ NEEDS_MILVUS = pytest.mark.skipif(
 KINDS = ['folder', pytest.param('milvus', marks=NEEDS_MILVUS)]
 
 
+# As ``milvus-lite server`` does, but that it takes any free port and says which; it ends with who started it.
+_SERVER = """
+import os, sys, threading
+from milvus_lite.adapter.grpc.server import _build_server
+from milvus_lite.db import MilvusLite
+
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+server = _build_server(MilvusLite(sys.argv[1]), max_workers=4)
+print(server.add_insecure_port(f'127.0.0.1:{sys.argv[2]}'), flush=True)
+server.start()
+server.wait_for_termination()
+"""
+
+
 class MilvusLite:
     """``milvus-lite server`` on the loopback: a process of its own, whose data outlive it."""
 
@@ -36,12 +50,8 @@ class MilvusLite:
     def start(self) -> None:
         """Start the server, at the same port as before, and wait until it listens."""
         assert self._process is None
-        program = 'import sys; from milvus_lite.adapter.grpc.server import _build_server as make\n'
-        program += 'from milvus_lite.db import MilvusLite; server = make(MilvusLite(sys.argv[1]), 4)\n'
-        program += 'print(server.add_insecure_port(f"127.0.0.1:{sys.argv[2]}"), flush=True)\n'
-        program += 'server.start(); server.wait_for_termination()'
-        command = [sys.executable, '-c', program, str(self._folder), str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, '-c', _SERVER, str(self._folder), str(self.port)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, 'the server did not start'
@@ -50,10 +60,11 @@ class MilvusLite:
     def kill(self) -> None:
         """End it without a chance to tidy up, as a power cut of its machine would."""
         assert self._process is not None
-        assert self._process.stdout is not None
         self._process.kill()
         self._process.wait()
-        self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
         self._process = None
 
     def signal(self, number: int) -> None:

@@ -210,7 +210,8 @@ class Server:
                 f'put it into the environment variable {TOKEN}'
             )
         message = getattr(error, 'message', None)
-        return InputError(f'{self.address}: the server refuses: {message or said}')
+        words = ' '.join(str(message or said).split())
+        return InputError(f'{self.address}: the server refuses: {words:.300}')
 
 
 def server_timeout(timeout: float | None) -> float:
