@@ -138,14 +138,14 @@ def _compare(
     network: Trained, exported: Exportable, file: Path, images: list[Path], truth: Truth | None
 ) -> list[str]:
     """Print how far the file is from PyTorch, and give what of it is too far."""
-    from mbv1_backbone.inference.parity import compare
+    from mbv1_backbone.inference.parity import as_trained, compare
     from mbv1_backbone.runtime.coreml import runs_coreml
     from mbv1_backbone.runtime.sessions import open_session
 
     if file.suffix == '.mlpackage' and not runs_coreml():
         return _compare_stored(exported, file)
     session = open_session(file)
-    print(f'{session}, against PyTorch fp32:')
+    print(f'{session}, against PyTorch {as_trained(network, exported, session)}:')
     return _shown(compare(network, exported, session, images, truth))
 
 

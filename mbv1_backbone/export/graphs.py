@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.export.litert.int8 import Statistics
 from mbv1_backbone.face.model import LUMA, FaceEmbeddingModel
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, preprocessing_of
 
-__all__ = ['BackboneGraph', 'ClassifierGraph', 'EmbedderGraph', 'Graph', 'Normalise', 'multiple_of']
+__all__ = ['BackboneGraph', 'ClassifierGraph', 'EmbedderGraph', 'Graph', 'Logits', 'Normalise', 'multiple_of']
 
 
 class Graph(nn.Module):
@@ -22,8 +23,10 @@ class Graph(nn.Module):
     Attributes:
         inputs: Names of its inputs: one batch of images.
         outputs: Names of its outputs.
+        ranges: Of activations, that the network was trained with: int8 takes them in place of calibration.
     """
 
+    ranges: Statistics | None = None
     inputs: tuple[str, ...] = ('images',)
     outputs: tuple[str, ...]
 
@@ -130,6 +133,18 @@ class ClassifierGraph(Graph):
         if self.background is not None:
             logits = torch.cat([logits[:, : self.background], logits[:, self.background + 1 :]], 1)
         return (logits.softmax(1),)
+
+
+class Logits(nn.Module):
+    """A classifier of MMPretrain's, from normalised images (N, 3, H, W) to logits (N, classes)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, see the class."""
+        return self.model(images, mode='tensor')
 
 
 class BackboneGraph(Graph):

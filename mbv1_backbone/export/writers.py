@@ -58,7 +58,8 @@ def write(
             ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
             Core ML's ``.mlpackage``, a folder: fp32 or fp16 (weights and computation), one image at a time.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
-            Those of one colour are left out.
+            Those of one colour are left out. A ``.tflite`` of a network that was trained with ranges takes
+            these, and no images.
         input_type: Of the images that an int8 ``.tflite`` takes: ``uint8``, or ``int8``, bytes less 128.
 
     Raises:
@@ -67,7 +68,7 @@ def write(
         NotInstalledError: If the format's library is not installed.
     """
     _check(spec, path, input_type)
-    if spec.precision == 'int8':
+    if spec.precision == 'int8' and (graph.ranges is None or path.suffix != '.tflite'):
         calibration = _with_content(calibration)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.tflite':

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from mbv1_backbone.classification.place_head import PlacesHead, partition_of
 from mbv1_backbone.common.choices import PARTS
@@ -17,9 +17,11 @@ from mbv1_backbone.export.graphs import (
     ClassifierGraph,
     EmbedderGraph,
     Graph,
+    Logits,
     Normalise,
     multiple_of,
 )
+from mbv1_backbone.export.litert.trained import trained_ranges
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.inference.inputs import fit
@@ -29,6 +31,7 @@ from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training.checkpoint import weights_fingerprint
 from mbv1_backbone.training.classifier_input import classifier_crop, classifier_size
+from mbv1_backbone.training.network_input import resize_of, size_of_resize
 
 __all__ = ['Exportable', 'NotExportable', 'embedder_spec', 'exportable', 'exportable_backbone', 'input_of']
 
@@ -61,6 +64,12 @@ def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> 
         InputError: If there is no such part, or something is wrong with the network.
         NotExportable: If it is a detector of a kind that cannot be exported.
     """
+    made = _exportable(found, precision, part)
+    made.graph.ranges = trained_ranges(found.checkpoint.meta, found.name)
+    return made
+
+
+def _exportable(found: Trained, precision: str, part: str) -> Exportable:
     if part not in PARTS:
         raise InputError(f'part must be one of {", ".join(PARTS)}, got {part!r}')
     if part == 'backbone' or found.kind == 'backbone':
@@ -72,7 +81,7 @@ def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> 
         return _detector(found, precision)
     network, normalise = found.model, Normalise(found.recipe.mean, found.recipe.std, found.recipe.gray)
     if found.config is not None:
-        network, normalise = _Logits(network), Normalise.of(network)
+        network, normalise = Logits(network), Normalise.of(network)
     spec = _of_any_size(found.kind, network, found.recipe, _size(found), precision)
     spec = replace(spec, **{'classes': found.class_names, **_cells(found)}, crop=_crop(found))
     return Exportable(ClassifierGraph(network, normalise, found.recipe.background), spec)
@@ -156,9 +165,7 @@ def _backbone(found: Trained) -> MobileNetV1:
 def _size(found: Trained) -> tuple[int, int]:
     """Height and width of the input."""
     if found.kind == 'detector':
-        scale = _resize(found).scale
-        width, height = (scale,) * 2 if isinstance(scale, int) else scale
-        return height, width
+        return size_of_resize(_resize(found))
     side = found.recipe.input_size
     if found.kind != 'classifier' or found.config is None:
         return side, side
@@ -183,22 +190,10 @@ def _crop(found: Trained) -> float:
 def _resize(found: Trained) -> Any:
     """The step of a detector's test pipeline that says the size."""
     assert found.config is not None  # a detector has one
-    steps = found.config.test_dataloader.dataset.pipeline
-    resize = next((step for step in steps if step.type.endswith('Resize')), None)
+    resize = resize_of(found.config)
     if resize is None:
         raise NotExportable(f'{found.name}: its test pipeline has no Resize, which says the size')
     return resize
-
-
-class _Logits(nn.Module):
-    """A classifier of mmpretrain's, from normalised images to logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images, mode='tensor')
 
 
 def _of_any_size(

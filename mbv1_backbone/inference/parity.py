@@ -19,10 +19,12 @@ from mbv1_backbone.inference.exportable import Exportable
 from mbv1_backbone.inference.pytorch import MMDetDetection, in_torch, model_embedder
 from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.runtime.sessions import Session
+from mbv1_backbone.training.fake_quant import FakeQuantisation, Stage
 from mbv1_backbone.weights.parity import MAX_LOST, MIN_COSINE, MIN_SAME, Parity, read_labels, top1
 
 __all__ = [
     'Truth',
+    'as_trained',
     'compare',
     'compare_backbones',
     'compare_classifiers',
@@ -51,6 +53,23 @@ class Truth:
     def folder(self) -> Path:
         """Of the images."""
         return Path(self.root or Path(self.file).parent)
+
+
+def as_trained(found: Trained, exported: Exportable, session: Session) -> str:
+    """Have a network compute in PyTorch what it was trained to be in a file, and say what that is.
+
+    Args:
+        found: The network: where it was trained for int8, and the file is LiteRT's in int8, its weights and
+            activations are rounded from here on.
+        exported: What was exported of it.
+        session: Of the file.
+    """
+    by_config = found.config is not None or found.kind == 'embedder'
+    ranges, litert = exported.graph.ranges, session.backend.startswith('litert')
+    if ranges is None or session.precision != 'int8' or not litert or not by_config:
+        return 'fp32'
+    FakeQuantisation(found.model, exported.spec.size).restore(ranges, found.name, Stage.FROZEN)
+    return 'as rounded in training'
 
 
 def compare(

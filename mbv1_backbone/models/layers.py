@@ -90,18 +90,18 @@ class Conv2dSame(nn.Conv2d):
     """
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         (top, bottom), (left, right) = (
             same_padding(int(size), kernel, stride, dilation)
             for size, kernel, stride, dilation in zip(
-                x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True
+                input.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True
             )
         )
         if top == bottom and left == right:  # no copy where the convolution can pad by itself
             padding = (top, left)
         else:
-            x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+            input, padding = F.pad(input, (left, right, top, bottom)), (0, 0)
+        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 @MODELS.register_module()
@@ -259,7 +259,13 @@ def folded(model: Model) -> Model:
     model = copy.deepcopy(model).eval()
     for unit in model.modules():
         conv, norm = getattr(unit, 'conv', None), getattr(unit, 'bn', None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm) and norm.track_running_stats:
+        rounded = conv is not None and 'forward' in vars(conv)  # as in quantisation-aware training: folded
+        if (
+            isinstance(conv, nn.Conv2d)
+            and isinstance(norm, _BatchNorm)
+            and norm.track_running_stats
+            and not rounded
+        ):
             unit.conv, unit.bn = fuse_conv_bn_eval(conv, norm), nn.Identity()
         act: Any = unit.act if isinstance(unit, ConvUnit) else None
         if hasattr(act, 'inplace'):

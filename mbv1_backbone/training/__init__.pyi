@@ -19,6 +19,7 @@ from .precision import (
     use_bfloat16 as use_bfloat16,
 )
 from .publish import published as published
+from .qat import QuantiseHook as QuantiseHook, use_qat as use_qat
 from .recalibration import RecalibrateHook as RecalibrateHook
 from .run import (
     build_runner as build_runner,

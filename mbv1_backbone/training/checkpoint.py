@@ -322,4 +322,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     classes = dict(classes=weights.classes) if weights.classes else {}
     ids = dict(category_ids=weights.category_ids) if weights.category_ids else {}
     kind = dict(kind=weights.kind) if weights.kind else {}
-    return Checkpoint(path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes, **ids, **kind))
+    rounded = dict(quantisation=weights.quantisation) if weights.quantisation else {}
+    return Checkpoint(
+        path, state, dict(recipe=asdict(weights.recipe), dataset_meta=classes, **ids, **kind, **rounded)
+    )

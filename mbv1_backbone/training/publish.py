@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from mbv1_backbone.classification.place_head import without_cells_file
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.registry import use_scope
+from mbv1_backbone.export.litert.trained import KEY
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.training.checkpoint import fill, read_checkpoint
 from mbv1_backbone.training.config import kind_of
@@ -61,4 +62,5 @@ def published(cfg: Config, checkpoint: str | os.PathLike[str], half: bool = Fals
         classes=tuple(classes) if classes else None,
         category_ids=tuple(ids) if ids else None,
         kind=kind_of(cfg),
+        quantisation=meta.get(KEY),
     )

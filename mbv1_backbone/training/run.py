@@ -17,6 +17,7 @@ from torch import nn
 from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.chatter import pycocotools_logged
+from mbv1_backbone.export.litert.trained import trained_ranges
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import is_exported, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
@@ -24,8 +25,10 @@ from mbv1_backbone.training.cells import check_cells
 from mbv1_backbone.training.checkpoint import latest_checkpoint, load_weights, read_checkpoint
 from mbv1_backbone.training.checks import check_data_classes, check_training, schedule_note
 from mbv1_backbone.training.exported import ExportedModel
+from mbv1_backbone.training.fake_quant import FakeQuantisation, Stage
 from mbv1_backbone.training.guards import FiniteHook, only_run, refused_without_trace
 from mbv1_backbone.training.labels import check_labels
+from mbv1_backbone.training.network_input import network_size
 from mbv1_backbone.training.precision import precision_of, slow_precision
 from mbv1_backbone.training.progress import ProgressHook
 from mbv1_backbone.training.recalibration import RecalibrateHook
@@ -127,7 +130,10 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     else:
         meta = load_weights(built, checkpoint)
         classes = (meta.get('dataset_meta') or {}).get('classes') or ()
-        if launcher == 'none':
+        if ranges := trained_ranges(meta, checkpoint):
+            FakeQuantisation(built, network_size(cfg)).restore(ranges, checkpoint, Stage.FROZEN)
+            print(f'{checkpoint}: trained for int8, and evaluated as rounded to it')
+        elif launcher == 'none':
             runner.model = folded(runner.model)
     with pycocotools_logged(summary=False):
         with user_errors('data set'):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -37,6 +38,7 @@ class Weights:
         classes: Names of a detector's classes, where they are known.
         category_ids: Ids of these classes in the data set that it was trained on, where they are known.
         kind: Of the network, a word of ``KINDS``; None where it is not known, as in older files.
+        quantisation: Of a network that was trained for int8, what its checkpoint's ``meta`` says of it.
     """
 
     state: dict[str, Tensor]
@@ -45,6 +47,7 @@ class Weights:
     classes: tuple[str, ...] | None = None
     category_ids: tuple[int | str, ...] | None = None
     kind: str | None = None
+    quantisation: dict[str, Any] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -76,6 +79,7 @@ def write_weights(weights: Weights, path: str | os.PathLike[str]) -> None:
         classes=weights.classes or None,
         category_ids=weights.category_ids or None,
         kind=weights.kind,
+        quantisation=weights.quantisation,
     )
     state = {name: tensor.contiguous() for name, tensor in weights.state.items()}
     write_atomically(path, save(state, metadata={_KEY: json.dumps(about), 'format': 'pt'}))
@@ -112,9 +116,12 @@ def described(
         classes = about.get('classes') and tuple(map(str, about['classes']))
         category_ids = about.get('category_ids') and tuple(about['category_ids'])
         kind = about.get('kind') and str(about['kind'])
+        rounded = about.get('quantisation') and dict(about['quantisation'])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFileError(f'{path}: its description is damaged: {error}') from error
-    weights = Weights(state, recipe, classes=classes, category_ids=category_ids, kind=kind)
+    weights = Weights(
+        state, recipe, classes=classes, category_ids=category_ids, kind=kind, quantisation=rounded
+    )
     if weights.fingerprint != stated:
         raise DamagedFileError(f'{path}: its tensors are not those of its fingerprint {stated[:16]}')
     return weights

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mbv1_backbone.common.errors import NotInstalledError
+from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.litert.detections import LITERT
 from mbv1_backbone.export.litert.halves import in_halves
-from mbv1_backbone.export.litert.int8 import in_int8
+from mbv1_backbone.export.litert.int8 import in_int8, measured
 from mbv1_backbone.export.plans.networks import plan_of
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY, described_weights
@@ -27,7 +27,8 @@ def litert_bytes(
     Args:
         graph: Of a classifier, an embedder, a backbone, or an SSD.
         spec: Goes into the file; precision is ``fp32``, ``fp16`` (weights) or ``int8``.
-        calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
+        calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured,
+            unless the network was trained with some.
         input_type: Of an int8 file's images: ``uint8``, or ``int8``, which is the bytes less 128.
 
     Raises:
@@ -45,7 +46,10 @@ def litert_bytes(
     if spec.precision == 'fp16':
         plan = in_halves(plan)
     elif spec.precision == 'int8':
-        plan = in_int8(plan, statistics_on(plan, calibration), input_type)
+        ranges = statistics_on(plan, calibration) if graph.ranges is None else graph.ranges
+        if missing := sorted(set(measured(plan)) - set(ranges.ranges)):
+            raise InputError(f'its quantisation is of another network: it has no range of {missing[0]}')
+        plan = in_int8(plan, ranges, input_type)
     recipe = {**spec.recipe, 'background': None}  # left out of the file
     spec = replace(spec, recipe=recipe, any_size=False, multiple=1)
     about = described_weights(recipe, spec.kind, plan.norms, spec.classes, spec.category_ids)
