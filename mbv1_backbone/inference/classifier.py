@@ -12,9 +12,10 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import as_image, middle_square
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
 from mbv1_backbone.inference.inputs import ImageLike, as_images
+from mbv1_backbone.models.imagenet import imagenet_classes
 from mbv1_backbone.runtime.sessions import Network, Outputs
 
-__all__ = ['Classifier', 'FeatureExtractor', 'ImageClass', 'ImageClasses', 'imagenet_classes']
+__all__ = ['Classifier', 'FeatureExtractor', 'ImageClass', 'ImageClasses']
 
 _IMAGENET = 1000  # classes
 
@@ -38,14 +39,6 @@ class ImageClasses(NamedTuple):
 
     image: np.ndarray
     classes: list[ImageClass]
-
-
-@functools.cache
-def imagenet_classes() -> tuple[str, ...]:
-    """Names of ImageNet's 1000 classes, by index, each once: as torchvision's weights say them."""
-    from torchvision.models import MobileNet_V2_Weights  # loads torch, which an exported network does without
-
-    return tuple(MobileNet_V2_Weights.IMAGENET1K_V1.meta['categories'])
 
 
 class _ImageNetwork:

@@ -168,7 +168,8 @@ def _read(name: str) -> Checkpoint:
         weights = from_state_dict(found.state, str(path))
     else:
         weights = import_weights(path)
-    return Checkpoint(path, weights.state, dict(recipe=asdict(weights.recipe), kind=weights.kind))
+    meta = dict(recipe=asdict(weights.recipe), kind=weights.kind, dataset_meta=dict(classes=weights.classes))
+    return Checkpoint(path, weights.state, meta)
 
 
 def _is_embedder(found: Checkpoint, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,10 @@ from PIL import Image
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
-__all__ = ['COUNT', 'IMAGE', 'coreml_files_of', 'coremltools', 'labels_of', 'open_coreml', 'runs_coreml']
+__all__ = ['COUNT', 'IMAGE', 'LABELS', 'coreml_files_of', 'coremltools', 'open_coreml', 'runs_coreml']
 
 IMAGE = 'image'  # the input: RGB
+LABELS = 'mbv1_labels'  # under which a classifier says what its classes are called, in order
 COUNT = 'mbv1_max_per_img'  # under which a detector says how many detections an image has at most
 _INSIDE = 'Data/com.apple.CoreML'  # where a package has its model
 _LOGGER = logging.getLogger('coremltools')
@@ -69,14 +71,15 @@ def open_coreml(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
         raise InputError(f'{path}: Core ML cannot read it: {str(error)[:200]}') from error
     said = dict(model.user_defined_metadata)
     spec, most = ModelSpec.from_text(said.get(KEY), path), int(said.get(COUNT, 0))
-    names = [output.name for output in model.get_spec().description.output]
+    keys = [output.name for output in model.get_spec().description.output]
+    if spec.kind == 'classifier':
+        keys = json.loads(said[LABELS])
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
         if not len(images):
             return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
         found = [
-            _predictions(model.predict({IMAGE: Image.fromarray(image)}), names, spec, most)
-            for image in images
+            _predictions(model.predict({IMAGE: Image.fromarray(image)}), keys, spec, most) for image in images
         ]
         return tuple(np.stack(parts) for parts in zip(*found, strict=True))
 
@@ -84,22 +87,22 @@ def open_coreml(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
 
 
 def _predictions(
-    found: Mapping[str, Any], names: Sequence[str], spec: ModelSpec, most: int
+    found: Mapping[str, Any], keys: Sequence[Any], spec: ModelSpec, most: int
 ) -> list[np.ndarray]:
     """What a package answers of one image, as other formats do.
 
     Args:
         found: By the names of the outputs; a classifier's has its probabilities by the classes' labels.
-        names: Of the outputs, in order.
+        keys: Labels of a classifier's classes, else names of the outputs; in order.
         spec: Of the package.
         most: Detections of an image.
     """
     if spec.kind == 'detector':
         return _detections(np.asarray(found['confidence']), np.asarray(found['coordinates']), spec.size, most)
     if spec.kind == 'classifier':
-        by_label = next(found[name] for name in names if isinstance(found[name], Mapping))
-        return [np.array([by_label[label] for label in labels_of(spec.classes, len(by_label))], np.float32)]
-    return [np.asarray(found[name], np.float32)[0] for name in names]
+        by_label = found['classLabel_probs']
+        return [np.array([by_label[label] for label in keys], np.float32)]
+    return [np.asarray(found[name], np.float32)[0] for name in keys]
 
 
 def _detections(scores: np.ndarray, boxes: np.ndarray, size: tuple[int, int], most: int) -> list[np.ndarray]:
@@ -124,15 +127,3 @@ def _detections(scores: np.ndarray, boxes: np.ndarray, size: tuple[int, int], mo
     whole[:count] = np.clip(np.hstack([centres - sides / 2, centres + sides / 2]) * limits, 0, limits)
     kept[:count], labels[:count] = best[order], scores[order].argmax(1)
     return [whole, kept, labels]
-
-
-def labels_of(classes: Sequence[str], count: int) -> list[str] | list[int]:
-    """What a package calls its classes: a name that several have is followed by the class's number.
-
-    Args:
-        classes: Their names, none where they are not known.
-        count: Of the classes, which are numbered without names.
-    """
-    if len(classes) != count:
-        return list(range(count))
-    return [f'{name} ({place})' if classes.count(name) > 1 else name for place, name in enumerate(classes)]

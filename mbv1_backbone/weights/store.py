@@ -35,7 +35,7 @@ class Weights:
             and ``bbox_head.*`` of a detector.
         recipe: What they ask of network and input.
         moves: What went where; empty once they come from our own file.
-        classes: Names of a detector's classes, where they are known.
+        classes: Names of a detector's or a classifier's classes, without the background, where known.
         category_ids: Ids of these classes in the data set that it was trained on, where they are known.
         kind: Of the network, a word of ``KINDS``; None where it is not known, as in older files.
         quantisation: Of a network that was trained for int8, what its checkpoint's ``meta`` says of it.

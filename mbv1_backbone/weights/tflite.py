@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.models.imagenet import are_imagenet
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import Rule, apply_rules, as_linear, from_1hwc, from_ohwi
 from mbv1_backbone.weights.store import Weights
 from mbv1_backbone.weights.targets import UNITS, as_moves, classifier_shapes, folded_norms, widen_factor_of
 from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY, read_exported
 from mbv1_backbone.weights.tflite_graph import TfliteGraph, TfliteLayer, TfliteTensor, read_graph
+from mbv1_backbone.weights.tflite_labels import read_labels
 
 __all__ = [
     'COCO_LOGITS',
@@ -83,8 +86,30 @@ def read_tflite(paths: Sequence[str | os.PathLike[str]]) -> Weights:
             part.tensors | layer_tensors(head),
         )
     recipe = recipe_of(graphs[0], trunk, subject)
-    shapes = classifier_shapes(recipe.widen_factor, head[0].weight.shape[0] if head else None)
-    return finish(part, shapes, recipe, subject)
+    logits = head[0].weight.shape[0] if head else None
+    weights = finish(part, classifier_shapes(recipe.widen_factor, logits), recipe, subject)
+    if logits is None:
+        return weights
+    names = read_labels(paths[-1], graphs[-1].metadata)
+    return replace(weights, classes=_without_background(names, logits, recipe, subject))
+
+
+def _without_background(
+    names: tuple[str, ...], logits: int, recipe: Recipe, subject: str
+) -> tuple[str, ...] | None:
+    """Names of the classes, of a file's names of all logits; None where it has none, and of ImageNet's.
+
+    ImageNet's have names here already, as every classifier of a thousand classes is given them.
+
+    Raises:
+        InputError: If there are more or fewer of them.
+    """
+    if not names:
+        return None
+    if len(names) != logits:
+        raise InputError(f'{subject}: names {len(names)} classes, and has logits of {logits}')
+    found = tuple(name for place, name in enumerate(names) if place != recipe.background)
+    return None if are_imagenet(found) else found
 
 
 def recipe_of(graph: TfliteGraph, trunk: Sequence[TfliteLayer], subject: str) -> Recipe:

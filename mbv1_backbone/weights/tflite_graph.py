@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
+from mbv1_backbone.weights.tflite_labels import METADATA
 
 __all__ = ['TfliteGraph', 'TfliteLayer', 'TfliteTensor', 'is_tflite', 'read_graph']
 
@@ -65,6 +66,7 @@ class TfliteGraph(NamedTuple):
         tensors: All tensors.
         image: The input.
         texts: What the file keeps beside the network, by name, where it is text.
+        metadata: What it says of itself in TensorFlow Lite's own form, in bytes; None if it does not.
     """
 
     layers: list[TfliteLayer]
@@ -72,6 +74,7 @@ class TfliteGraph(NamedTuple):
     tensors: list[TfliteTensor]
     image: TfliteTensor
     texts: dict[str, str]
+    metadata: bytes | None = None
 
 
 def is_tflite(path: str | os.PathLike[str]) -> bool:
@@ -104,20 +107,25 @@ def read_graph(path: str | os.PathLike[str]) -> TfliteGraph:
             operators.append((kind, operator, operator.InputsAsNumpy().tolist()))
         image = tensors[int(graph.Inputs(0))]
         layers = list(_layers(path, operators, tensors))
-        texts = dict(_texts(model))
+        kept = dict(_kept(model))
     except (IndexError, TypeError, ValueError, AttributeError, KeyError, struct.error) as error:
         if isinstance(error, InputError):
             raise
         raise DamagedFileError(f'{path}: damaged TFLite file: {error}') from error
     plain = [(kind, inputs, operator.OutputsAsNumpy().tolist()) for kind, operator, inputs in operators]
-    return TfliteGraph(layers, plain, tensors, image, texts)
+    return TfliteGraph(layers, plain, tensors, image, dict(_texts(kept)), kept.get(METADATA))
 
 
-def _texts(model: Any) -> Iterator[tuple[str, str]]:
+def _kept(model: Any) -> Iterator[tuple[str, bytes]]:
     for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
         data = model.Buffers(entry.Buffer())
+        yield entry.Name().decode(), data.DataAsNumpy().tobytes() if data.DataLength() else b''
+
+
+def _texts(kept: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    for name, content in kept.items():
         with contextlib.suppress(UnicodeDecodeError):
-            yield entry.Name().decode(), data.DataAsNumpy().tobytes().decode() if data.DataLength() else ''
+            yield name, content.decode()
 
 
 def _tensor(model: Any, tensor: Any) -> TfliteTensor:

@@ -13,7 +13,7 @@ from mbv1_backbone.classification.folders import read_class_folder
 from mbv1_backbone.classification.stanford_dogs import IMAGENET_INDICES, convert_stanford_dogs
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.inference.classifier import imagenet_classes
+from mbv1_backbone.models.imagenet import imagenet_classes
 
 BREEDS = ('n02085620-Chihuahua', 'n02113624-toy_poodle', 'n02116738-African_hunting_dog')
 BOX = '<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>'

@@ -133,7 +133,7 @@ def _check_comparable(opened: list[_Opened], labels: list[int]) -> None:
 
 def _tells_imagenet(one: _Opened) -> bool:
     """Whether a network tells ImageNet's classes apart, as the paper's do."""
-    from mbv1_backbone.inference.classifier import imagenet_classes
+    from mbv1_backbone.models.imagenet import imagenet_classes
 
     own = one.classifier.network.spec.classes
     return len(one.classifier.classes) == len(imagenet_classes()) and (not own or own == imagenet_classes())

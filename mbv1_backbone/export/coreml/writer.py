@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mbv1_backbone.export.about import AUTHOR, description_of, labels_of, license_of
 from mbv1_backbone.export.coreml.detections import COREML
 from mbv1_backbone.export.coreml.program import add_program
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.plans.networks import plan_of
 from mbv1_backbone.export.plans.plan import Plan
-from mbv1_backbone.runtime.coreml import COUNT, IMAGE, coremltools, labels_of
+from mbv1_backbone.runtime.coreml import COUNT, IMAGE, LABELS, coremltools
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = ['coreml_plan', 'save_coreml']
 
 _RAW = ('raw_confidence', 'raw_coordinates')  # between the network and the suppression
 _SUPPRESSED = ('confidence', 'coordinates')  # as Vision takes them
-_AUTHOR = 'mbv1-backbone'
-_LICENSE = 'Code: Apache-2.0. Weights: the licence of their source, {source}'
-_WHAT = {
-    'classifier': 'MobileNetV1 classifier',
-    'embedder': 'MobileNetV1 face embeddings of length 1',
-    'backbone': 'Feature maps of MobileNetV1',
-    'detector': 'MobileNetV1 SSD with non-maximum suppression',
-}
 _SAID = {
     IMAGE: 'RGB image; normalising is in the network',
     'classLabel': 'The most probable class',
@@ -80,6 +74,8 @@ def save_coreml(graph: Graph, spec: ModelSpec, path: Path) -> None:
             options = plan.producer('boxes').options
             model = tools.utils.make_pipeline(model, _suppression(tools, plan, spec, options))
             model.user_defined_metadata[COUNT] = str(options['count'])
+        elif spec.kind == 'classifier':
+            model.user_defined_metadata[LABELS] = json.dumps(_labels(plan, spec))
         _describe(model, spec)
         model.save(str(path))
 
@@ -102,20 +98,22 @@ def _converted(tools: Any, plan: Plan, spec: ModelSpec, names: Mapping[str, str]
     wanted = builder.program(input_specs=[builder.TensorSpec(shape=shape)], opset_version=tools.target.iOS15)(
         image_to_outputs
     )
-    labels = None
-    if spec.kind == 'classifier':
-        count = plan.values[plan.outputs[0]].shape[1]
-        labels = tools.ClassifierConfig(labels_of(spec.classes, count))
+    labels = _labels(plan, spec) if spec.kind == 'classifier' else None
     precision = tools.precision.FLOAT16 if spec.precision == 'fp16' else tools.precision.FLOAT32
     return tools.convert(
         wanted,
         inputs=[tools.ImageType(name=IMAGE, shape=shape, color_layout=tools.colorlayout.RGB)],
-        classifier_config=labels,
+        classifier_config=labels and tools.ClassifierConfig(labels),
         convert_to='mlprogram',
         minimum_deployment_target=tools.target.iOS15,
         compute_precision=precision,
         skip_model_load=True,
     )
+
+
+def _labels(plan: Plan, spec: ModelSpec) -> list[str] | list[int]:
+    """Of a classifier."""
+    return labels_of(spec, plan.values[plan.outputs[0]].shape[1])
 
 
 def _suppression(tools: Any, plan: Plan, spec: ModelSpec, options: Mapping[str, Any]) -> Any:
@@ -146,7 +144,7 @@ def _suppression(tools: Any, plan: Plan, spec: ModelSpec, options: Mapping[str, 
     stage.confidenceThresholdInputFeatureName = 'confidenceThreshold'
     stage.iouThreshold, stage.confidenceThreshold = options['iou_threshold'], options['min_score']
     stage.pickTop.perClass = True
-    labels = labels_of(spec.classes, shapes[0][1])
+    labels = labels_of(spec, shapes[0][1])
     if isinstance(labels[0], int):
         stage.int64ClassLabels.vector.extend(labels)
     else:
@@ -156,10 +154,8 @@ def _suppression(tools: Any, plan: Plan, spec: ModelSpec, options: Mapping[str, 
 
 def _describe(model: Any, spec: ModelSpec) -> None:
     """What Xcode shows of a package, and what ``mbv1`` reads of it."""
-    height, width = spec.size
-    count = f', {len(spec.classes)} classes' if spec.classes else ''
-    model.short_description = f'{_WHAT[spec.kind]}, {width} x {height} pixels{count}, {spec.precision}'
-    model.author, model.license = _AUTHOR, _LICENSE.format(source=spec.recipe['source'])
+    model.short_description = description_of(spec)
+    model.author, model.license = AUTHOR, license_of(spec)
     model.user_defined_metadata[KEY] = spec.as_text()
     for features in (model.input_description, model.output_description):
         for name in features:

@@ -45,13 +45,13 @@ _ALIGNMENT = 16  # bytes, of constants: the schema asks for it
 _SCHEMA_VERSION = 3
 
 
-def as_bytes(plan: Plan, description: str, metadata: Mapping[str, str]) -> bytes:
+def as_bytes(plan: Plan, description: str, metadata: Mapping[str, str | bytes]) -> bytes:
     """Pack a plan.
 
     Args:
         plan: Of a network.
         description: Who wrote the file.
-        metadata: Texts by their names, which go into the file.
+        metadata: Texts and bytes by their names, which go into the file.
     """
     model = schema.ModelT()
     model.version, model.description = _SCHEMA_VERSION, description
@@ -66,9 +66,9 @@ def as_bytes(plan: Plan, description: str, metadata: Mapping[str, str]) -> bytes
     graph.operators = [_operator(operator, plan, places, codes) for operator in plan.operators]
     model.operatorCodes = [_code(*code) for code in codes]
     model.subgraphs = [graph]
-    for name, text in metadata.items():
+    for name, said in metadata.items():
         entry = schema.MetadataT()
-        entry.name, entry.buffer = name, _stored(model, text.encode())
+        entry.name, entry.buffer = name, _stored(model, said if isinstance(said, bytes) else said.encode())
         model.metadata.append(entry)
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b'TFL3')

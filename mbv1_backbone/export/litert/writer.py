@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError
+from mbv1_backbone.export.about import names_of
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.litert.detections import LITERT
 from mbv1_backbone.export.litert.halves import in_halves
@@ -26,7 +27,8 @@ def litert_bytes(
 
     Args:
         graph: Of a classifier, an embedder, a backbone, or an SSD.
-        spec: Goes into the file; precision is ``fp32``, ``fp16`` (weights) or ``int8``.
+        spec: Goes into the file, beside TensorFlow Lite's own metadata and the classes' names; precision is
+            ``fp32``, ``fp16`` (weights) or ``int8``.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured,
             unless the network was trained with some.
         input_type: Of an int8 file's images: ``uint8``, or ``int8``, which is the bytes less 128.
@@ -38,6 +40,7 @@ def litert_bytes(
     try:
         from mbv1_backbone.export.litert.calibration import statistics_on
         from mbv1_backbone.export.litert.flatbuffer import as_bytes
+        from mbv1_backbone.export.litert.metadata import METADATA, standard_metadata, with_labels
     except ImportError as error:
         raise NotInstalledError(
             "writing .tflite needs LiteRT: pip install 'mbv1-backbone[litert]'"
@@ -53,5 +56,12 @@ def litert_bytes(
     recipe = {**spec.recipe, 'background': None}  # left out of the file
     spec = replace(spec, recipe=recipe, any_size=False, multiple=1)
     about = described_weights(recipe, spec.kind, plan.norms, spec.classes, spec.category_ids)
-    metadata = {KEY: spec.as_text(), WEIGHTS_KEY: about}
-    return as_bytes(plan, 'MobileNetV1 by mbv1-backbone', metadata)
+    names = spec.classes
+    if spec.kind == 'classifier':
+        names = names_of(spec, plan.values[plan.outputs[0]].shape[-1])
+    metadata: dict[str, str | bytes] = {
+        KEY: spec.as_text(),
+        WEIGHTS_KEY: about,
+        METADATA: standard_metadata(plan, replace(spec, classes=names), graph.outputs),
+    }
+    return with_labels(as_bytes(plan, 'MobileNetV1 by mbv1-backbone', metadata), names)

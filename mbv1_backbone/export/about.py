@@ -1,0 +1,53 @@
+"""What files say of themselves to other projects' programs: description, author and licence."""
+
+from __future__ import annotations
+
+from mbv1_backbone.models.imagenet import imagenet_classes
+from mbv1_backbone.runtime.spec import ModelSpec
+
+__all__ = ['AUTHOR', 'description_of', 'labels_of', 'license_of', 'names_of']
+
+AUTHOR = 'mbv1-backbone'
+_WHAT = {
+    'classifier': 'MobileNetV1 classifier',
+    'embedder': 'MobileNetV1 face embeddings of length 1',
+    'backbone': 'Feature maps of MobileNetV1',
+    'detector': 'MobileNetV1 SSD with non-maximum suppression',
+}
+
+
+def description_of(spec: ModelSpec) -> str:
+    """The network in a line."""
+    height, width = spec.size
+    count = f', {len(spec.classes)} classes' if spec.classes else ''
+    return f'{_WHAT[spec.kind]}, {width} x {height} pixels{count}, {spec.precision}'
+
+
+def names_of(spec: ModelSpec, count: int) -> tuple[str, ...]:
+    """Names of the classes: the network's own; of a thousand without names ImageNet's; else none.
+
+    Args:
+        spec: Of the network.
+        count: Of its classes.
+    """
+    if len(spec.classes) == count:
+        return spec.classes
+    return imagenet_classes() if spec.kind == 'classifier' and count == len(imagenet_classes()) else ()
+
+
+def labels_of(spec: ModelSpec, count: int) -> list[str] | list[int]:
+    """What to call classes where no two may have one name: the class's number follows it then.
+
+    Args:
+        spec: Of the network.
+        count: Of its classes, which are numbered where they have no names.
+    """
+    names = names_of(spec, count)
+    if not names:
+        return list(range(count))
+    return [f'{name} ({place})' if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def license_of(spec: ModelSpec) -> str:
+    """Whose licence code and weights have; what that is, a file of weights does not say."""
+    return f'Code: Apache-2.0. Weights: the licence of their source, {spec.recipe["source"]}'

@@ -1,0 +1,31 @@
+"""ImageNet's thousand classes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+__all__ = ['are_imagenet', 'imagenet_classes']
+
+_SAME = 0.9  # of names, as other lists spell some otherwise
+
+
+@functools.cache
+def imagenet_classes() -> tuple[str, ...]:
+    """Names of ImageNet's 1000 classes, by index, each once: as torchvision's weights say them."""
+    from torchvision.models import MobileNet_V2_Weights  # loads torch, which an exported network does without
+
+    return tuple(MobileNet_V2_Weights.IMAGENET1K_V1.meta['categories'])
+
+
+def are_imagenet(names: Sequence[str]) -> bool:
+    """Whether names are ImageNet's classes in their order, however they are spelled.
+
+    Args:
+        names: Each with or without its synonyms, behind a comma.
+    """
+    ours = imagenet_classes()
+    if len(names) != len(ours):
+        return False
+    same = sum(a.partition(',')[0].strip() == b for a, b in zip(names, ours, strict=True))
+    return same >= _SAME * len(ours)
