@@ -160,6 +160,10 @@ def test_people_are_enrolled_found_and_embedded_anew(kind, call, tmp_path):
     call('search', place, probe, *network, '--identity', 'person_a', '--out', tmp_path / 'sheet.png')
     assert (tmp_path / 'sheet.png').is_file()
     assert '6 of 6 entries' in call('reembed', place, '--out-dir', tmp_path / 'new', *network)
+    with kind.made(128, 'other-model') as other:
+        there = other.place
+    said = call('add', there, images, *network, code=2)
+    assert f'gallery {there} was made with model other-model, this is ' in said
     new = kind.place()
     (tmp_path / 'broken' / 'x').mkdir(parents=True)
     (tmp_path / 'broken' / 'x' / '1.jpg').write_text('no image')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from support.crowd import DIM, normalised, people
@@ -354,6 +356,13 @@ def test_another_client_sees_what_was_written_at_once(kind):
             assert first.file == FILES[part][-1]
         one.set_calibration({'threshold': 1.0})
         assert len(other.search(VECTORS[:1] + 0.5, k=1)[0]) == 0
+
+
+def test_several_threads_search_one_gallery(gallery):
+    filled(gallery)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda i: gallery.search(VECTORS[i : i + 1], k=1)[0][0].file, range(20)))
+    assert found == FILES[:20]
 
 
 def test_stats_and_checks(gallery):

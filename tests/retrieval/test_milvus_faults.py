@@ -17,6 +17,7 @@ from support.gallery_kinds import NEEDS_MILVUS, MilvusLite
 from mbv1_backbone.common.errors import InputError, UnavailableError
 from mbv1_backbone.retrieval import Correction, Entry, create_gallery, open_gallery
 from mbv1_backbone.retrieval.copying import copy
+from mbv1_backbone.retrieval.milvus import server as server_module
 
 pytestmark = NEEDS_MILVUS
 VECTORS, NAMES, FILES, HASHES = people(600, images=2)
@@ -142,7 +143,7 @@ def test_a_rename_that_was_cut_short_says_how_to_end_it(server, place, monkeypat
 
 
 def test_two_faces_of_one_digest_get_two_ids(place, monkeypatch):
-    from mbv1_backbone.retrieval.milvus import gallery as module
+    from mbv1_backbone.retrieval.milvus import writing as module
 
     monkeypatch.setattr(module, 'key_of', lambda sha256, box, salt: 7 + salt)
     with create_gallery(place, DIM, 'm') as gallery:
@@ -150,6 +151,40 @@ def test_two_faces_of_one_digest_get_two_ids(place, monkeypatch):
         again = gallery.add(VECTORS[:3], NAMES[:3], FILES[:3], HASHES[:3])
         assert again.ids == (None, None, 9)
         assert [entry.file for entry in gallery.entries()] == FILES[:3]
+
+
+@pytest.mark.parametrize('step', ['create_index', 'load_collection'])
+def test_a_gallery_that_cannot_be_made_is_not_there(place, monkeypatch, step):
+    again = server_module.Server._again
+
+    def failing(self, work, patience=None):
+        from pymilvus import MilvusClient
+
+        def refused(*_, **__):
+            raise InputError('no room')
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MilvusClient, step, refused)
+            return again(self, work, patience)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server_module.Server, '_again', failing)
+        with pytest.raises(InputError, match='no room'):
+            create_gallery(place, DIM, 'm')
+    with pytest.raises(InputError, match='no collection of that name'):
+        open_gallery(place)
+    create_gallery(place, DIM, 'm').close()
+
+
+@pytest.mark.parametrize('count', [0, 1, 6, 7, 8, 14, 30])
+def test_rows_are_read_page_by_page_to_the_last(place, monkeypatch, count):
+    monkeypatch.setattr(server_module, '_PAGE', 7)
+    monkeypatch.setattr(server_module, '_NARROW_PAGE', 7)
+    with create_gallery(place, DIM, 'm') as gallery:
+        ids = gallery.add(VECTORS[:count], NAMES[:count], FILES[:count], HASHES[:count]).ids
+        assert gallery.ids().tolist() == sorted(ids)
+        assert [entry.id for entry in gallery.entries()] == sorted(ids)
+        assert sum(gallery.identities().values()) == count
 
 
 def test_what_a_server_refuses_is_one_line(place):

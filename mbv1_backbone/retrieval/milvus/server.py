@@ -18,7 +18,8 @@ __all__ = ['Server', 'server_timeout']
 # Environment variables.
 TOKEN, CERTIFICATE, TIMEOUT = 'MBV1_MILVUS_TOKEN', 'MBV1_MILVUS_CA', 'MBV1_MILVUS_TIMEOUT'
 _PAUSE = 0.2  # seconds between two tries
-_PAGE = 500  # rows that are read at once
+_PAGE = 500  # rows that are read at once with embeddings or metadata
+_NARROW_PAGE = 8192  # without; Milvus gives 16,384 at most
 _NOT_LOADED = 101
 _CONNECT_FAILED = 2
 _AWAY = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED')  # of gRPC's codes
@@ -78,22 +79,25 @@ class Server:
         Raises:
             UnavailableError: As of ``ask``; what came before is right all the same.
         """
+        size = _PAGE if {'vector', 'metadata'} & set(fields) else _NARROW_PAGE
         last: int | None = None
         while True:
             after = [f'id > {last}'] if last is not None else []
             both = ' and '.join(f'({one})' for one in [*after, expression] if one)
-            page = self._again(lambda left, both=both: self._page(both, fields, left))  # type: ignore[misc]
+            page = self._again(lambda left, both=both: self._page(both, fields, size, left))  # type: ignore[misc]
             yield from page
-            if len(page) < _PAGE:
+            if len(page) < size:
                 return
             last = page[-1]['id']
 
-    def _page(self, expression: str, fields: Sequence[str], timeout: float) -> list[dict[str, Any]]:
+    def _page(
+        self, expression: str, fields: Sequence[str], size: int, timeout: float
+    ) -> list[dict[str, Any]]:
         """The first rows that match, by id."""
         iterator = self._open(timeout).query_iterator(
             collection_name=self.address.collection,
-            batch_size=_PAGE,
-            limit=_PAGE,
+            batch_size=size,
+            limit=size,
             filter=expression,
             output_fields=list(dict.fromkeys(['id', *fields])),
             consistency_level='Strong',
