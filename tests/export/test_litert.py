@@ -270,7 +270,7 @@ def test_what_was_written_is_read_back(tmp_path, lite):
     """A detector: float32 to the bit, int8 to half a step; and exported again it is the same file."""
     model = small_ssd('ssdlite_mbv1_coco' if lite else 'ssd_mbv1_coco')
     graph = detector_graph_of(model, (128, 128))
-    for precision in ('fp32', 'int8'):
+    for precision in ('fp32', 'fp16', 'int8'):
         write(graph, ssd_spec(model, precision=precision), tmp_path / f'{precision}.tflite', patterns(8, 128))
     exact = import_weights(tmp_path / 'fp32.tflite')
     assert (exact.kind, exact.classes, exact.recipe) == (
@@ -288,29 +288,52 @@ def test_what_was_written_is_read_back(tmp_path, lite):
     again = import_weights(tmp_path / 'again.tflite')
     assert again.fingerprint == exact.fingerprint
     assert set(again.state) == set(exact.state)
-    rounded = import_weights(tmp_path / 'int8.tflite').state
+    halves, rounded = (import_weights(tmp_path / f'{name}.tflite').state for name in ('fp16', 'int8'))
     for key, values in exact.state.items():
         if key.endswith('weight') and values.ndim == 4:
+            assert torch.equal(halves[key], values.half().float()), key
             step = values.abs().amax((1, 2, 3), keepdim=True) / 127
             loose = 1.0 if 'rows.0.' in key else 0.5  # whose steps are of weights for bytes
             assert ((rounded[key] - values).abs() <= loose * step * 1.01 + 1e-6).all(), key
 
 
-def test_classifiers_and_embedders_are_read_back(tmp_path):
-    model = embedders.build()
-    write(EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test')), tmp_path / 'e.tflite')
-    found = resolve(tmp_path / 'e.tflite')
-    assert found.kind == 'embedder'
-    images = torch.from_numpy(patterns(4))
-    torch.testing.assert_close(
-        EmbedderGraph(found.model)(images)[0], EmbedderGraph(model)(images)[0], atol=1e-4, rtol=0
+def one_of(kind, precision):
+    """A small network's graph and spec."""
+    if kind == 'embedder':
+        model = embedders.build(gray=True)
+        return EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test'), precision)
+    if kind == 'classifier':
+        return classifier(precision)
+    backbone = small_backbone(out_indices=(13,), act_cfg=dict(type='ReLU6'))
+    recipe = Recipe('test', 0.25, **backbone.built_with, **IMAGENET, input_size=64)
+    return BackboneGraph(backbone, Normalise(recipe.mean, recipe.std)), spec_of(
+        'backbone', recipe, 64, precision
     )
-    graph, spec = classifier()
-    write(graph, spec, tmp_path / 'c.tflite')
-    found = resolve(tmp_path / 'c.tflite')
-    assert (found.kind, found.recipe.background) == ('classifier', None)
-    again = exportable(found).graph
-    torch.testing.assert_close(again(images)[0], graph(images)[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('kind', ['classifier', 'backbone', 'embedder'])
+def test_every_kind_is_read_back_in_every_precision(tmp_path, kind):
+    """In fp32 and fp16 the network read back predicts what the file does; in int8 it has its weights."""
+    images, states = patterns(3), {}
+    for precision in ('fp32', 'fp16', 'int8'):
+        path = tmp_path / f'{precision}.tflite'
+        write(*one_of(kind, precision), path, patterns(8, seed=1))
+        found = resolve(path)
+        assert (found.kind, found.recipe.background) == (kind, None)
+        states[precision] = import_weights(path).state
+        if precision != 'int8':
+            with torch.no_grad():
+                again = exportable(found).graph(torch.from_numpy(images))
+            for one, other in zip(again, open_session(path).run(images), strict=True):
+                np.testing.assert_allclose(one.numpy(), other, atol=2e-4 * np.abs(other).max())
+    assert states['fp16'].keys() == states['int8'].keys() == states['fp32'].keys()
+    for key, values in states['fp32'].items():
+        if not key.endswith('weight') or values.ndim < 2:
+            continue
+        assert torch.equal(states['fp16'][key], values.half().float()), key
+        step = values.abs().amax(tuple(range(1, values.ndim)), keepdim=True) / 127
+        loose = 1.0 if 'rows.0.' in key else 0.5  # whose steps are of weights for bytes
+        assert ((states['int8'][key] - values).abs() <= loose * step * 1.01 + 1e-6).all(), key
 
 
 def test_googles_ssd_written_anew_has_its_operators_and_answers(tmp_path, shared):
