@@ -78,7 +78,6 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.cli.networks import source_and_checkpoint
     from mbv1_backbone.common.errors import InputError
     from mbv1_backbone.common.images import find_images, read_image
-    from mbv1_backbone.common.outputs import check_output_file
     from mbv1_backbone.export import writers
     from mbv1_backbone.inference.exportable import exportable, input_of
     from mbv1_backbone.inference.fastest import keep_int8
@@ -86,12 +85,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.inference.resolve import resolve
     from mbv1_backbone.runtime.sessions import files_of
 
-    out = Path(args.out)
-    if not out.name.endswith(SUFFIXES[args.to]):
-        raise InputError(f'--out must end in {SUFFIXES[args.to]} for {args.to}, got {out}')
-    check_output_file(out, name='--out')
-    for path in files_of(out)[1:]:  # some have others beside them
-        check_output_file(path, name='--out')
+    out = _output(args)
     images = find_images(args.images)[: args.num]
     calibrate = find_images(args.calibrate)[: args.num] if args.calibrate else images
     network = resolve(*source_and_checkpoint(args.model, args.checkpoint))
@@ -122,6 +116,24 @@ def run(args: argparse.Namespace) -> None:
         print(f'{keep_int8(out, exported.spec)}: kept for {args.model}')
 
 
+def _output(args: argparse.Namespace) -> Path:
+    """Where to write, checked; and that what is asked for can be compared here."""
+    from mbv1_backbone.common.errors import InputError
+    from mbv1_backbone.common.outputs import check_output_file
+    from mbv1_backbone.runtime.sessions import files_of
+
+    out = Path(args.out)
+    if not out.name.endswith(SUFFIXES[args.to]):
+        raise InputError(f'--out must end in {SUFFIXES[args.to]} for {args.to}, got {out}')
+    check_output_file(out, name='--out')
+    for path in files_of(out)[1:]:  # some have others beside them
+        check_output_file(path, name='--out')
+    truth = args.pairs or args.ann_file or args.labels
+    if truth and not _runs_here(out):
+        raise InputError(f'{truth}: Core ML runs on macOS and iOS alone, here no accuracy can be compared')
+    return out
+
+
 def _put(draft: Path, out: Path) -> None:
     """Move what was written to its place."""
     from mbv1_backbone.common.files import replace_folder
@@ -139,14 +151,20 @@ def _compare(
 ) -> list[str]:
     """Print how far the file is from PyTorch, and give what of it is too far."""
     from mbv1_backbone.inference.parity import as_trained, compare
-    from mbv1_backbone.runtime.coreml import runs_coreml
     from mbv1_backbone.runtime.sessions import open_session
 
-    if file.suffix == '.mlpackage' and not runs_coreml():
+    if not _runs_here(file):
         return _compare_stored(exported, file)
     session = open_session(file)
     print(f'{session}, against PyTorch {as_trained(network, exported, session)}:')
     return _shown(compare(network, exported, session, images, truth))
+
+
+def _runs_here(file: Path) -> bool:
+    """Whether this system can run what is exported."""
+    from mbv1_backbone.runtime.coreml import runs_coreml
+
+    return file.suffix != '.mlpackage' or runs_coreml()
 
 
 def _compare_stored(exported: Exportable, file: Path) -> list[str]:

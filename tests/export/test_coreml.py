@@ -280,6 +280,9 @@ def test_the_verb_writes_and_says_that_nothing_was_run(tmp_path, shared, capsys,
     assert main([*args, '--out', str(tmp_path / 'full.mlpackage')]) == 2
     assert 'is a folder, not a file' in capsys.readouterr().err
     (tmp_path / 'full.mlpackage').rmdir()
+    if not coreml.runs_coreml():
+        assert main([*args, '--out', str(out), '--ann-file', 'x.json']) == 2
+        assert 'here no accuracy can be compared' in capsys.readouterr().err
     assert main([*args, '--out', str(out)]) == 0
     shown = capsys.readouterr().out
     if not coreml.runs_coreml():

@@ -157,15 +157,16 @@ def suppressed(scores, boxes, stage, iou_threshold=None, score_threshold=None):
     kept = []
     for place in np.argsort(-best, kind='stable'):
         if best[place] < score_threshold:
-            continue
+            break
         rivals = [other for other in kept if labels[other] == labels[place]]
-        if all(overlap(boxes[place], boxes[other]) <= iou_threshold for other in rivals):
+        if not rivals or overlaps(boxes[place], boxes[rivals]).max() <= iou_threshold:
             kept.append(place)
     return scores[kept], boxes[kept]
 
 
-def overlap(one, other):
-    """Of boxes of centre and sides: intersection over union."""
-    (low, high), (lower, higher) = ((box[:2] - box[2:] / 2, box[:2] + box[2:] / 2) for box in (one, other))
-    shared = np.clip(np.minimum(high, higher) - np.maximum(low, lower), 0, None).prod()
-    return shared / (one[2:].prod() + other[2:].prod() - shared)
+def overlaps(one, others):
+    """Of a box (4,) with others (N, 4), of centre and sides: intersection over union (N,)."""
+    low, high = one[:2] - one[2:] / 2, one[:2] + one[2:] / 2
+    lows, highs = others[:, :2] - others[:, 2:] / 2, others[:, :2] + others[:, 2:] / 2
+    shared = np.clip(np.minimum(high, highs) - np.maximum(low, lows), 0, None).prod(1)
+    return shared / (one[2:].prod() + others[:, 2:].prod(1) - shared)
