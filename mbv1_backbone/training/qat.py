@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.export.litert.trained import KEY, as_meta, trained_ranges
-from mbv1_backbone.training.checkpoint import load_weights
+from mbv1_backbone.training.checkpoint import fill, read_checkpoint
 from mbv1_backbone.training.config import kind_of
 from mbv1_backbone.training.fake_quant import FakeQuantisation, Stage
 from mbv1_backbone.training.network_input import network_size
@@ -32,6 +32,7 @@ __all__ = ['QuantiseHook', 'use_qat']
 
 _EPOCHS = 3
 _RATE = 1e-5  # of AdamW
+_NOT_DISTILLED = '--distill is for classifiers and embedders; a detector learns from its boxes'
 _RATE_KEY = 'optim_wrapper.optimizer.lr'
 
 
@@ -59,7 +60,7 @@ def use_qat(
     rate = cfg.optim_wrapper.optimizer.lr if _RATE_KEY in set(overridden) else _RATE
     kept = {key.split('.')[0] for key in {*overridden} - {_RATE_KEY}}
     if distill and kind_of(cfg) == 'detector':
-        raise InputError('--distill is for classifiers and embedders; a detector learns from its boxes')
+        raise InputError(_NOT_DISTILLED)
     local_file(checkpoint)  # refused before anything is changed
     if 'train_cfg' not in kept:
         cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=_EPOCHS, val_interval=_EPOCHS)
@@ -120,10 +121,17 @@ class QuantiseHook(Hook):
         model: BaseModel = getattr(runner.model, 'module', runner.model)
         if (precision := precision_of(runner.cfg)) != 'float32':
             raise InputError(f'quantisation-aware training is in float32, not {precision}: leave --amp out')
+        if (kind := kind_of(runner.cfg)) is None:
+            raise InputError(
+                f'{type(model).__name__}: quantisation-aware training is of classifiers, face embedders and '
+                'SSDs'
+            )
+        if self.distill and kind == 'detector':
+            raise InputError(_NOT_DISTILLED)
         if self.checkpoint is not None and not self._resumes(runner):
-            load_weights(model, self.checkpoint)
+            self._load(model, self.checkpoint)
             RecalibrateHook().before_train(runner)  # the other one has come before these weights
-        teacher = copy.deepcopy(model).eval() if self.distill else None
+        teacher = self._teacher(runner, model) if self.distill else None
         self.fake = FakeQuantisation(model, network_size(runner.cfg))
         saved = (
             trained_ranges(self._resumed or {}, str(runner.cfg.load_from)) if self._resumes(runner) else None
@@ -144,6 +152,27 @@ class QuantiseHook(Hook):
     @override
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint['meta'][KEY] = as_meta(self.fake.ranges())
+
+    def _load(self, model: BaseModel, path: str) -> None:
+        found = read_checkpoint(local_file(path))
+        fill(model, found)
+        spare = tuple(getattr(model, 'training_only', ()))
+        learned = [name for name, _ in model.named_parameters() if spare and name.startswith(spare)]
+        missing = [name for name in learned if name not in found.state]
+        if missing and not self.distill:
+            raise InputError(
+                f'{path}: has no {missing[0]}, without which its losses would begin anew: take the '
+                'checkpoint of its run, or --distill'
+            )
+
+    def _teacher(self, runner: Runner, model: BaseModel) -> BaseModel:
+        """The network as it was before the fine-tuning."""
+        teacher = copy.deepcopy(model).eval()
+        if self._resumes(runner):
+            if self.checkpoint is None:
+                raise InputError('QuantiseHook(distill=True) needs checkpoint, where a run is resumed')
+            self._load(teacher, self.checkpoint)
+        return teacher
 
     def _resumes(self, runner: Runner) -> bool:
         return bool(runner.cfg.get('resume')) and self._resumed is not None

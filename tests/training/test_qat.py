@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, METRICS
 from mmengine.structures import BaseDataElement
 from support import embedders
 from support.plain_graphs import patterns
+from support.small_run import small_config
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, read_image
@@ -19,9 +20,10 @@ from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import exportable, input_of
 from mbv1_backbone.inference.resolve import resolve
 from mbv1_backbone.runtime.sessions import open_session
-from mbv1_backbone.training import evaluate, load_config, read_checkpoint, train, use_qat
+from mbv1_backbone.training import evaluate, load_config, qat, read_checkpoint, train, use_qat
 from mbv1_backbone.training.fake_quant import FakeQuantisation, Stage
 from mbv1_backbone.weights import write_weights
+from mbv1_backbone.weights.sources import local_file
 
 FACES = 'facenet_mbv1_0.25-112_color'
 SSD = 'ssd_mbv1_0.75_tf_bccd'
@@ -122,14 +124,14 @@ def config(tmp_path, faces, monkeypatch):
     """Makes the config of a run of some epochs, two steps each, from a trained embedder."""
     monkeypatch.setattr(Faces, 'images', torch.from_numpy(faces).permute(0, 3, 1, 2).flip(1))  # B, G, R
 
-    def make(epochs, **changes):
+    def make(epochs, **changes):  # None: as many as --qat has by itself
         loader = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True))
         cfg = load_config(FACES)
         cfg.model.losses = ()
         changes = {
             'work_dir': str(tmp_path / 'run'),
             'train_dataloader': dict(_delete_=True, **loader, dataset=dict(type='Faces')),
-            'train_cfg': dict(_delete_=True, by_epoch=True, max_epochs=epochs),
+            'train_cfg': dict(_delete_=True, by_epoch=True, max_epochs=epochs or 60),
             'optim_wrapper': dict(type='OptimWrapper', optimizer=dict(_delete_=True, type='AdamW', lr=3e-5)),
             'default_hooks.checkpoint': dict(_delete_=True, type='CheckpointHook', interval=1),
             'custom_hooks': [],
@@ -138,7 +140,7 @@ def config(tmp_path, faces, monkeypatch):
         }
         cfg.merge_from_dict(changes)
         cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-        use_qat(cfg, FACES, True, ['train_cfg.max_epochs', 'optim_wrapper'])
+        use_qat(cfg, FACES, True, ['train_cfg.max_epochs', 'optim_wrapper'] if epochs else [])
         return cfg
 
     return make
@@ -155,7 +157,7 @@ def test_a_fine_tuned_network_loses_less_in_int8(tmp_path, faces, config):
     assert lost[1] < 0.9 * lost[0], lost
 
 
-def test_ranges_stay_at_the_end_and_go_on_when_resumed(tmp_path, config):
+def test_ranges_stay_at_the_end_and_go_on_when_resumed(tmp_path, config, monkeypatch):
     def ranges(epoch):
         path = tmp_path / 'run' / f'epoch_{epoch}.pth'
         return trained_ranges(read_checkpoint(path).meta, path).ranges
@@ -166,7 +168,14 @@ def test_ranges_stay_at_the_end_and_go_on_when_resumed(tmp_path, config):
     second = ranges(2)
     cfg = config(8)
     cfg.resume, cfg.load_from = True, str(tmp_path / 'run' / 'epoch_2.pth')
+    teachers = []
+    forward = qat._Distilled.__init__
+    monkeypatch.setattr(
+        qat._Distilled, '__init__', lambda self, *given: (teachers.append(given[1]), forward(self, *given))[1]
+    )
     train(cfg)
+    weight = 'backbone.rows.13.pointwise.conv.weight'
+    assert torch.equal(teachers[0].state_dict()[weight], read_checkpoint(local_file(FACES)).state[weight])
     third = ranges(3)
     assert third != second
     near = [abs(third[name][1] / bounds[1] - 1) for name, bounds in second.items() if bounds[1]]
@@ -186,10 +195,10 @@ class FirstValues(BaseMetric):
 
 
 def test_evaluation_is_of_the_rounded_network_and_says_so(tmp_path, config, capsys):
-    train(config(1))
+    train(config(None))  # the length and the rates that --qat has by itself
     found = {}
-    for name in (FACES, str(tmp_path / 'run' / 'epoch_1.pth')):
-        cfg = config(1)
+    for name in (FACES, str(tmp_path / 'run' / 'epoch_3.pth')):
+        cfg = config(None)
         cfg.test_dataloader = dict(
             batch_size=8,
             num_workers=0,
@@ -201,7 +210,7 @@ def test_evaluation_is_of_the_rounded_network_and_says_so(tmp_path, config, caps
         assert ('trained for int8, and evaluated as rounded to it' in capsys.readouterr().out) == (
             name != FACES
         )
-    network = resolve(tmp_path / 'run' / 'epoch_1.pth')
+    network = resolve(tmp_path / 'run' / 'epoch_3.pth')
     graph, spec = exportable(network, 'int8')
     write(graph, spec, tmp_path / 'e.tflite')
     file = open_session(tmp_path / 'e.tflite').run(Faces.images.flip(1).permute(0, 2, 3, 1).numpy())[0]
@@ -233,6 +242,14 @@ def test_damaged_ranges_are_refused(about, message):
         trained_ranges({KEY: about}, 'c.pth')
 
 
+def test_the_rate_is_overridden_alone():
+    cfg = load_config(FACES, {'optim_wrapper.optimizer.lr': 1e-4})
+    use_qat(cfg, FACES, overridden=['optim_wrapper.optimizer.lr'])
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=1e-4, weight_decay=0.0)
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max) == (3, 3)
+    assert cfg.custom_hooks[-1] == dict(type='QuantiseHook', checkpoint=FACES, distill=False)
+
+
 def test_what_cannot_be_fine_tuned_is_refused(config, tmp_path):
     ssd = load_config('ssd_mbv1_bccd')
     with pytest.raises(InputError, match='--distill is for classifiers and embedders'):
@@ -241,7 +258,14 @@ def test_what_cannot_be_fine_tuned_is_refused(config, tmp_path):
         use_qat(ssd, tmp_path / 'none.pth')
     with pytest.raises(InputError, match='is in float32, not bfloat16'):
         train(config(1, **{'optim_wrapper.type': 'BFloat16OptimWrapper'}))
-    torch.manual_seed(0)
+    people = config(1, **{'custom_hooks': []})
+    people.model.losses = dict(type='ArcFaceLoss', num_classes=3)
+    people.custom_hooks[-1].distill = False
+    with pytest.raises(InputError, match=r'has no losses\.0\.\S+, without which its losses would begin anew'):
+        train(people)
+    points = small_config(tmp_path / 'points', custom_hooks=[dict(type='QuantiseHook')])
+    with pytest.raises(InputError, match='Line: quantisation-aware training is of classifiers'):
+        train(points)
     other = embedders.build()
     for row in other.backbone.rows.values():
         for module in row.modules():
