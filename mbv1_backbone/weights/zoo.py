@@ -19,7 +19,7 @@ __all__ = ['config_of', 'find_any_config', 'find_checkpoint', 'get', 'zoo_folder
 # students of gray faces, by those in colour that do better
 _REPLACED = {
     f'facenet_mbv1_{size}_distill': f'facenet_mbv1_{size}_color'
-    for size in ('1.0-160', '1.0-128', '0.25-112')
+    for size in ('1.0-160', '1.0-128', '0.75-160', '0.75-128', '0.25-112')
 }
 
 

@@ -88,7 +88,7 @@ def test_a_face_model_has_the_accuracy_of_its_card(name, shared):
     assert '1.0-160' not in name or accuracy > teacher - 0.08
 
 
-@pytest.mark.parametrize('size', ['1.0-160', '1.0-128', '0.25-112'])
+@pytest.mark.parametrize('size', ['1.0-160', '1.0-128', '0.75-160', '0.75-128', '0.25-112'])
 def test_a_network_that_left_the_zoo_says_which_is_in_its_place(size):
     said = rf'_{size}_distill: no such model in the zoo any more: facenet_mbv1_{size}_color is in its place'
     with pytest.raises(InputError, match=said):
