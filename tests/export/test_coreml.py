@@ -209,6 +209,16 @@ def test_the_suppression_is_the_one_that_vision_knows(ssd):
     assert json.loads(about.metadata.userDefined['mbv1'])['classes'] == ['a', 'b', 'c']
 
 
+def test_a_pipeline_holds_its_network_once(ssd):
+    _, _, path = ssd
+    files = [str(file.relative_to(path)) for file in sessions.files_of(path)]
+    inside = 'Data/com.apple.CoreML'
+    assert files == ['Manifest.json', f'{inside}/model.mlmodel', f'{inside}/weights/weight.bin']
+    _, network, second = mil.read(path)
+    for one, other in zip(network.description.output, second.description.input[:2], strict=True):
+        assert (one.name, one.type) == (other.name, other.type)
+
+
 def test_every_stored_weight_is_compared(tmp_path, written):
     graph, spec, path = written
     path = shutil.copytree(path, tmp_path / 'c.mlpackage')

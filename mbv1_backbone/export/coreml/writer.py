@@ -72,7 +72,7 @@ def save_coreml(graph: Graph, spec: ModelSpec, path: Path) -> None:
         model = _converted(tools, plan, spec, dict(zip(plan.outputs, names, strict=True)))
         if spec.kind == 'detector':
             options = plan.producer('boxes').options
-            model = tools.utils.make_pipeline(model, _suppression(tools, plan, spec, options))
+            model = _followed(tools, model, _suppression(tools, plan, spec, options))
             model.user_defined_metadata[COUNT] = str(options['count'])
         elif spec.kind == 'classifier':
             model.user_defined_metadata[LABELS] = json.dumps(_labels(plan, spec))
@@ -149,7 +149,21 @@ def _suppression(tools: Any, plan: Plan, spec: ModelSpec, options: Mapping[str, 
         stage.int64ClassLabels.vector.extend(labels)
     else:
         stage.stringClassLabels.vector.extend(labels)
-    return tools.models.MLModel(made, skip_model_load=True)
+    return made
+
+
+def _followed(tools: Any, network: Any, stage: Any) -> Any:
+    """A pipeline of a network and a stage after it; coremltools' own leaves a copy among temporary files."""
+    made, first = tools.proto.Model_pb2.Model(), network.get_spec()
+    made.specificationVersion = stage.specificationVersion
+    between = {given.name: given.type for given in stage.description.input}
+    for output in first.description.output:
+        output.type.CopyFrom(between[output.name])
+    made.description.input.extend(first.description.input)
+    made.description.input.extend(each for each in stage.description.input if each.type.isOptional)
+    made.description.output.extend(stage.description.output)
+    made.pipeline.models.extend([first, stage])
+    return tools.models.MLModel(made, weights_dir=network.weights_dir, skip_model_load=True)
 
 
 def _describe(model: Any, spec: ModelSpec) -> None:
