@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,9 +126,11 @@ def _number(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def _check_named(path: str | os.PathLike[str], name: str) -> None:
-    """An empty name, as of a variable that is not set, would be the working folder's."""
+    """An empty name, as of a variable that is not set, would be the working folder; an address one, too."""
     if not os.fspath(path):
         raise InputError(f'{name} is empty')
+    if re.match('[A-Za-z][A-Za-z0-9+.-]*://', str(path)):
+        raise InputError(f'{name} {path}: is an address, and must be a place of this machine')
 
 
 @contextmanager

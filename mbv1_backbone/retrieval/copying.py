@@ -63,7 +63,7 @@ def copy(
             f'{target.place} has {len(target)} entries, {source.place} {count}: those that are too many come '
             'from elsewhere'
         )
-    if (calibration := source.calibration) is not None and target.calibration is None:
+    if (calibration := source.calibration) is not None and target.calibration != calibration:
         target.set_calibration(calibration)
     return count, sent
 

@@ -16,6 +16,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import integrity, writes
 from mbv1_backbone.retrieval.checks import check_number
 from mbv1_backbone.retrieval.factories import make_index
+from mbv1_backbone.retrieval.milvus.address import is_address
 from mbv1_backbone.retrieval.model_tie import ModelTie
 from mbv1_backbone.retrieval.naming import NamedGallery
 from mbv1_backbone.retrieval.opening import create_files, discard
@@ -66,6 +67,8 @@ class Gallery(NamedGallery, ModelTie):
         if preprocessing is not None and not isinstance(preprocessing, Mapping):
             raise InputError(f'preprocessing must be a dict, got {preprocessing!r:.60}')
         tied = dict(model=model, preprocessing=dict(preprocessing or {}), dim=dim, metric='cosine')
+        if is_address(folder):
+            raise InputError(f'{folder}: a gallery on Milvus is made by create_gallery')
         there = Path(folder).exists()
         create_files(Path(folder), tied, factory, bytes_per_vector, made_with)
         try:

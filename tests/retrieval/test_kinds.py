@@ -10,7 +10,8 @@ from support.crowd import DIM, normalised, people
 from support.gallery_kinds import KINDS, Kind
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.retrieval import Condition, Correction, Entry, calibrate
+from mbv1_backbone.retrieval import Condition, Correction, Entry, Gallery, calibrate
+from mbv1_backbone.retrieval.copying import copy
 
 VECTORS, NAMES, FILES, HASHES = people(30, images=3)
 UNIT = normalised(VECTORS)
@@ -115,10 +116,12 @@ VALUES = [
     '',
     'x"y\\z',
     1e300,
+    0.0,
+    -0.0,
 ]
 CONDITIONS = [
     *(Condition('v', '=', value) for value in VALUES),
-    *(Condition('v', '!=', value) for value in (1, None, 'a', [1])),
+    *(Condition('v', '!=', value) for value in (1, None, 'a', [1], 0.0)),
     *(
         Condition('v', op, value)
         for op in ('<', '<=', '>', '>=')
@@ -372,6 +375,16 @@ def test_stats_and_checks(gallery):
     assert (gallery.integrity_problems(), gallery.index_problems(), gallery.indexed()) == ([], [], 90)
 
 
+def test_a_copy_that_is_repeated_brings_the_threshold_of_now(gallery, tmp_path):
+    tied = (DIM, 'model-1', {'size': 112, 'face': 'middle square'})
+    with Gallery.create(tmp_path / 'source', *tied) as source:
+        source.add(VECTORS[:3], NAMES[:3], FILES[:3], HASHES[:3])
+        for threshold in (0.5, 0.25):
+            source.set_calibration({'threshold': threshold})
+            assert copy(source, gallery)[0] == 3
+            assert gallery.calibration == {'threshold': threshold}
+
+
 # What one kind gives, and the other does not.
 
 
@@ -379,9 +392,10 @@ def test_a_change_is_whole_in_a_folder_and_in_requests_of_500_on_milvus(kind):
     vectors, names, files, hashes = people(700, images=1)
     hashes[650] = 'wrong'
     with kind.made(DIM, 'model-1') as gallery:
-        with pytest.raises(InputError, match='hashes are SHA-256'):
+        with pytest.raises(InputError, match='hashes are SHA-256') as caught:
             gallery.add(vectors, names, files, hashes)
         assert len(gallery) == {'folder': 0, 'milvus': 500}[kind.name]
+        assert ('500 new entries were acknowledged before' in str(caught.value)) == (kind.name == 'milvus')
         hashes[650] = 'f' * 64
         assert gallery.add(vectors, names, files, hashes).new == {'folder': 700, 'milvus': 200}[kind.name]
         assert len(gallery) == 700

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from support.crowd import DIM, people
 from support.gallery_kinds import NEEDS_MILVUS, MilvusLite
 
 from mbv1_backbone.common.errors import InputError, UnavailableError
-from mbv1_backbone.retrieval import Correction, Entry, create_gallery, open_gallery
+from mbv1_backbone.common.outputs import check_output_folder
+from mbv1_backbone.retrieval import Correction, Entry, Gallery, create_gallery, open_gallery
 from mbv1_backbone.retrieval.copying import copy
-from mbv1_backbone.retrieval.milvus import server as server_module
+from mbv1_backbone.retrieval.milvus import reading as reading_module, server as server_module
 
 pytestmark = NEEDS_MILVUS
 VECTORS, NAMES, FILES, HASHES = people(600, images=2)
@@ -235,7 +237,12 @@ def test_a_collection_of_somebody_else_is_refused(server, place):
         ('milvus://127.0.0.1:1/a b', 'letters, digits'),
         ('milvus:///people', 'milvus://HOST:PORT/NAME'),
         ('milvus://127.0.0.1:1/a/b/c', 'milvus://HOST:PORT/NAME'),
-        ('milvus://127.0.0.1:1/people?token=secret', 'milvus://HOST:PORT/NAME'),
+        ('milvus://127.0.0.1:1/people?token=ada:secret', 'milvus://HOST:PORT/NAME'),
+        ('milvus://ada:secret/x@127.0.0.1:1/people', 'MBV1_MILVUS_TOKEN'),
+        ('milvus://[::1/people', 'Invalid IPv6 URL'),
+        ('MILVUS://127.0.0.1:1/people', 'in a folder, or at milvus://'),
+        ('http://ada:secret@127.0.0.1:1/people', 'in a folder, or at milvus://'),
+        (Path('milvus://127.0.0.1:1/people'), 'Milvus is text'),
     ],
 )
 def test_addresses_that_lead_nowhere(place, message, monkeypatch):
@@ -245,6 +252,85 @@ def test_addresses_that_lead_nowhere(place, message, monkeypatch):
     assert '\n' not in str(caught.value)
     assert 'hidden' not in str(caught.value)
     assert 'ada:secret' not in str(caught.value)
+
+
+def test_addresses_are_never_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ('http://127.0.0.1:1/people', Path('milvus://h/people')):
+        with pytest.raises(InputError):
+            create_gallery(place, DIM, 'm')
+    with pytest.raises(InputError, match='create_gallery'):
+        Gallery.create('milvus://h/people', DIM, 'm')
+    with pytest.raises(InputError, match='is an address'):
+        check_output_folder('milvus://h/people')
+    assert not list(tmp_path.iterdir())
+
+
+def test_certificates_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv('MBV1_MILVUS_CA', str(tmp_path / 'none.pem'))
+    with pytest.raises(InputError, match=r'MBV1_MILVUS_CA: .*none.pem: no such file'):
+        open_gallery('milvus+https://127.0.0.1:1/people', timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    ('answers', 'said'),
+    [
+        ([dict(code=101)], 7),
+        ([dict(code=1, message='service not ready', retriable=True)], 7),
+        ([dict(code=101), dict(code=9, message='disk is full')], 'refuses: disk is full'),
+        ([dict(code=1, message='not\nready', retriable=True)] * 99, 'within 0.5 seconds, it says: not ready'),
+    ],
+)
+def test_a_server_that_starts_is_asked_again(place, monkeypatch, answers, said):
+    """Milvus says of itself that it is not ready yet; what loading the collection raises is one line, too."""
+    from pymilvus import MilvusException
+
+    with create_gallery(place, DIM, 'm', timeout=0.5) as gallery:
+        faults = iter([MilvusException(**answer) for answer in answers])
+
+        def answer(*_):
+            if (fault := next(faults, None)) is not None:
+                raise fault
+            return 7
+
+        monkeypatch.setattr(gallery._server, '_load', answer)
+        if said == 7:
+            assert gallery._server._again(answer) == 7
+            return
+        with pytest.raises((InputError, UnavailableError), match=said) as caught:
+            gallery._server._again(answer)
+        assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('by', ['best', 'mean'])
+def test_a_person_who_is_removed_during_a_search_is_not_found(place, monkeypatch, by):
+    with create_gallery(place, DIM, 'm') as gallery:
+        gallery.add(VECTORS[:6], NAMES[:6], FILES[:6], HASHES[:6])
+        images_of = gallery.images_of
+
+        def removing(names):
+            gallery.remove(identity=NAMES[0])
+            return images_of(names)
+
+        monkeypatch.setattr(gallery, 'images_of', removing)
+        [found] = gallery.search_identities(VECTORS[:1], k=3, by=by)
+        assert {person.identity for person in found} == set(NAMES[2:6])
+
+
+def test_what_one_request_brings_is_bounded(place, monkeypatch):
+    monkeypatch.setattr(reading_module, '_FOUND', 20)
+    with create_gallery(place, DIM, 'm') as gallery:
+        gallery.add(VECTORS[:30], NAMES[:30], FILES[:30], HASHES[:30])
+        ask, sizes = gallery._server.ask, []
+
+        def counted(method, *args, **values):
+            sizes.extend([len(values['data'])] if method == 'search' else [])
+            return ask(method, *args, **values)
+
+        monkeypatch.setattr(gallery._server, 'ask', counted)
+        found = gallery.search(VECTORS[:5], k=10)
+        assert sizes == [2, 2, 1]
+        assert [matches[0].file for matches in found] == FILES[:5]
 
 
 def test_a_token_comes_from_the_environment_and_a_wrong_one_is_said_so(monkeypatch):

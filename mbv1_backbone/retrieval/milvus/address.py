@@ -37,8 +37,19 @@ class Address:
 
 
 def is_address(place: object) -> bool:
-    """Whether a gallery's place is on Milvus, and no folder."""
-    return isinstance(place, str) and place.partition('://')[0] in _SCHEMES and '://' in place
+    """Whether a gallery's place is on Milvus, and no folder.
+
+    Raises:
+        InputError: If it is an address of something else, or one that ``Path`` has taken a slash from.
+    """
+    scheme, there, rest = str(place).partition(':/')
+    if isinstance(place, str) and rest.startswith('/'):
+        if scheme not in _SCHEMES:
+            raise InputError(f'{_shown(place)}: a gallery is in a folder, or at {_FORM}')
+        return True
+    if there and scheme in _SCHEMES:
+        raise InputError(f'{place}: the place of a gallery on Milvus is text, {_FORM}')
+    return False
 
 
 def parse_address(place: str) -> Address:
@@ -47,20 +58,20 @@ def parse_address(place: str) -> Address:
     Raises:
         InputError: If it is not of that form, or holds a password.
     """
-    parts = urlsplit(place)
-    if '@' in parts.netloc:
+    if '@' in place:
         raise InputError(
-            f'{parts.scheme}://...{parts.path}: a password in an address ends in logs: '
+            f'{_shown(place)}: a password in an address ends in logs: '
             'put the token (USER:PASSWORD) into the environment variable MBV1_MILVUS_TOKEN'
         )
-    *databases, name = parts.path.strip('/').split('/')
     try:
+        parts = urlsplit(place)
         port = parts.port or _PORT
     except ValueError as error:
-        raise InputError(f'{place}: {error}; a gallery on Milvus is {_FORM}') from error
+        raise InputError(f'{_shown(place)}: {error}; a gallery on Milvus is {_FORM}') from error
+    *databases, name = parts.path.strip('/').split('/')
     names = [*databases, name]
     if not parts.hostname or len(names) > 2 or parts.query or parts.fragment:
-        raise InputError(f'a gallery on Milvus is {_FORM}, got {place}')
+        raise InputError(f'a gallery on Milvus is {_FORM}, got {_shown(place)}')
     if wrong := [one for one in names if not _NAME.fullmatch(one)]:
         raise InputError(
             f'{place}: a name on Milvus has letters, digits and _ only, and begins with no digit, '
@@ -68,3 +79,9 @@ def parse_address(place: str) -> Address:
         )
     host = f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname
     return Address(f'{_SCHEMES[parts.scheme]}://{host}:{port}', ''.join(databases), name, place)
+
+
+def _shown(place: str) -> str:
+    """A place as messages show it: without what may be a password or a token."""
+    scheme, _, rest = place.partition('://')
+    return f'{scheme}://{re.split("[?#]", rest.rpartition("@")[2])[0]}'

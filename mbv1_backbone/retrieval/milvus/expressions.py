@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.conditions import Condition, typed
-from mbv1_backbone.retrieval.milvus.fields import order_key, token
+from mbv1_backbone.retrieval.milvus.fields import order_key, token, value_token
 
 __all__ = ['NOTHING', 'expression_of', 'kind_expression', 'of_files', 'of_people']
 
@@ -65,8 +64,7 @@ def _has(tokens: Sequence[str]) -> str:
 
 
 def _value_token(key: str, value: Any) -> str:
-    kind, stored = typed(value)
-    return token('key', key, kind, json.dumps(stored))
+    return value_token(key, *typed(value))
 
 
 def _comparison(condition: Condition) -> str:

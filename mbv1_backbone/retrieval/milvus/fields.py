@@ -31,6 +31,7 @@ __all__ = [
     'row_of',
     'search_params',
     'token',
+    'value_token',
     'vector_of',
 ]
 
@@ -174,7 +175,18 @@ def row_of(entry: Entry, vector: np.ndarray) -> dict[str, Any]:
 
 def _tokens(key: str, kind: str, value: Any) -> tuple[str, str, str]:
     """What can be asked of a metadata value: whether its key is there, of which kind it is, what it is."""
-    return token('key', key), token('key', key, kind), token('key', key, kind, json.dumps(value))
+    return token('key', key), token('key', key, kind), value_token(key, kind, value)
+
+
+def value_token(key: str, kind: str, value: Any) -> str:
+    """The digest of a metadata value; -0.0 is 0.0, as SQLite compares them.
+
+    Args:
+        key: Of the metadata.
+        kind: And ``value``, as ``conditions.typed`` gives them.
+        value: What is stored.
+    """
+    return token('key', key, kind, json.dumps(value + 0.0 if kind == 'real' else value))
 
 
 def row_bytes(row: dict[str, Any]) -> int:

@@ -147,20 +147,23 @@ class MilvusGallery(WritableMilvus):
         ids = self.ids(identity=list(names)).tolist() if names else []
         done = 0
         for part in parts(ids):
-            rows = self._server.some(part, [*ENTRY, 'vector'])
-            renamed = [
-                row_of(replace(entry_of(row, self.place), identity=new), vector_of(row)) for row in rows
-            ]
             try:
-                if renamed:
-                    self._server.ask('upsert', data=renamed)
-            except UnavailableError as error:
-                raise UnavailableError(
+                done += self._name_some(part, new)
+            except (InputError, UnavailableError) as error:
+                if not done:
+                    raise
+                raise type(error)(
                     f'{error}; {done} of {len(ids)} entries have the name {new!r:.60} already: '
                     'merge_identities (mbv1 gallery merge-people) gives it to the others'
                 ) from error
-            done += len(renamed)
         return done
+
+    def _name_some(self, ids: Sequence[int], new: str) -> int:
+        rows = self._server.some(ids, [*ENTRY, 'vector'])
+        renamed = [row_of(replace(entry_of(row, self.place), identity=new), vector_of(row)) for row in rows]
+        if renamed:
+            self._server.ask('upsert', data=renamed)
+        return len(renamed)
 
     # --- upkeep
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,12 +28,13 @@ from mbv1_backbone.retrieval.milvus.expressions import (
 )
 from mbv1_backbone.retrieval.milvus.fields import ENTRY, entry_of, search_params, vector_of
 from mbv1_backbone.retrieval.milvus.opening import OpenMilvus
-from mbv1_backbone.retrieval.records import Correction, Entry, IdentityMatch, SearchResults
+from mbv1_backbone.retrieval.records import Correction, Entry, IdentityMatch, Match, SearchResults
 
 __all__ = ['MAX_K', 'SearchableMilvus']
 
 MAX_K = 16_384  # matches of a probe, at most: Milvus' own
-_PROBES = 500  # that are searched for in one request
+_PROBES = 500  # that are searched for in one request, at most
+_FOUND = 200_000  # matches that one request may bring, at most
 _LISTED = 500  # ids, files or names in one expression
 
 
@@ -187,8 +188,9 @@ class SearchableMilvus(OpenMilvus):
         expression = expression_of(names, None, check_conditions(metadata))
         floor = floor_of(threshold, self.calibration if threshold == CALIBRATED else None)
         hits: list[Any] = []
-        for start in range(0, len(array), _PROBES):
-            hits += self._hits(array[start : start + _PROBES], k, expression)
+        probes = max(1, min(_PROBES, _FOUND // k))
+        for start in range(0, len(array), probes):
+            hits += self._hits(array[start : start + probes], k, expression)
         return _results(hits, floor)
 
     def _hits(self, array: np.ndarray, k: int, expression: str) -> Any:
@@ -241,14 +243,19 @@ class SearchableMilvus(OpenMilvus):
                 wanted,
                 MAX_K,
             )
-            images = self.images_of(list(best))
-            people = [
-                person_of(match, images.get(name, 1), probe, self._vectors_of(name) if by == 'mean' else None)
-                for name, match in best.items()
-            ]
+            people = self._people(best, probe, by)
             people.sort(key=lambda person: -person.score)
             found.append([person for person in people if person.score >= floor][:k])
         return found
+
+    def _people(self, best: Mapping[str, Match], probe: np.ndarray, by: str) -> list[IdentityMatch]:
+        """What is said of people who were found, but for those who have been removed meanwhile."""
+        images, people = self.images_of(list(best)), []
+        for name, match in best.items():
+            vectors = self._vectors_of(name) if by == 'mean' else None
+            if name in images and (vectors is None or vectors):
+                people.append(person_of(match, images[name], probe, vectors))
+        return people
 
     def _vectors_of(self, name: str) -> list[np.ndarray]:
         return [vector_of(row) for row in self._rows(['vector'], name)]

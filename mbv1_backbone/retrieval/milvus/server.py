@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError, UnavailableError, one_line
@@ -167,6 +168,8 @@ class Server:
             raise InputError(f'{self.address}: the gallery is closed')
         if self._client is None:
             certificate = os.environ.get(CERTIFICATE)
+            if certificate and not Path(certificate).is_file():
+                raise InputError(f'{CERTIFICATE}: {certificate:.200}: no such file')
             self._client = self.library.MilvusClient(
                 self.address.uri,
                 token=os.environ.get(TOKEN, ''),
@@ -188,21 +191,24 @@ class Server:
         """Do the work with the seconds that are left, again while the server is away."""
         patience = self.timeout if patience is None else patience
         deadline = time.monotonic() + patience
+        unloaded = False
         while True:
+            left = max(deadline - time.monotonic(), _PAUSE)
             try:
-                return work(max(deadline - time.monotonic(), _PAUSE))
+                if unloaded:
+                    self._load(left)
+                return work(left)
             except Exception as error:  # pymilvus and gRPC have no common base
                 if not _is_theirs(error):
                     raise
-                away = _code(error) in _AWAY or 'closed channel' in str(error)
-                if _code(error) == str(_NOT_LOADED):  # a server that was started anew
-                    self._load(max(deadline - time.monotonic(), _PAUSE))
-                elif not away:
+                unloaded = unloaded or _code(error) == str(_NOT_LOADED)  # a server that was started anew
+                if not (_code(error) == str(_NOT_LOADED) or _is_away(error)):
                     raise self._refused(error) from error
                 self._drop()
                 if time.monotonic() + _PAUSE >= deadline:
                     raise UnavailableError(
                         f'{self.address}: the server does not answer within {patience:g} seconds'
+                        f'{_excuse(error)}'
                     ) from error
                 time.sleep(_PAUSE)
 
@@ -253,6 +259,18 @@ def _is_theirs(error: Exception) -> bool:
     return bool(modules & {'pymilvus', 'grpc'}) or (
         isinstance(error, ValueError) and 'closed channel' in str(error)
     )
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the server may answer the same question later, as it says itself or by not answering."""
+    later = getattr(error, 'retriable', False) is True  # one that starts, or moves data to another node
+    return _code(error) in _AWAY or 'closed channel' in str(error) or later
+
+
+def _excuse(error: Exception) -> str:
+    """What a server that is there says of why it does not answer yet."""
+    said = ' '.join(str(getattr(error, 'message', '')).split())
+    return f', it says: {said:.300}' if getattr(error, 'retriable', False) is True and said else ''
 
 
 def _code(error: Exception) -> str:

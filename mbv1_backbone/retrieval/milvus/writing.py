@@ -72,6 +72,7 @@ class WritableMilvus(SearchableMilvus):
 
         Raises:
             InputError: As ``add``, or if there are corrections.
+            UnavailableError: If the server does not answer; either says how many were added before.
         """
         self._check_writable('add')
         if count := sum(1 for _ in corrections):
@@ -80,14 +81,15 @@ class WritableMilvus(SearchableMilvus):
                 f'{count}: mbv1 gallery copy --without-corrections leaves them behind'
             )
         ids: list[int | None] = []
-        for batch in self._batches(checked_pairs(iter(pairs), self.dim)):
-            try:
+        try:
+            for batch in self._batches(checked_pairs(iter(pairs), self.dim)):
                 ids += self._add(batch)
-            except UnavailableError as error:
-                stored = sum(one is not None for one in ids)
-                raise UnavailableError(
-                    f'{error}; {stored} new entries were acknowledged before: the same again adds the others'
-                ) from error
+        except (InputError, UnavailableError) as error:
+            if not (stored := Added(tuple(ids)).new):
+                raise
+            raise type(error)(
+                f'{error}; {stored} new entries were acknowledged before, and stay: adding skips them'
+            ) from error
         return Added(tuple(ids))
 
     def _batches(self, pairs: Iterator[Pair]) -> Iterator[list[dict[str, Any]]]:
