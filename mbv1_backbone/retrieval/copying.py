@@ -12,7 +12,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.checks import Box
 from mbv1_backbone.retrieval.conditions import metadata_json
 from mbv1_backbone.retrieval.interface import GalleryLike
-from mbv1_backbone.retrieval.records import Correction, Entry
+from mbv1_backbone.retrieval.records import Entry
 
 __all__ = ['copy']
 
@@ -25,7 +25,7 @@ Face = tuple[str, Box | None]
 def copy(
     source: GalleryLike,
     target: GalleryLike,
-    corrections: Sequence[Correction] = (),
+    corrections: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[int, int]:
     """Make a gallery equal to another one: entries, embeddings to the bit, and the threshold.
@@ -36,7 +36,7 @@ def copy(
     Args:
         source: The gallery to copy, left as it is.
         target: Of the same model; empty, or what an earlier copy left.
-        corrections: What was said of faces, to come with them.
+        corrections: Whether what was said of faces comes with them, which only a folder keeps.
         progress: Called with a number of further entries that are sent, and again as they are compared.
 
     Returns:
@@ -55,7 +55,7 @@ def copy(
                 'is equal, merge adds to one'
             )
         if corrections:
-            target.add_entries([], corrections)
+            _send_corrections(source, target)
         sent = _send(source, target, progress)
         _compare(source, target, progress)
     if len(target) != count:
@@ -66,6 +66,19 @@ def copy(
     if (calibration := source.calibration) is not None and target.calibration != calibration:
         target.set_calibration(calibration)
     return count, sent
+
+
+def _send_corrections(source: GalleryLike, target: GalleryLike) -> None:
+    """Add what was said of faces; what the target has already of another mind is refused."""
+    said = source.corrections()
+    if others := set(target.corrections()) - set(said):
+        first = min(others, key=lambda one: (one.identity, one.sha256))
+        raise InputError(
+            f'{target.place}: {len(others)} corrections of faces are not in {source.place}, e.g. of '
+            f'{first.identity:.60}: copy to a new place'
+        )
+    if said:
+        target.add_entries([], said)
 
 
 def _send(source: GalleryLike, target: GalleryLike, progress: Callable[[int], object] | None) -> int:

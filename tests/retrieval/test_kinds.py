@@ -12,6 +12,7 @@ from support.gallery_kinds import KINDS, Kind
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Condition, Correction, Entry, Gallery, calibrate
 from mbv1_backbone.retrieval.copying import copy
+from mbv1_backbone.retrieval.unnamed import unnamed
 
 VECTORS, NAMES, FILES, HASHES = people(30, images=3)
 UNIT = normalised(VECTORS)
@@ -383,6 +384,22 @@ def test_a_copy_that_is_repeated_brings_the_threshold_of_now(gallery, tmp_path):
             source.set_calibration({'threshold': threshold})
             assert copy(source, gallery)[0] == 3
             assert gallery.calibration == {'threshold': threshold}
+
+
+def test_a_copy_does_not_keep_what_is_no_longer_said_of_faces(tmp_path):
+    source, target = (Gallery.create(tmp_path / name, DIM, 'm') for name in ('source', 'copy'))
+    with source, target:
+        group = 'group-0123456789'
+        ids = source.add(VECTORS[:4], [unnamed(one, None) for one in HASHES[:4]], FILES[:4], HASHES[:4]).ids
+        source.regroup(dict.fromkeys(ids, group))
+        new = source.split(ids[2:])
+        assert copy(source, target) == (4, 4)
+        assert set(target.corrections()) == set(source.corrections()) != set()
+        source.merge_identities([new], group)
+        target.remove(target.ids())
+        with pytest.raises(InputError, match='corrections of faces are not in'):
+            copy(source, target)
+        assert len(target) == 0
 
 
 # What one kind gives, and the other does not.

@@ -122,10 +122,10 @@ def copy(args: Namespace) -> None:
     """Make an equal gallery at another place, or go on with one that was cut short."""
     with ExitStack() as stack:
         source = stack.enter_context(open_gallery(args.gallery, read_only=args.read_only))
-        corrections = [] if args.without_corrections else source.corrections()
-        if corrections and is_address(args.target):
+        corrections = not args.without_corrections
+        if corrections and is_address(args.target) and (said := source.corrections()):
             raise InputError(
-                f'{args.gallery}: {number_of(len(corrections), "correction")} of faces (correct, split, '
+                f'{args.gallery}: {number_of(len(said), "correction")} of faces (correct, split, '
                 'merge-people) cannot be kept on Milvus: --without-corrections leaves them behind'
             )
         if gallery_exists(args.target):
