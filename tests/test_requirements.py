@@ -69,6 +69,7 @@ def distribution(package):
         ('training', ['detection', 'deploy']),
         ('inference', ['detection', 'faces', 'deploy', 'weights']),
         ('face_gallery', ['faces']),
+        ('server', ['server']),
     ],
 )
 def test_a_room_imports_what_its_extras_bring(room, extras):

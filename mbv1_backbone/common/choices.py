@@ -23,3 +23,4 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 MODES = ('latency', 'throughput')
 PARTS = ('whole', 'backbone')
 FACE_POLICIES = ('largest', 'all', 'reject')
+KEY_SCOPES = ('read', 'write', 'admin')  # of clients of mbv1 serve, each with those before it

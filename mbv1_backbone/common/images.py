@@ -51,7 +51,11 @@ _LOG = logging.getLogger('mbv1_backbone')
 _told: set[str] = set()
 
 
-def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_image(
+    source: str | os.PathLike[str] | bytes,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
     """Decode an image file to RGB.
 
     Grayscale is repeated to three channels, an alpha channel is dropped, animations give their first
@@ -62,26 +66,27 @@ def read_image(source: str | os.PathLike[str] | bytes, size: tuple[int, int] | N
         source: Path, or the file's bytes.
         size: (height, width) that annotations were made for. Where only the stored pixels have it, and
             not the image as its EXIF orientation shows it, the pixels are returned as stored.
+        max_pixels: Of an image; up to ``MAX_PIXELS``.
 
     Returns:
         uint8 array (H, W, 3).
 
     Raises:
         InputError: If the file is missing, not a regular file, truncated, not one of ``FORMATS``, larger than
-            ``MAX_BYTES`` or ``MAX_PIXELS``, or its values have no known scale. Nothing else is raised,
+            ``MAX_BYTES`` or ``max_pixels``, or its values have no known scale. Nothing else is raised,
             whatever the bytes are.
     """
     name = 'image' if isinstance(source, bytes) else f'image {shown(source)}'
     content = source if isinstance(source, bytes) else read_file(source)
     try:
         try:
-            return _decode(content, name, size)
+            return _decode(content, name, size, max_pixels)
         except InputError:
             raise
         except Exception:  # broken text and profiles of PNG; the pixels do not need them
             if not content.startswith(_PNG):
                 raise
-            return _decode(_without_extras(content), name, size)
+            return _decode(_without_extras(content), name, size, max_pixels)
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -183,10 +188,10 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f'{name}: {error}') from error
 
 
-def _decode(content: bytes, name: str, size: tuple[int, int] | None) -> np.ndarray:
+def _decode(content: bytes, name: str, size: tuple[int, int] | None, max_pixels: int) -> np.ndarray:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise InputError(f'{name}: {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read')
+        if image.width * image.height > max_pixels:
+            raise InputError(f'{name}: {image.width} x {image.height} pixels, at most {max_pixels} are read')
         stored = str(image.tile[0].args) if image.tile else ''  # says the stored depth; load() forgets it
         image.load()
         turn = _turn(image, size)

@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mbv1_backbone.face.evaluation.drawing import BAD, GOOD, Tile, contact_sheet
 from mbv1_backbone.face_gallery.pictures import entry_picture, face_picture
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import GalleryLike
 from mbv1_backbone.retrieval.records import Match
 
-__all__ = ['Answer', 'ask', 'draw_answers']
+__all__ = ['Answer', 'ask', 'draw_answers', 'matches_of']
 
 
 @dataclass(frozen=True)
@@ -76,22 +78,50 @@ def ask(
     failures = {str(probes[index]): reason for index, reason in found.failures.items()}
     if not len(found):
         return [], failures
+    matches, nearest = matches_of(gallery, found.vectors, k, by, threshold, **search)
+    answers = [
+        Answer(str(probes[source]), mine, first, place.box)
+        for source, place, mine, first in zip(found.sources, found.places, matches, nearest, strict=True)
+    ]
+    return answers, failures
+
+
+def matches_of(
+    gallery: GalleryLike,
+    vectors: np.ndarray,
+    k: int,
+    by: str | None = None,
+    threshold: float | str | None = 'calibrated',
+    **search: Any,
+) -> tuple[list[tuple[Match, ...]], list[Match | None]]:
+    """Search for faces that are embedded.
+
+    Args:
+        gallery: Of their model.
+        vectors: (N, dimension).
+        k: Matches of each, at most.
+        by: ``'best'`` or ``'mean'``: match people, by this score of their images.
+        threshold: Of ``Gallery.search``.
+        search: Other options of it.
+
+    Returns:
+        Of each its matches, and the most alike entry whatever its score.
+
+    Raises:
+        InputError: If an option is wrong.
+    """
     with gallery.snapshot():
         matches: Sequence[Sequence[Match]]
         if by is None:
-            matches = gallery.search(found.vectors, k, threshold, **search)
+            matches = gallery.search(vectors, k, threshold, **search)
         else:
-            people = gallery.search_identities(found.vectors, k, by, threshold, **search)
+            people = gallery.search_identities(vectors, k, by, threshold, **search)
             matches = [
                 [replace(person.best, score=person.score, distance=person.distance) for person in row]
                 for row in people
             ]
-        nearest = gallery.search(found.vectors, 1, None, **search)
-    answers = [
-        Answer(str(probes[source]), tuple(mine), first[0] if first else None, place.box)
-        for source, place, mine, first in zip(found.sources, found.places, matches, nearest, strict=True)
-    ]
-    return answers, failures
+        nearest = gallery.search(vectors, 1, None, **search)
+        return [tuple(row) for row in matches], [row[0] if row else None for row in nearest]
 
 
 def draw_answers(gallery: GalleryLike, answers: Sequence[Answer], path: str | Path) -> Path:

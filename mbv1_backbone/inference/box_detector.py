@@ -8,7 +8,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.finder import Faces
-from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.inference.detector import Detections, Detector
 
 __all__ = ['BoxDetector']
 
@@ -42,6 +42,10 @@ class BoxDetector:
 
     def __call__(self, image: np.ndarray) -> Faces:
         """Faces of an image, RGB uint8 (H, W, 3)."""
-        found = self.detector.detect([image])[0].above(self.score_thr)
+        return self.faces_of(self.detector.detect([image])[0])
+
+    def faces_of(self, detections: Detections) -> Faces:
+        """The faces among what the detector found in an image."""
+        found = detections.above(self.score_thr)
         mine = found.chosen(found.labels == self.label)
         return Faces(mine.boxes, mine.scores, mine.landmarks)

@@ -1,0 +1,133 @@
+"""What every request passes before it is read: its site, its size, its time, and how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mbv1_backbone.server.refusals import Refused, overloaded
+from mbv1_backbone.server.service import Service
+
+__all__ = ['ALWAYS', 'Guard']
+
+ALWAYS = ('/v1/health', '/v1/ready', '/v1/metrics')  # answered under any load
+_SAFE = ('GET', 'HEAD')
+
+
+class Guard:
+    """The outermost layer of the application.
+
+    Args:
+        app: What is inside.
+        service: Whose limits hold.
+        hosts: Names that the service may be called by; None allows all. On loopback they are few, so that no
+            page of another site reaches it by a name that leads here.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, hosts: Collection[str] | None = None) -> None:
+        self.app = app
+        self.service = service
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let it in."""
+        if scope['type'] != 'http':
+            await self.app(scope, receive, send)
+            return
+        begun = time.monotonic()
+        status = 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message['type'] == 'http.response.start':
+                status = message['status']
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sending, begun)
+        finally:
+            route = getattr(scope.get('route'), 'path', 'none')
+            method = scope['method'] if scope['method'] in (*_SAFE, 'POST', 'DELETE') else 'other'
+            self.service.metrics.answered(route, method, status, time.monotonic() - begun)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, begun: float) -> None:
+        limits = self.service.limits
+        counted = scope['path'] not in ALWAYS
+        refused = self._refusal(scope) or (
+            overloaded(f'{self.service.active} requests are being worked on')
+            if counted and self.service.active >= limits.requests
+            else None
+        )
+        if refused is not None:
+            answer = JSONResponse(
+                refused.as_dict(), refused.status_code, {**(refused.headers or {}), 'Connection': 'close'}
+            )
+            await answer(scope, receive, send)
+            return
+        scope['mbv1_deadline'] = begun + limits.seconds
+        self.service.active += counted
+        try:
+            await self.app(scope, _limited(receive, limits.body_bytes, begun + limits.seconds), send)
+        finally:
+            self.service.active -= counted
+
+    def _refusal(self, scope: Scope) -> Refused | None:
+        headers = {name.lower(): value.decode('latin-1') for name, value in scope['headers']}
+        host = headers.get(b'host', '')
+        if self.hosts is not None and _name(host) not in self.hosts:
+            return Refused(421, 'host', f'Host: the service is not called {host[:80]!r}')
+        if scope['method'] not in _SAFE and _from_elsewhere(headers, scope['scheme'], host):
+            return Refused(403, 'origin', 'Origin: pages of other sites may change nothing here')
+        length = headers.get(b'content-length', '0')
+        if not length.isascii() or not length.isdigit():
+            return Refused(400, 'invalid', 'Content-Length: must be a whole number')
+        if int(length[:20]) > self.service.limits.body_bytes:
+            return _too_large(self.service.limits.body_bytes)
+        return None
+
+
+def _from_elsewhere(headers: dict[bytes, str], scheme: str, host: str) -> bool:
+    """Whether a browser says that a page of another site asks."""
+    if headers.get(b'sec-fetch-site') in ('cross-site', 'same-site'):
+        return True
+    origin = headers.get(b'origin')
+    return origin is not None and origin.lower() != f'{scheme}://{host}'.lower()
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    try:
+        return (urlsplit(f'//{host}').hostname or '').lower()
+    except ValueError:
+        return ''
+
+
+def _limited(receive: Receive, most: int, deadline: float) -> Receive:
+    """The same, refusing bodies that are too large or come too slowly."""
+    seen, whole = 0, False
+
+    async def limited() -> Message:
+        nonlocal seen, whole
+        if whole:  # what comes then is that the client has gone
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.001, deadline - time.monotonic()))
+        except asyncio.TimeoutError:
+            raise Refused(408, 'slow', 'body: did not come in time') from None
+        if message['type'] == 'http.request':
+            seen += len(message.get('body', b''))
+            whole = not message.get('more_body', False)
+            if seen > most:
+                raise _too_large(most)
+        return message
+
+    return limited
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, 'too_large', f'body: at most {most} bytes are taken')

@@ -1,0 +1,119 @@
+"""Routes of the gallery as a whole: corrections, groups, threshold, figures, copies."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from mbv1_backbone.retrieval import (
+    Gallery,
+    calibrate as calibrate_gallery,
+    cluster as cluster_gallery,
+    maintenance,
+)
+from mbv1_backbone.server import schemas
+from mbv1_backbone.server.access import ADMIN, READ, WRITE, service_of
+from mbv1_backbone.server.face_routes import Ids, Name
+from mbv1_backbone.server.refusals import Refused
+from mbv1_backbone.server.schemas import Plain
+from mbv1_backbone.server.service import Service, absent
+
+__all__ = ['router']
+
+router = APIRouter(prefix='/v1/faces', tags=['gallery'])
+
+
+class Correction(Plain):
+    """Entries that do not show the person whose name they have."""
+
+    ids: Ids
+    identity: Name | None = Field(
+        default=None, description='whom they show; without it they are removed, and those of a group leave it'
+    )
+
+
+@router.post('/not-this', dependencies=[WRITE])
+def not_this(request: Request, body: Correction) -> schemas.Changed:
+    """Say that entries do not show their person; it is remembered."""
+    gallery = _in_folder(service_of(request), 'not-this')
+    gallery.not_this_person(body.ids, body.identity)
+    return schemas.Changed(entries=len(set(body.ids)))
+
+
+class Clustering(Plain):
+    """How faces are grouped."""
+
+    threshold: Annotated[float | None, Field(ge=-1, le=1)] = Field(
+        default=None, description='mean cosine of two groups from which on they are one'
+    )
+
+
+@router.post('/cluster', dependencies=[WRITE])
+def cluster(request: Request, body: Clustering) -> schemas.Clustered:
+    """Group the faces that nobody has named."""
+    service = service_of(request)
+    gallery = _in_folder(service, 'cluster')
+    with service.upkeep():
+        found = cluster_gallery(gallery, body.threshold)
+    return schemas.Clustered(**_plain(asdict(found)))
+
+
+class Calibrating(Plain):
+    """What the threshold shall keep to."""
+
+    fpir: float = Field(gt=0, lt=1, description='share of people who are not enrolled that is taken for some')
+
+
+@router.post('/calibrate', dependencies=[ADMIN])
+def calibrate(request: Request, body: Calibrating) -> schemas.Calibrated:
+    """Compute and store the threshold for a rate of false positives."""
+    service = service_of(request)
+    gallery = service.the_gallery()
+    with service.upkeep():
+        found = calibrate_gallery(gallery, body.fpir)
+    return schemas.Calibrated(**asdict(found))
+
+
+@router.get('/stats', dependencies=[READ])
+def stats(request: Request) -> dict[str, Any]:
+    """Counts, index, sizes and threshold."""
+    gallery = service_of(request).the_gallery()
+    # no more of what it was made with than the model's name: the rest may hold a path
+    known = dict(made_with=gallery.made_with.get('model'), calibration=gallery.calibration)
+    return {**gallery.stats(), **known}
+
+
+@router.post('/backup', dependencies=[ADMIN], status_code=201)
+def backup(request: Request) -> schemas.Backup:
+    """Copy the gallery into a new folder on the server, whose name is answered."""
+    service = service_of(request)
+    gallery = _in_folder(service, 'backup')
+    if service.backups is None:
+        raise absent('folder for backups', '--backups')
+    with service.upkeep():
+        name = f'{time.strftime("%Y%m%d-%H%M%S", time.gmtime())}-{time.time_ns() % 10**9:09}'
+        count = maintenance.backup(gallery, service.backups / name)
+    return schemas.Backup(name=name, entries=count)
+
+
+def _in_folder(service: Service, what: str) -> Gallery:
+    """The gallery, for what one on Milvus does not have."""
+    gallery = service.the_gallery()
+    if not isinstance(gallery, Gallery):
+        raise Refused(409, 'not_on_milvus', f'a gallery on Milvus has no {what}')
+    return gallery
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Without NumPy's numbers."""
+    groups = [
+        dict(one, ids=[int(i) for i in one['ids']], cohesion=float(one['cohesion']))
+        for one in values['groups']
+    ]
+    return dict(
+        values, groups=groups, alone=[int(i) for i in values['alone']], threshold=float(values['threshold'])
+    )

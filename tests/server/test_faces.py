@@ -1,0 +1,241 @@
+"""The gallery over HTTP: each answer is that of the library's own functions."""
+
+import json
+
+import numpy as np
+import pytest
+from server.conftest import files, png
+
+from mbv1_backbone.common.images import read_image
+from mbv1_backbone.face_gallery.answers import matches_of
+from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.server.service import Service
+
+
+@pytest.fixture
+def filled(web, drawn):
+    """The service with two photographs of each person enrolled, over HTTP."""
+    for name, images in drawn.items():
+        answer = web.post('/v1/faces/enrol', files=files(*images[:2]), data={'identity': name})
+        assert answer.status_code == 200
+        assert answer.json()['added'] == 2
+    return web
+
+
+def test_what_is_enrolled_is_found(filled, faces, gallery, drawn):
+    probes = [images[2] for images in drawn.values()]
+    answer = filled.post('/v1/faces/search?k=3', files=files(*probes)).json()
+    vectors = faces.embed([read_image(one) for one in probes]).vectors
+    wanted, nearest = matches_of(gallery, vectors, 3)
+    for result, matches, first, name in zip(answer['results'], wanted, nearest, drawn, strict=True):
+        [face] = result['faces']
+        assert [match['id'] for match in face['matches']] == [match.id for match in matches]
+        assert face['matches'][0]['identity'] == face['nearest']['identity'] == name
+        assert face['nearest']['score'] == pytest.approx(first.score, abs=1e-5)
+    assert answer['threshold'] is None
+
+
+def test_nobody_reaches_a_high_threshold(filled, drawn):
+    probe = files(drawn['person_a'][2])
+    answer = filled.post('/v1/faces/search?threshold=0.999999', files=probe).json()
+    assert answer['threshold'] == 0.999999
+    [face] = answer['results'][0]['faces']
+    assert face['matches'] == []
+    assert face['nearest']['identity'] == 'person_a'
+    only = filled.post('/v1/faces/search?by=best&identity=person_b&identity=person_c', files=probe).json()
+    matches = only['results'][0]['faces'][0]['matches']
+    assert {match['identity'] for match in matches} == {'person_b', 'person_c'}
+    assert filled.post('/v1/faces/search?all=true&threshold=0', files=probe).status_code == 422
+
+
+def test_a_face_is_added_once_and_keeps_its_name(filled, gallery, drawn):
+    [image] = drawn['person_a'][:1]
+    again = filled.post('/v1/faces/enrol', files=files(image), data={'identity': 'person_a'}).json()
+    [face] = again['results'][0]['faces']
+    assert (again['added'], face['state'], face['reason']) == (0, 'known', None)
+    other = filled.post('/v1/faces/enrol', files=files(image), data={'identity': 'Bob'}).json()
+    [face] = other['results'][0]['faces']
+    assert (face['state'], face['identity'], 'another name' in face['reason']) == ('known', 'person_a', True)
+    assert len(gallery) == 8
+
+
+def test_an_entry_says_nothing_of_the_clients_paths(web, gallery, drawn):
+    sent = [('images', ('../../etc/passwd', drawn['person_a'][0]))]
+    data = {'identity': ' Ada ', 'metadata': '{"year": 1843}'}
+    [result] = web.post('/v1/faces/enrol?min_quality=0', files=sent, data=data).json()['results']
+    [entry] = gallery.entries()
+    assert (entry.identity, entry.metadata, entry.file) == (
+        'Ada',
+        {'year': 1843},
+        f'sent/{entry.sha256[:16]}',
+    )
+    told = web.get(f'/v1/faces/entries/{entry.id}').json()
+    assert tuple(told['box']) == entry.box
+    assert told['metadata'] == {'year': 1843}
+    assert result['faces'][0]['id'] == entry.id
+
+
+@pytest.mark.parametrize('metadata', ['[1]', '{', '{"folder": "/etc"}', '[' * 30_000])
+def test_metadata_that_is_none_is_refused(web, gallery, drawn, metadata):
+    answer = web.post('/v1/faces/enrol', files=files(drawn['person_a'][0]), data={'metadata': metadata})
+    assert answer.status_code == 422
+    assert answer.json()['error']['message'].startswith('metadata: ')
+    assert len(gallery) == 0
+
+
+def test_the_face_at_a_point_is_enrolled(web, gallery, drawn):
+    image = drawn['person_a'][0]  # its face is at 40, 40, and has 64 pixels a side
+    missed = web.post('/v1/faces/enrol?x=150&y=100', files=files(image))
+    assert (missed.status_code, 'no face found at 150, 100' in missed.text) == (422, True)
+    assert len(gallery) == 0
+    assert web.post('/v1/faces/enrol?x=60&y=60', files=files(image)).json()['added'] == 1
+    assert web.post('/v1/faces/enrol?x=60', files=files(image)).status_code == 422
+    assert web.post('/v1/faces/enrol?x=60&y=60', files=files(image, image)).status_code == 422
+
+
+def test_a_face_of_low_quality_is_left_out_with_the_reason(web, gallery, drawn):
+    answer = web.post('/v1/faces/enrol?min_quality=1', files=files(drawn['person_a'][0])).json()
+    [face] = answer['results'][0]['faces']
+    assert (answer['added'], face['state']) == (0, 'left out')
+    assert face['reason'].endswith('1 is asked for')
+    assert len(gallery) == 0
+
+
+def test_people_and_entries_come_in_pages(filled, gallery):
+    first = filled.get('/v1/faces/people?limit=3').json()
+    last = filled.get('/v1/faces/people', params={'limit': 3, 'after': first['next']}).json()
+    assert [p['identity'] for p in first['people'] + last['people']] == list(gallery.identities())
+    assert (last['next'], last['people'][0]['images']) == (None, 2)
+    numbers, after = [], 0
+    while after is not None:
+        page = filled.get(f'/v1/faces/entries?limit=3&after={after}').json()
+        numbers += [entry['id'] for entry in page['entries']]
+        after = page['next']
+    assert numbers == gallery.ids().tolist()
+    mine = filled.get('/v1/faces/entries?identity=person_b').json()['entries']
+    assert {entry['identity'] for entry in mine} == {'person_b'}
+
+
+def test_names_change(filled, gallery):
+    assert filled.post('/v1/faces/rename', json={'identity': 'person_a', 'new': 'Ada'}).json() == {
+        'entries': 2
+    }
+    assert filled.post('/v1/faces/merge', json={'identities': ['person_b'], 'into': 'Ada'}).json() == {
+        'entries': 2
+    }
+    assert gallery.identities() == {'Ada': 4, 'person_c': 2, 'person_d': 2}
+    taken = filled.post('/v1/faces/rename', json={'identity': 'Ada', 'new': 'person_c'})
+    assert taken.status_code == 422
+    assert gallery.place not in taken.text
+    entry = next(gallery.entries(identity='person_c'))
+    filled.post('/v1/faces/not-this', json={'ids': [entry.id], 'identity': 'person_d'})
+    assert gallery.get(entry.id).identity == 'person_d'
+    assert filled.delete(f'/v1/faces/entries/{entry.id}').json() == {'entries': 1}
+    assert filled.delete(f'/v1/faces/entries/{entry.id}').status_code == 404
+    assert filled.post('/v1/faces/remove', json={'identity': 'Ada'}).json() == {'entries': 4}
+    assert len(gallery) == 3
+
+
+@pytest.mark.parametrize('verb', ['rename', 'merge', 'remove'])
+def test_people_who_are_not_there(filled, verb):
+    body = {
+        'rename': {'identity': 'X', 'new': 'Y'},
+        'merge': {'identities': ['X'], 'into': 'Y'},
+        'remove': {'identity': 'X'},
+    }
+    answer = filled.post(f'/v1/faces/{verb}', json=body[verb])
+    assert (answer.status_code, answer.json()['error']['code']) == (404, 'absent')
+
+
+def test_faces_without_names_are_grouped(web, drawn):
+    for images in drawn.values():
+        assert web.post('/v1/faces/enrol', files=files(*images)).json()['added'] == 3
+    found = web.post('/v1/faces/cluster', json={'threshold': 0.9}).json()
+    assert sorted(len(group['ids']) for group in found['groups']) == [3, 3, 3, 3]
+    name = found['groups'][0]['identity']
+    assert web.post('/v1/faces/rename', json={'identity': name, 'new': 'Ada'}).json() == {'entries': 3}
+
+
+def test_threshold_figures_and_copies(start, faces, gallery, drawn, tmp_path):
+    (tmp_path / 'backups').mkdir()
+    web = start(embedder=faces, gallery=gallery, backups=tmp_path / 'backups')
+    for name, images in drawn.items():
+        web.post('/v1/faces/enrol', files=files(*images), data={'identity': name})
+    found = web.post('/v1/faces/calibrate', json={'fpir': 0.2}).json()
+    assert found['threshold'] == gallery.calibration['threshold']
+    answer = web.post('/v1/faces/search', files=files(drawn['person_a'][0])).json()
+    assert answer['threshold'] == found['threshold']
+    few = web.post('/v1/faces/calibrate', json={'fpir': 0.001})
+    assert (few.status_code, 'needs 1000' in few.text) == (422, True)
+    stats = web.get('/v1/faces/stats').json()
+    assert (stats['entries'], stats['calibration']['fpir']) == (12, 0.2)
+    copy = web.post('/v1/faces/backup')
+    assert copy.status_code == 201
+    with Gallery(tmp_path / 'backups' / copy.json()['name']) as copied:
+        assert list(copied.entries()) == list(gallery.entries())
+
+
+def test_without_a_gallery_its_routes_refuse(start, faces, drawn):
+    web = start(embedder=faces)
+    for method, path, sent in [
+        ('POST', '/v1/faces/search', dict(files=files(drawn['person_a'][0]))),
+        ('POST', '/v1/faces/enrol', dict(files=files(drawn['person_a'][0]))),
+        ('GET', '/v1/faces/people', {}),
+        ('POST', '/v1/faces/cluster', dict(json={})),
+        ('POST', '/v1/faces/backup', {}),
+    ]:
+        answer = web.request(method, path, **sent)
+        assert (answer.status_code, answer.json()['error']['code']) == (409, 'not_configured'), path
+    [result] = web.post('/v1/faces/detect', files=files(drawn['person_a'][0])).json()['results']
+    assert result['faces'][0]['box'] == [40, 40, 104, 104]
+
+
+def test_an_empty_gallery_knows_nobody(web, drawn):
+    [result] = web.post('/v1/faces/search', files=files(drawn['person_a'][0])).json()['results']
+    assert (result['faces'][0]['matches'], result['faces'][0]['nearest']) == ([], None)
+
+
+def test_a_gallery_of_another_model_is_refused(faces, tmp_path):
+    with (
+        Gallery.create(tmp_path / 'other', faces.dims, 'another') as other,
+        pytest.raises(ValueError, match='model'),
+    ):
+        Service(embedder=faces, gallery=other)
+
+
+def test_a_writer_that_holds_the_gallery_is_said(web, gallery, drawn, monkeypatch):
+    from mbv1_backbone.common.errors import LockedError
+
+    def locked(*_, **__):
+        raise LockedError(f'gallery {gallery.place} is being written')
+
+    monkeypatch.setattr(gallery, 'add', locked)
+    answer = web.post('/v1/faces/enrol', files=files(drawn['person_a'][0]))
+    assert (answer.status_code, answer.headers['retry-after']) == (503, '1')
+    assert gallery.place not in answer.text
+
+
+def test_bodies_of_json_are_checked(web):
+    for body, field in [
+        ({}, 'identity'),
+        ({'identity': 'a', 'new': ''}, 'new'),
+        ({'identity': 'a', 'new': 'b', 'more': 1}, 'more'),
+        ([], None),
+    ]:
+        answer = web.post('/v1/faces/rename', json=body)
+        assert answer.status_code == 422
+        assert field is None or answer.json()['error']['field'] == field
+    plain = {'Content-Type': 'text/plain'}
+    body = json.dumps({'identity': 'a', 'new': 'b'})
+    assert web.post('/v1/faces/rename', content=body, headers=plain).status_code == 422
+    broken = {'Content-Type': 'application/json'}
+    assert web.post('/v1/faces/rename', content=b'\xff{', headers=broken).status_code in (400, 422)
+
+
+def test_an_image_that_is_the_face(start, embedder):
+    web = start(embedder=embedder)
+    image = png(np.full((64, 64, 3), 90, np.uint8))
+    [result] = web.post('/v1/embed', files=files(image)).json()['results']
+    assert result['faces'][0]['box'] is None
+    wanted = embedder.embed(read_image(image)).vectors[0]
+    np.testing.assert_allclose(result['faces'][0]['vector'], wanted, atol=1e-5)
