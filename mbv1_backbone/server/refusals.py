@@ -17,6 +17,7 @@ from mbv1_backbone.common.errors import (
     UnavailableError,
     one_line,
 )
+from mbv1_backbone.common.files import shown
 
 __all__ = ['RETRY_AFTER', 'Refused', 'overloaded', 'refused_by']
 
@@ -59,7 +60,8 @@ class Refused(HTTPException):
 
     def as_dict(self) -> dict[str, Any]:
         """The body of the answer."""
-        error: dict[str, Any] = dict(code=self.code, message=self.detail, field=self.field)
+        field = None if self.field is None else shown(self.field)
+        error: dict[str, Any] = dict(code=self.code, message=shown(self.detail), field=field)
         error['failures'] = [failure.model_dump() for failure in self.failures]
         return dict(error=error)
 

@@ -114,7 +114,7 @@ async def read_form(request: Request, limits: Limits, fields: Sequence[str] = ()
             raise Refused(400, 'invalid', 'body: the form ends before its last boundary')
         return await _form(data, fields)
     finally:
-        await data.close()
+        parser.close()
 
 
 class _Parser(MultiPartParser):
@@ -123,7 +123,13 @@ class _Parser(MultiPartParser):
     ended = False
 
     def on_end(self) -> None:
+        """Note it."""
         self.ended = True
+
+    def close(self) -> None:
+        """Let go of all files, that of a part that was cut off, too."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def _form(data: FormData, fields: Sequence[str]) -> Form:

@@ -83,6 +83,14 @@ def test_metadata_that_is_none_is_refused(web, gallery, drawn, metadata):
     assert len(gallery) == 0
 
 
+def test_half_characters_in_metadata_do_no_harm(web, gallery, drawn):
+    answer = web.post(
+        '/v1/faces/enrol', files=files(drawn['person_a'][0]), data={'metadata': '{"a": "\\ud800"}'}
+    )
+    assert answer.status_code in (200, 422)
+    assert web.get('/v1/faces/entries').status_code == 200
+
+
 def test_the_face_at_a_point_is_enrolled(web, gallery, drawn):
     image = drawn['person_a'][0]  # its face is at 40, 40, and has 64 pixels a side
     missed = web.post('/v1/faces/enrol?x=150&y=100', files=files(image))
