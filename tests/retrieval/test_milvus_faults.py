@@ -302,6 +302,15 @@ def test_a_server_that_starts_is_asked_again(place, monkeypatch, answers, said):
         assert '\n' not in str(caught.value)
 
 
+def test_a_connection_that_another_thread_has_closed_is_opened_anew(place):
+    with create_gallery(place, DIM, 'm') as gallery:
+        for read in (lambda: len(gallery), lambda: len(list(gallery.entries())), lambda: gallery.model):
+            gallery._server._client.close()
+            assert read() in (0, 'm')
+    with pytest.raises(InputError, match='the gallery is closed'):
+        len(gallery)
+
+
 @pytest.mark.parametrize('by', ['best', 'mean'])
 def test_a_person_who_is_removed_during_a_search_is_not_found(place, monkeypatch, by):
     with create_gallery(place, DIM, 'm') as gallery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ _NARROW_PAGE = 8192  # without; Milvus gives 16,384 at most
 _NOT_LOADED = 101
 _CONNECT_FAILED = 2
 _AWAY = ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED')  # of gRPC's codes
+_CLOSED = ('closed channel', 'should create connection first')  # by another thread, that had failed
 _DENIED = ('UNAUTHENTICATED', 'PERMISSION_DENIED')
 _LONGEST = 600.0  # seconds for what the server does once: making and loading a collection
 
@@ -47,6 +49,7 @@ class Server:
         self.library = _library()
         self._client: Any = None
         self._closed = False
+        self._opening = threading.Lock()
         self.version = str(self.ask('get_server_version', named=False))
 
     @property
@@ -160,32 +163,33 @@ class Server:
 
     def close(self) -> None:
         """Close the connection."""
-        self._drop()
         self._closed = True
+        self._drop()
 
     def _open(self, timeout: float) -> Any:
-        if self._closed:
-            raise InputError(f'{self.address}: the gallery is closed')
-        if self._client is None:
-            certificate = os.environ.get(CERTIFICATE)
-            if certificate and not Path(certificate).is_file():
-                raise InputError(f'{CERTIFICATE}: {certificate:.200}: no such file')
-            self._client = self.library.MilvusClient(
-                self.address.uri,
-                token=os.environ.get(TOKEN, ''),
-                db_name=self.address.database,
-                timeout=timeout,
-                dedicated=True,
-                grpc_options={'grpc.use_local_subchannel_pool': 1},  # which tries at once after a failure
-                **({'server_pem_path': certificate} if certificate else {}),
-            )
-        return self._client
+        with self._opening:
+            if self._closed:
+                raise InputError(f'{self.address}: the gallery is closed')
+            if self._client is None:
+                certificate = os.environ.get(CERTIFICATE)
+                if certificate and not Path(certificate).is_file():
+                    raise InputError(f'{CERTIFICATE}: {certificate:.200}: no such file')
+                self._client = self.library.MilvusClient(
+                    self.address.uri,
+                    token=os.environ.get(TOKEN, ''),
+                    db_name=self.address.database,
+                    timeout=timeout,
+                    dedicated=True,
+                    grpc_options={'grpc.use_local_subchannel_pool': 1},  # which tries at once after a failure
+                    **({'server_pem_path': certificate} if certificate else {}),
+                )
+            return self._client
 
     def _drop(self) -> None:
-        if self._client is not None:
+        client, self._client = self._client, None
+        if client is not None:
             with suppress(Exception):  # a connection that is broken cannot always be closed
-                self._client.close()
-            self._client = None
+                client.close()
 
     def _again(self, work: Callable[[float], Any], patience: float | None = None) -> Any:
         """Do the work with the seconds that are left, again while the server is away."""
@@ -264,7 +268,7 @@ def _is_theirs(error: Exception) -> bool:
 def _is_away(error: Exception) -> bool:
     """Whether the server may answer the same question later, as it says itself or by not answering."""
     later = getattr(error, 'retriable', False) is True  # one that starts, or moves data to another node
-    return _code(error) in _AWAY or 'closed channel' in str(error) or later
+    return _code(error) in _AWAY or any(one in str(error) for one in _CLOSED) or later
 
 
 def _excuse(error: Exception) -> str:
