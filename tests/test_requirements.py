@@ -70,6 +70,7 @@ def distribution(package):
         ('inference', ['detection', 'faces', 'deploy', 'weights']),
         ('face_gallery', ['faces']),
         ('server', ['server']),
+        ('jobs', ['jobs', 'faces']),
     ],
 )
 def test_a_room_imports_what_its_extras_bring(room, extras):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # an exported embedder needs no torch
 
 __all__ = ['Embedded', 'FaceEmbedder', 'FaceLike']
 
-FaceLike: TypeAlias = Union[str, os.PathLike[str], np.ndarray, 'Tensor']
+FaceLike: TypeAlias = Union[str, os.PathLike[str], bytes, np.ndarray, 'Tensor']
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ class FaceEmbedder:
         """Embed faces.
 
         Args:
-            images: Files, RGB arrays uint8 (H, W, 3), or tensors uint8 (3, H, W) in RGB; a single one is the
-                same as a list of one.
+            images: Files, their contents (bytes), RGB arrays uint8 (H, W, 3), or tensors uint8 (3, H, W) in
+                RGB; a single one, but of bytes, is the same as a list of one.
             batch_size: Faces that go through the network at once.
             flip: Average with the embedding of the mirrored face: twice the work, a little better.
             progress: Show a bar.
@@ -283,7 +283,7 @@ def _with_bar(
 
 def _as_array(image: FaceLike) -> np.ndarray:
     """RGB uint8 (H, W, 3)."""
-    if isinstance(image, str | os.PathLike):
+    if isinstance(image, str | os.PathLike | bytes):
         return read_image(image)
     if not isinstance(image, np.ndarray):
         image = _of_tensor(image)

@@ -79,9 +79,11 @@ def _verb(
     return made
 
 
-def _add_model(parser: options.Parser) -> None:
+def _add_model(parser: options.Parser, required: bool = True) -> None:
     parser.add_argument(
-        '--model', required=True, help='name in the model zoo, weights, checkpoint, exported file or config'
+        '--model',
+        required=required,
+        help='name in the model zoo, weights, checkpoint, exported file or config',
     )
     parser.add_argument('--checkpoint', help='of the config')
     options.add_detector(parser)
@@ -110,8 +112,12 @@ def _add_enrolment(parser: options.Parser) -> None:
         ('add', 'Add images to a gallery.'),
     ):
         made = _verb(parser, name, summary, 'people', new=name == 'build')
-        _add_model(made)
-        made.add_argument('images', help='FOLDER/PERSON/IMAGE, or a CSV file with file, identity, metadata')
+        _add_model(made, required=name == 'build')
+        made.add_argument(
+            'images',
+            nargs=None if name == 'build' else '?',
+            help='FOLDER/PERSON/IMAGE, or a CSV file with file, identity, metadata',
+        )
         made.add_argument(
             '--unnamed',
             action='store_true',
@@ -128,6 +134,15 @@ def _add_enrolment(parser: options.Parser) -> None:
         made.add_argument(
             '--part', metavar='I/N', help='only part I of N (0 first), to build N galleries at once'
         )
+        if name == 'add':
+            made.add_argument(
+                '--from-parquet',
+                nargs='+',
+                metavar='JOB',
+                help='in place of --model: faces that mbv1 embed-job has embedded, folders of jobs or their '
+                'faces-*.parquet; whose they are says the CSV file, else the folder of each image; a gallery '
+                'that is not there is made',
+            )
         if name == 'build':
             made.add_argument(
                 '--index', help="FAISS's factory string, or Milvus' index type (default: by size)"

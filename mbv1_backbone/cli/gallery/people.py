@@ -12,6 +12,7 @@ import numpy as np
 from mbv1_backbone.cli import options
 from mbv1_backbone.cli.gallery.embedders import check_embedder, made_with, note_made_with, open_embedder
 from mbv1_backbone.cli.gallery.entries import read_filter
+from mbv1_backbone.cli.gallery.from_parquet import add_from_parquet
 from mbv1_backbone.cli.gallery.making import made_gallery, refuse_address
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
@@ -55,7 +56,12 @@ def build(args: Namespace) -> None:
 
 
 def add(args: Namespace) -> None:
-    """Add images to a gallery."""
+    """Add images to a gallery, or faces that a job has embedded."""
+    if args.from_parquet:
+        add_from_parquet(args)
+        return
+    if missing := [name for name in ('--model', 'images') if getattr(args, name.strip('-')) is None]:
+        args.parser.error(f'the following arguments are required: {", ".join(missing)}')
     sources = _sources(args)
     with open_gallery(args.gallery) as gallery:
         embedder = open_embedder(args, gallery)

@@ -1,0 +1,5 @@
+"""Work that many processes share: the faces of very many photographs, embedded into Parquet files."""
+
+from mbv1_backbone.common.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,0 +1,14 @@
+from .enrolment import (
+    FromParquet as FromParquet,
+    enrol_parquet as enrol_parquet,
+    parquet_files as parquet_files,
+)
+from .inputs import (
+    Columns as Columns,
+    Encoded as Encoded,
+    Input as Input,
+    list_inputs as list_inputs,
+    read_images as read_images,
+)
+from .tables import read_about as read_about
+from .worker import Counts as Counts, JobCounter as JobCounter, embed_images as embed_images, work as work
