@@ -112,6 +112,19 @@ def test_fewer_bits_change_a_trained_embedder_little(tmp_path, shared, name, pre
     assert (before * after).sum(1).mean() > least
 
 
+def test_int8_of_onnx_runtime_does_not_saturate_without_vnni(tmp_path):
+    """There a sum of two products of a byte and a signed byte has 16 bits: weights of 7 bits fit."""
+    onnx = pytest.importorskip('onnx')
+    file = tmp_path / 'e.onnx'
+    write(*exportable(resolve(FACES), 'int8'), file, patterns(8, size=112))
+    graph = onnx.load(file).graph
+    weights = [onnx.numpy_helper.to_array(each) for each in graph.initializer]
+    weights = [each for each in weights if each.dtype == np.int8 and each.ndim == 4]
+    assert len(weights) == 12  # the pointwise ones of rows 2 to 13
+    assert {each.shape[2:] for each in weights} == {(1, 1)}
+    assert 60 <= max(np.abs(each).max() for each in weights) <= 64
+
+
 IN_AVX2 = """
 import sys, numpy as np
 from mbv1_backbone.runtime.sessions import open_session
