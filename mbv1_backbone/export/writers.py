@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 from pathlib import Path
 
 import numpy as np
@@ -219,6 +220,6 @@ def _quantised(source: Path, calibration: Sequence[np.ndarray]) -> Path:
 
 
 def _stays_exact(node: Any) -> bool:
-    """Whether a node of an ONNX graph keeps float32: depthwise convolutions, and what loses most in 8 bits."""
+    """Whether a node keeps float32: depthwise convolutions, and what loses most in 8 bits."""
     depthwise = any(option.name == 'group' and option.i > 1 for option in node.attribute)
     return depthwise or any(part in node.name for part in _EXACT)
