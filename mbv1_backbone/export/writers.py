@@ -9,8 +9,8 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
