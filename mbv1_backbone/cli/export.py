@@ -128,6 +128,8 @@ def _output(args: argparse.Namespace) -> Path:
     check_output_file(out, name='--out')
     for path in files_of(out)[1:]:  # some have others beside them
         check_output_file(path, name='--out')
+        if out.suffix == '.xml' and path.exists() and not out.exists():
+            raise InputError(f'--out {out}: {path.name} is there, and no {out.name} that it belongs to')
     truth = args.pairs or args.ann_file or args.labels
     if truth and not _runs_here(out):
         raise InputError(f'{truth}: Core ML runs on macOS and iOS alone, here no accuracy can be compared')

@@ -40,7 +40,10 @@ _AGAIN = 0.05  # seconds after which an interruption that was dropped is made ag
 
 DONE, DEFECT, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 # What the machine, not the code, is to blame for.
-_OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+_OF_THE_MACHINE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE),
+    errno.EFBIG,  # `ulimit -f`
+)
 _OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP)  # that the user gave, or a file of the user's holds
 
 

@@ -45,7 +45,15 @@ def labels_of(spec: ModelSpec, count: int) -> list[str] | list[int]:
     names = names_of(spec, count)
     if not names:
         return list(range(count))
-    return [f'{name} ({place})' if names.count(name) > 1 else name for place, name in enumerate(names)]
+    taken, labels = set(names), []
+    for place, name in enumerate(names):
+        if names.count(name) > 1:
+            name = f'{name} ({place})'
+            while name in taken:  # that is what another one is called
+                name = f'{name} ({place})'
+            taken.add(name)
+        labels.append(name)
+    return labels
 
 
 def license_of(spec: ModelSpec) -> str:

@@ -267,8 +267,18 @@ def limits_of(cfg: Any) -> tuple[float, float, int]:
     Raises:
         ValueError: If it suppresses in another way.
     """
-    if (kind := cfg.nms.get('type', 'nms')) != 'nms':
+    nms = dict(cfg.nms)
+    if (kind := nms.pop('type', 'nms')) != 'nms':
         raise ValueError(f"test_cfg.nms must be of type 'nms', got {kind!r}")
+    if 'iou_threshold' not in nms:
+        raise ValueError(f'test_cfg.nms must have an iou_threshold, got {nms}')
+    for key in sorted(set(nms) - {'iou_threshold', 'split_thr'}):  # the latter is of how, not of what
+        if nms[key]:
+            raise ValueError(f'test_cfg.nms cannot have {key}={nms[key]!r}: boxes are suppressed by class')
+    if cfg.max_per_img < 1:
+        raise ValueError(f'test_cfg.max_per_img must be at least 1, got {cfg.max_per_img}')
+    if cfg.get('min_bbox_size', 0) > 0:
+        raise ValueError(f'test_cfg.min_bbox_size must be 0, got {cfg.min_bbox_size}')
     return float(cfg.get('score_thr', 0.0)), float(cfg.nms.iou_threshold), int(cfg.max_per_img)
 
 

@@ -14,7 +14,16 @@ from mbv1_backbone.face.model import LUMA, FaceEmbeddingModel
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, preprocessing_of
 
-__all__ = ['BackboneGraph', 'ClassifierGraph', 'EmbedderGraph', 'Graph', 'Logits', 'Normalise', 'multiple_of']
+__all__ = [
+    'BackboneGraph',
+    'ClassifierGraph',
+    'EmbedderGraph',
+    'Graph',
+    'Logits',
+    'Normalise',
+    'check_rgb',
+    'multiple_of',
+]
 
 
 class Graph(nn.Module):
@@ -68,8 +77,7 @@ class Normalise(nn.Module):
         Raises:
             InputError: If the network's images are not of three channels.
         """
-        if (channels := getattr(getattr(model, 'backbone', None), 'in_channels', 3)) != 3:
-            raise InputError(f'exported networks take RGB images; this backbone has in_channels={channels}')
+        check_rgb(getattr(model, 'backbone', None))
         preprocessor = getattr(model, 'data_preprocessor', None)
         mean, std = preprocessing_of(model)
         return cls(
@@ -159,6 +167,16 @@ class BackboneGraph(Graph):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """A map for every tap of the backbone, see the class."""
         return self.backbone(self.normalise(images))
+
+
+def check_rgb(backbone: object) -> None:
+    """Check that a backbone's images are of three channels, where it says how many.
+
+    Raises:
+        InputError: If not.
+    """
+    if (channels := getattr(backbone, 'in_channels', 3)) != 3:
+        raise InputError(f'exported networks take RGB images; this backbone has in_channels={channels}')
 
 
 def multiple_of(recipe: Recipe) -> int:

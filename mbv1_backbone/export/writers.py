@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mbv1_backbone.common.telemetry import no_telemetry
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.openvino_int8 import quantised_openvino
 from mbv1_backbone.runtime import engines
-from mbv1_backbone.runtime.sessions import SUFFIXES
+from mbv1_backbone.runtime.sessions import DIGEST, SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
 
 __all__ = ['MIN_CALIBRATION', 'write']
@@ -31,6 +32,7 @@ __all__ = ['MIN_CALIBRATION', 'write']
 _EXACT = ('bbox_head', 'rows.0/', 'rows.1/')
 _PERCENTILE = 99.99  # of activations, beyond which int8 cuts off
 MIN_CALIBRATION = 8  # images
+_WITH_LABELS = ('.tflite', '.mlpackage')  # which hold the classes' names as text
 _PRECISIONS_OF = {
     '.onnx': ('fp32', 'int8'),
     '.xml': ('fp32', 'fp16', 'bf16', 'int8'),
@@ -59,8 +61,8 @@ def write(
             ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
             Core ML's ``.mlpackage``, a folder: fp32 or fp16 (weights and computation), one image at a time.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
-            Those of one colour are left out. A ``.tflite`` of a network that was trained with ranges takes
-            these, and no images.
+            Those of one colour, and copies, are left out. A ``.tflite`` of a network that was trained with
+            ranges takes these, and no images.
         input_type: Of the images that an int8 ``.tflite`` takes: ``uint8``, or ``int8``, bytes less 128.
 
     Raises:
@@ -103,8 +105,12 @@ def write(
             model = quantised_openvino(model, calibration)
         model.set_rt_info(spec.as_text(), [KEY])
         made = Path(folder) / 'model.xml'
-        engines.openvino().save_model(model, made, compress_to_fp16=spec.precision in ('fp16', 'bf16'))
-        write_atomically(path.with_suffix('.bin'), made.with_suffix('.bin').read_bytes())
+        halves = spec.precision in ('fp16', 'bf16')
+        engines.openvino().save_model(model, made, compress_to_fp16=halves)
+        weights = made.with_suffix('.bin').read_bytes()
+        model.set_rt_info(sha256(weights).hexdigest(), [DIGEST])  # of what is known once it is written
+        engines.openvino().save_model(model, made, compress_to_fp16=halves)
+        write_atomically(path.with_suffix('.bin'), weights)
         write_atomically(path, made.read_bytes())
 
 
@@ -122,6 +128,8 @@ def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
         raise InputError(
             f'{path.name}: {path.suffix} is written in {usual}; {spec.precision} is for {others}'
         )
+    if wrong := [name for name in spec.classes if _is_no_text(name) and path.suffix in _WITH_LABELS]:
+        raise InputError(f'{path.name}: the name of a class is no valid text: {wrong[0]!a}')
     if input_type not in EXPORT_INPUTS:
         raise InputError(f'input_type must be one of {", ".join(EXPORT_INPUTS)}, got {input_type!r}')
     if input_type != 'uint8' and (path.suffix, spec.precision) != ('.tflite', 'int8'):
@@ -130,18 +138,25 @@ def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
         )
 
 
+def _is_no_text(name: str) -> bool:
+    """Whether it holds half a character, as JSON may."""
+    return any('\ud800' <= letter <= '\udfff' for letter in name)
+
+
 def _with_content(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The images that are of more than one colour: the others tell no range.
+    """The images that are of more than one colour, each once: the others tell no range.
 
     Raises:
         InputError: If fewer than ``MIN_CALIBRATION`` are left.
     """
-    kept = [image for image in images if np.ptp(image.reshape(-1, image.shape[-1]), axis=0).any()]
+    coloured = [image for image in images if np.ptp(image.reshape(-1, image.shape[-1]), axis=0).any()]
+    kept = list({(image.shape, image.tobytes()): image for image in coloured}.values())
     if len(kept) < MIN_CALIBRATION:
-        flat = len(images) - len(kept)
+        flat, copies = len(images) - len(coloured), len(coloured) - len(kept)
         of_one = f', {flat} more of one colour' if flat else ''
+        alike = f', {copies} more that are copies' if copies else ''
         raise InputError(
-            f'int8 needs at least {MIN_CALIBRATION} images to calibrate on, got {len(kept)}{of_one}'
+            f'int8 needs at least {MIN_CALIBRATION} images to calibrate on, got {len(kept)}{of_one}{alike}'
         )
     return kept
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from mbv1_backbone.export.graphs import (
     Graph,
     Logits,
     Normalise,
+    check_rgb,
     multiple_of,
 )
 from mbv1_backbone.export.litert.trained import trained_ranges
@@ -97,7 +100,11 @@ def exportable_backbone(
         recipe: Of its weights.
         size: Height and width of the images that it is traced with, in pixels.
         precision: Of the file.
+
+    Raises:
+        InputError: If its images are not of three channels.
     """
+    check_rgb(backbone)
     spec = _of_any_size('backbone', backbone, recipe, size, precision)
     return Exportable(BackboneGraph(backbone, Normalise(recipe.mean, recipe.std, recipe.gray)), spec)
 
@@ -146,6 +153,7 @@ def _detector(found: Trained, precision: str) -> Exportable:
         category_ids=found.category_ids,
         keep_ratio=resize.get('keep_ratio', False),
         any_size=resize.type.endswith('BoundedResize'),
+        settings=_settings(found),
     )
     try:
         if spec.any_size and has_landmarks(found.model):
@@ -155,6 +163,12 @@ def _detector(found: Trained, precision: str) -> Exportable:
         return Exportable(detector_graph_of(found.model, spec.size), spec)
     except ValueError as error:
         raise NotExportable(f'{found.name}: {error}') from error
+
+
+def _settings(found: Trained) -> str:
+    """SHA-256 of what a detector's config says of the network: the same weights may be in another one."""
+    assert found.config is not None  # a detector has one
+    return hashlib.sha256(json.dumps(found.config.model, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _backbone(found: Trained) -> MobileNetV1:

@@ -81,10 +81,12 @@ def open_fastest(
         return by_flags
     ways = _ways(path, by_flags.spec, backend, precision)
     file = _choice_file(ways, by_flags.spec, threads, mode)
-    if len(ways) < 2 or not _can_write(file.parent):
+    if len(ways) < 2:
         return by_flags
     chosen = None if answer == '1' else _kept(file, ways)
     if chosen is None:
+        if not _can_write(file.parent):
+            return by_flags
         chosen = _measured(ways, threads, mode, file)
     if chosen == _Way(path, by_flags.backend.split()[0], by_flags.precision):
         return by_flags

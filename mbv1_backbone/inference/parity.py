@@ -165,11 +165,15 @@ def compare_embedders(
         precision: Of the file: the tolerances are for it.
         images: Files.
         truth: Pairs of images for verification; None to leave it out.
+
+    Raises:
+        InputError: If an image cannot be read.
     """
     parity = Parity(dict(images=len(images)))
-    before, after = (embedder.embed(images).vectors for embedder in (ours, exported))
-    if not len(before):
-        raise InputError(f'none of {len(images)} images could be read; the first: {images[0]}')
+    found = [embedder.embed(images) for embedder in (ours, exported)]
+    for place, why in sorted(found[0].failures.items()):  # of fewer images than it says nothing is compared
+        raise InputError(f'{images[place]}: {why}')
+    before, after = (embedded.vectors for embedded in found)
     _note_differences(parity, before, after)
     cosines = (before * after).sum(1)
     parity.figures['least_cosine'] = cosines.min()

@@ -8,6 +8,7 @@ import os
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = [
     'BACKENDS',
+    'DIGEST',
     'SUFFIXES',
     'Int8Error',
     'Network',
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 SUFFIXES = ('.onnx', '.xml', '.tflite', '.param', '.mlpackage')
+DIGEST = 'mbv1_bin_sha256'  # under which an .xml file says what its .bin is
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 _READERS = {
     '.onnx': ('openvino', 'onnxruntime'),
@@ -283,6 +286,7 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
     except RuntimeError as error:
         raise InputError(f'{path}: OpenVINO cannot read it: {_reason(error)}') from error
     spec = ModelSpec.from_text(_said(model), path)
+    _check_weights(model, path)
     if spec.precision == 'int8' and path.suffix == '.onnx':
         raise Int8Error(
             f'{path}: OpenVINO computes .onnx in int8 wrongly: run it by onnxruntime, or export to openvino'
@@ -314,6 +318,15 @@ def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Ses
     run(np.zeros((1, *spec.size, 3), np.uint8))
     version = f'openvino {engines.openvino().__version__.split("-")[0]}'
     return Session(path, spec, version, _computes(spec, bf16), run, parallel)
+
+
+def _check_weights(model: Any, path: Path) -> None:
+    """Refuse an ``.xml`` with another's ``.bin``: OpenVINO takes any that is long enough."""
+    beside = path.with_suffix('.bin')
+    if not model.has_rt_info([DIGEST]):  # of an .onnx file, or of a version that did not say it
+        return
+    if sha256(beside.read_bytes()).hexdigest() != str(model.get_rt_info([DIGEST]).value):
+        raise InputError(f'{beside}: damaged, or not the weights of {path.name}')
 
 
 def _reason(error: RuntimeError) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mbv1_backbone.common.choices import EXPORT_PRECISIONS
 from mbv1_backbone.common.errors import InputError
 
 __all__ = ['FORMAT', 'KEY', 'KINDS', 'OPSET', 'ModelSpec', 'with_article']
@@ -15,6 +17,24 @@ KINDS = ('embedder', 'detector', 'classifier', 'backbone')
 KEY = 'mbv1'  # under which a file says what it is
 FORMAT = 1  # of what it says
 OPSET = 17  # of the ONNX files that are written
+_LISTS = ('size', 'classes', 'category_ids', 'places', 'photos')
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return type(value) is int and value >= least
+
+
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    'kind': (f'be one of {", ".join(KINDS)}', lambda value: value in KINDS),
+    'size': ('be two numbers of pixels', lambda value: len(value) == 2 and all(map(_is_count, value))),
+    'precision': (f'be one of {", ".join(EXPORT_PRECISIONS)}', lambda value: value in EXPORT_PRECISIONS),
+    'fingerprint': ('be text', lambda value: isinstance(value, str)),
+    'recipe': ('be an object', lambda value: isinstance(value, dict)),
+    'classes': ('be names', lambda value: all(isinstance(name, str) for name in value)),
+    'dims': ('be a number of values', lambda value: _is_count(value, 0)),
+    'multiple': ('be a number of pixels', _is_count),
+    'crop': ('lie above 0, up to 1', lambda value: type(value) in (int, float) and 0 < value <= 1),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,7 @@ class ModelSpec:
         crop: Share of the shorter side that the middle square has, which a classifier sees.
         places: Latitude and longitude of each class, in degrees, where classes are cells of the earth.
         photos: How many photographs each of these cells was made of; none where it is not known.
+        settings: SHA-256 of what a detector's config says of its network: anchors, thresholds, suppression.
     """
 
     kind: str
@@ -52,6 +73,7 @@ class ModelSpec:
     crop: float = 1.0
     places: tuple[tuple[float, float], ...] = ()
     photos: tuple[int, ...] = ()
+    settings: str = ''
     format: int = FORMAT
 
     @property
@@ -68,20 +90,23 @@ class ModelSpec:
         """Read it.
 
         Raises:
-            InputError: If there is nothing, or nothing of this version.
+            InputError: If there is nothing, nothing of this version, or a value is none that it can have.
         """
         try:
-            values = json.loads(text or '')
-            lists = ('size', 'classes', 'category_ids', 'places', 'photos')
-            values.update({key: tuple(values[key]) for key in lists if key in values})
+            values = dict(json.loads(text or ''))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f'{path}: not a file of mbv1 export') from error
+        if values.get('format', FORMAT) != FORMAT:  # another version's may have other values
+            raise InputError(f'{path}: format {values["format"]!r:.40}, this version knows {FORMAT}')
+        try:
+            values.update({key: tuple(values[key]) for key in _LISTS if key in values})
             spec = cls(**values)
             object.__setattr__(spec, 'places', tuple((float(a), float(b)) for a, b in spec.places))
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f'{path}: not a file of mbv1 export') from error
-        if spec.format != FORMAT:
-            raise InputError(f'{path}: format {spec.format}, this version knows {FORMAT}')
-        if type(spec.crop) not in (int, float) or not 0 < spec.crop <= 1:
-            raise InputError(f'{path}: says crop={spec.crop!r:.40}, must lie above 0, up to 1')
+        for key, (rule, is_right) in _RULES.items():
+            if not is_right(value := getattr(spec, key)):
+                raise InputError(f'{path}: says {key}={value!r:.40}, must {rule}')
         return spec
 
 

@@ -40,6 +40,7 @@ def test_a_refusal_is_one_line_and_exit_code_2(kind, capsys):
     [
         (OSError(errno.ENOSPC, 'No space left on device', 'x'), "[Errno 28] No space left on device: 'x'"),
         (PermissionError(errno.EACCES, 'Permission denied', 'x'), "[Errno 13] Permission denied: 'x'"),
+        (OSError(errno.EFBIG, 'File too large'), '[Errno 27] File too large'),
         (
             ModuleNotFoundError("No module named 'openvino'", name='openvino'),
             'openvino is not installed: pip install "mbv1-backbone[all]"',

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -285,8 +286,6 @@ def test_an_exported_model_is_tested_in_place_of_the_model(tmp_path, ssd, shared
 
 
 def test_letterboxed_images_lie_at_the_top_left_and_boxes_come_back(ssd):
-    from dataclasses import replace
-
     spec = replace(exportable(ssd).spec, keep_ratio=True, size=(100, 200))
     image = np.full((50, 40, 3), 7, np.uint8)
     whole, scale = fit(image, spec)
@@ -415,6 +414,17 @@ def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):
             exportable(ssd)
     finally:
         nms.type = kind
+
+
+def test_a_spec_tells_a_detector_from_one_of_the_same_weights_and_other_thresholds(ssd):
+    spec, cfg = exportable(ssd).spec, ssd.config.model.test_cfg
+    usual, cfg.score_thr = cfg.score_thr, 0.5
+    try:
+        other = exportable(ssd).spec
+    finally:
+        cfg.score_thr = usual
+    assert other.settings != spec.settings
+    assert replace(other, settings=spec.settings) == spec == exportable(ssd).spec
 
 
 def test_an_export_is_in_its_place_only_once_it_has_been_compared(tmp_path, shared, monkeypatch, capsys):

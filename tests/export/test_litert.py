@@ -464,6 +464,7 @@ def test_two_stages_and_other_layers_are_refused_in_one_line(tmp_path):
         ([], 'at least 8 images to calibrate on, got 0$'),
         (patterns(7), 'at least 8 images to calibrate on, got 7$'),
         ([*patterns(5), *np.full((9, 64, 64, 3), 7, np.uint8)], r'got 5, 9 more of one colour$'),
+        ([*patterns(1)] * 64, 'got 1, 63 more that are copies$'),
     ],
 )
 @pytest.mark.parametrize('suffix', ['.tflite', '.onnx'])

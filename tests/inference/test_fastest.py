@@ -147,3 +147,20 @@ def test_where_nothing_can_be_kept_nothing_is_measured(machine, monkeypatch):
     monkeypatch.setattr(fastest, '_can_write', lambda folder: False)
     assert chosen() == 'openvino bf16'
     assert machine.runs == 0
+
+
+def test_a_choice_is_taken_from_a_cache_that_cannot_be_written_to(machine, monkeypatch):
+    machine.takes = {'openvino fp32': 20, 'onnxruntime fp32': 5, 'openvino bf16': 30}
+    assert chosen() == 'onnxruntime fp32'
+    machine.runs = 0
+    monkeypatch.setattr(fastest, '_can_write', lambda folder: False)
+    assert chosen() == 'onnxruntime fp32'
+    assert machine.runs == 0
+
+
+def test_an_int8_file_of_the_same_weights_with_other_thresholds_is_not_taken(machine, tmp_path):
+    machine.takes = {'openvino fp32': 20, 'onnxruntime fp32': 30, 'openvino bf16': 15, 'openvino int8': 5}
+    for name in ('e.xml', 'e.bin'):
+        (tmp_path / name).write_text(name)
+    fastest.keep_int8(tmp_path / 'e.xml', replace(SPEC, precision='int8', settings='0' * 64))
+    assert chosen() == 'openvino bf16'

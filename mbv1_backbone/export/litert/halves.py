@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Operator, Plan, Value
+from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Operator, Plan, Value, in_half
 
 __all__ = ['in_halves']
 
@@ -18,7 +16,7 @@ def in_halves(plan: Plan) -> Plan:
         if operator.kind in CONVOLUTIONS:
             weight = plan.values[operator.inputs[1]]
             assert weight.data is not None  # a constant
-            half = weight.data.astype(np.float16)
+            half = in_half(weight.name, weight.data)
             wide = f'{weight.name}/float32'
             values[weight.name] = Value(weight.name, weight.shape, 'float16', half)
             values[wide] = Value(wide, weight.shape)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mbv1_backbone.export.ncnn.detections import DETECTION_OUTPUT
-from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Operator, Plan
+from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Operator, Plan, in_half
 from mbv1_backbone.models.layers import same_padding
 
 __all__ = ['Layer', 'layers_of']
@@ -162,7 +162,7 @@ class _Writer:
         depthwise, shape = operator.kind == 'DEPTHWISE_CONV_2D', self._shape_of(x)
         stored = np.ascontiguousarray(weight.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2)))
         activation = _ACTIVATIONS[operator.options['fusedActivationFunction']]
-        weights = self._weights(stored) + _floats(bias)
+        weights = self._weights(weight_name, stored) + _floats(bias)
         if x == 'pooled':  # the mean of a map, which is flat here
             self._layer('InnerProduct', operator, (x,), {0: len(bias), 1: 1, 2: stored.size}, weights)
             return
@@ -219,11 +219,11 @@ class _Writer:
     def _shape_of(self, name: str) -> tuple[int, ...]:
         return self.plan.values[name].shape
 
-    def _weights(self, weight: np.ndarray) -> bytes:
+    def _weights(self, name: str, weight: np.ndarray) -> bytes:
         """With the mark before them, in whole words of four bytes."""
         if not self.halves:
             return struct.pack('<I', 0) + _floats(weight)
-        half = weight.astype('<f2').tobytes()
+        half = in_half(name, weight).astype('<f2').tobytes()
         return struct.pack('<I', _HALF) + half + bytes(-len(half) % 4)
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mbv1_backbone.common.errors import InputError
+
 __all__ = [
     'CONVOLUTIONS',
     'POST_PROCESS',
@@ -21,6 +23,7 @@ __all__ = [
     'Quantisation',
     'Target',
     'Value',
+    'in_half',
 ]
 
 CONVOLUTIONS = ('CONV_2D', 'DEPTHWISE_CONV_2D')
@@ -129,8 +132,13 @@ class Plan:
             name: Different from all others.
             data: Its values, as they are stored.
             quantisation: Of bytes and of biases.
+
+        Raises:
+            InputError: If a value is not finite.
         """
         stored = np.ascontiguousarray(data)
+        if stored.dtype.kind == 'f' and not np.isfinite(stored).all():
+            raise InputError(f'{name}: {self.format} files hold finite numbers, and some of these are not')
         self.values[name] = Value(name, stored.shape, str(stored.dtype), stored, quantisation)
         return name
 
@@ -177,6 +185,22 @@ class Candidates:
     min_score: float
     iou_threshold: float
     count: int
+
+
+def in_half(name: str, values: np.ndarray) -> np.ndarray:
+    """Values in float16.
+
+    Args:
+        name: Of the tensor, for the message.
+        values: In float32.
+
+    Raises:
+        InputError: If one is too large.
+    """
+    greatest, most = float(np.abs(values).max(initial=0)), float(np.finfo(np.float16).max)
+    if greatest > most:
+        raise InputError(f'{name}: fp16 holds values up to {most:g}, got {greatest:g}; export in fp32')
+    return values.astype(np.float16)
 
 
 class Target(NamedTuple):
