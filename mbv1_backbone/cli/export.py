@@ -28,6 +28,8 @@ SUFFIXES = {
     'litert': '.tflite',
     'ncnn': '.ncnn.param',
     'coreml': '.mlpackage',
+    'torch-export': '.pt2',
+    'aoti': '.aoti.pt2',
 }
 
 
@@ -51,8 +53,9 @@ def add_arguments(parser: options.Parser) -> None:
     parser.add_argument('--part', choices=PARTS, default='whole', help='the backbone alone, with its taps')
     options.output_file(
         parser,
-        tuple(Path(suffix).suffix or suffix for suffix in SUFFIXES.values()),
-        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT, .ncnn.param, .mlpackage for Core ML',
+        tuple(dict.fromkeys(Path(suffix).suffix or suffix for suffix in SUFFIXES.values())),
+        'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT, .ncnn.param, .mlpackage for Core ML, '
+        '.pt2 for torch.export, .aoti.pt2 for AOTInductor',
         required=True,
     )
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
@@ -125,6 +128,8 @@ def _output(args: argparse.Namespace) -> Path:
     out = Path(args.out)
     if not out.name.endswith(SUFFIXES[args.to]):
         raise InputError(f'--out must end in {SUFFIXES[args.to]} for {args.to}, got {out}')
+    if args.to == 'torch-export' and out.name.endswith(SUFFIXES['aoti']):
+        raise InputError(f'--out must not end in {SUFFIXES["aoti"]} for torch-export, got {out}')
     check_output_file(out, name='--out')
     for path in files_of(out)[1:]:  # some have others beside them
         check_output_file(path, name='--out')

@@ -190,11 +190,36 @@ def multiclass_nms(
         Scores, labels and numbers of boxes, each (N, K).
     """
     by_class = scores.transpose(1, 2)
-    kept = NonMaxSuppression.apply(boxes, by_class, score_thr, iou_threshold, max_boxes)
+    if torch.compiler.is_exporting():
+        kept = _suppressed(boxes, by_class, score_thr, iou_threshold)
+    else:
+        kept = NonMaxSuppression.apply(boxes, by_class, score_thr, iou_threshold, max_boxes)
     image, label, box = kept.unbind(1)
     left = torch.zeros_like(by_class).index_put((image, label, box), by_class[image, label, box])
     best, place = left.flatten(1).topk(min(max_boxes, left[0].numel()), dim=1)
     return best, place // by_class.shape[2], place % by_class.shape[2]
+
+
+def _suppressed(boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float) -> Tensor:
+    """All of every image and class that are left, in operators that ``torch.export`` takes.
+
+    Images and classes are laid beside each other, in float64, which leaves overlaps what they are.
+
+    Args:
+        boxes: (N, A, 4).
+        scores: (N, C, A).
+        score_thr: Scores must be higher.
+        iou_threshold: Overlap above which the lower score goes.
+
+    Returns:
+        int64 (M, 3): image, class and box.
+    """
+    found = (scores > score_thr).nonzero()
+    image, label, box = found.unbind(1)
+    candidates, values = boxes[image, box].double(), scores[image, label, box].double()
+    side = boxes.abs().max().double() * 2 + 1
+    apart = candidates + ((image * scores.shape[1] + label) * side).unsqueeze(1)
+    return found[torch.ops.torchvision.nms(apart, values, iou_threshold)]
 
 
 class NonMaxSuppression(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Models to files: ONNX, by way of it OpenVINO, LiteRT, ncnn and Core ML."""
+"""Models to files: ONNX, by way of it OpenVINO, LiteRT, ncnn, Core ML, torch.export and AOTInductor."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ _PRECISIONS_OF = {
     '.tflite': ('fp32', 'fp16', 'int8'),
     '.param': ('fp32', 'fp16'),
     '.mlpackage': ('fp32', 'fp16'),
+    '.pt2': ('fp32',),
 }
 
 
@@ -60,6 +61,7 @@ def write(
             ``.tflite``: fp32, fp16 (weights) or int8, one image at a time. ncnn's ``.ncnn.param``, with
             ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
             Core ML's ``.mlpackage``, a folder: fp32 or fp16 (weights and computation), one image at a time.
+            ``.pt2`` of ``torch.export``: fp32; ``.aoti.pt2`` has it compiled by AOTInductor.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
             Those of one colour, and copies, are left out. A ``.tflite`` of a network that was trained with
             ranges takes these, and no images.
@@ -91,6 +93,14 @@ def write(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
             save_coreml(graph, spec, Path(folder) / path.name)
             replace_folder(Path(folder) / path.name, path)
+        return
+    if path.suffix == '.pt2':
+        from mbv1_backbone.export.programs import save_compiled, save_program
+
+        save = save_compiled if path.name.endswith('.aoti.pt2') else save_program
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+            save(graph, spec, Path(folder) / path.name)
+            write_atomically(path, (Path(folder) / path.name).read_bytes())
         return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
         source = Path(folder) / 'model.onnx'

@@ -37,7 +37,9 @@ _FILES_OF = {
     'litert': '.tflite',
     'ncnn': '.param',
     'coreml': '.mlpackage',
+    'pt2': '.pt2',
 }  # backends that nothing is exported for on the way
+_WRITTEN_BY = {'pt2': 'torch-export'}  # of those that have another name than what is written for them
 
 PathLike = str | os.PathLike[str]
 Kind = Literal['embedder', 'detector', 'classifier', 'backbone']
@@ -155,8 +157,8 @@ def load(
         checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
         backend: ``'auto'``: the fastest that is there, see ``open_fastest``; PyTorch where there is no
             runtime; or one of ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for ``'litert'``
-            (``.tflite``), ``'ncnn'`` (``.param``) and ``'coreml'`` (``.mlpackage``) have no other.
-            The object's ``backend`` says which it is.
+            (``.tflite``), ``'ncnn'`` (``.param``), ``'coreml'`` (``.mlpackage``) and ``'pt2'`` (``.pt2``)
+            have no other. The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: bfloat16 where the processor multiplies in it and is
@@ -256,7 +258,9 @@ def _runtime_of(source: PathLike, backend: str) -> str:
     """What runs a network that is exported on the way."""
     if backend in _FILES_OF:
         wanted = _FILES_OF[backend]
-        raise InputError(f'{source}: {backend} runs {wanted} files of mbv1 export --to {backend}')
+        raise InputError(
+            f'{source}: {backend} runs {wanted} files of mbv1 export --to {_WRITTEN_BY.get(backend, backend)}'
+        )
     runtimes = [name for name in ('openvino', 'onnxruntime') if find_spec(name) and find_spec('onnx')]
     if backend not in ('auto', *runtimes, 'torch'):
         raise NotInstalledError(f"{backend}: not installed; pip install 'mbv1-backbone[deploy]'")

@@ -32,7 +32,8 @@ __all__ = ['PathLike', 'Trained', 'resolve']
 PathLike = str | os.PathLike[str]
 _CHECKPOINT = 'backbone.rows.0.conv.weight'  # is there where weights have more than a backbone
 _EMBEDDER = 'FaceEmbeddingModel'
-_WITHOUT_WEIGHTS = ('.onnx', '.xml', '.param', '.mlpackage')  # exported files that nothing is read back from
+# exported files that nothing is read back from
+_WITHOUT_WEIGHTS = ('.onnx', '.xml', '.param', '.mlpackage', '.pt2')
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Exported files, ready to run: ONNX Runtime, OpenVINO, LiteRT, ncnn and Core ML. Needs no torch."""
+"""Exported files, ready to run: ONNX Runtime, OpenVINO, LiteRT, ncnn, Core ML and, by torch, ``.pt2``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.coreml import coreml_files_of, open_coreml, runs_coreml
 from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
 from mbv1_backbone.runtime.ncnn import ncnn_files_of, open_ncnn
+from mbv1_backbone.runtime.programs import open_program
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
     'top_left',
 ]
 
-SUFFIXES = ('.onnx', '.xml', '.tflite', '.param', '.mlpackage')
+SUFFIXES = ('.onnx', '.xml', '.tflite', '.param', '.mlpackage', '.pt2')
 DIGEST = 'mbv1_bin_sha256'  # under which an .xml file says what its .bin is
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 _READERS = {
@@ -50,11 +51,13 @@ _READERS = {
     '.tflite': ('litert',),
     '.param': ('ncnn',),
     '.mlpackage': ('coreml',),
+    '.pt2': ('pt2',),
 }
-_IMAGE_BY_IMAGE = {'litert': open_litert, 'ncnn': open_ncnn, 'coreml': open_coreml}
+_OPENED = {'litert': open_litert, 'ncnn': open_ncnn, 'coreml': open_coreml, 'pt2': open_program}
 _PACKAGES = {
     'litert': ('ai_edge_litert', 'ai-edge-litert'),
     'coreml': ('coremltools', 'coremltools'),
+    'pt2': ('torch', 'torchvision'),
 }  # to import, and to install
 Outputs = tuple[np.ndarray, ...]
 Reopen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # function, arguments, named arguments
@@ -130,14 +133,15 @@ def open_session(
 
     Args:
         path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, ``.tflite``, ncnn's ``.param``
-            with its ``.bin`` and ``.json``, or Core ML's ``.mlpackage``.
-        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, ``'coreml'`` (on macOS), or
-            ``'auto'``: LiteRT for ``.tflite``, ncnn for ``.param``, Core ML for ``.mlpackage``, else OpenVINO
-            where it is installed, else ONNX Runtime, and ONNX Runtime for ``.onnx`` in
-            int8.
-        threads: Cores to use; None for all.
-        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: all but ONNX Runtime work on
-            several at once, a core on each, which takes longer for each of them, but less for all.
+            with its ``.bin`` and ``.json``, Core ML's ``.mlpackage``, or ``.pt2``.
+        backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, ``'coreml'`` (on macOS),
+            ``'pt2'`` (PyTorch), or ``'auto'``: LiteRT for ``.tflite``, ncnn for ``.param``, Core ML for
+            ``.mlpackage``, PyTorch for ``.pt2``, else OpenVINO where it is installed, else ONNX Runtime, and
+            ONNX Runtime for ``.onnx`` in int8.
+        threads: Cores to use; None for all. For ``.pt2`` they are PyTorch's, the whole process's.
+        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: all but ONNX Runtime and
+            PyTorch work on several at once, a core on each, which takes longer for each of them, but less for
+            all.
         precision: That OpenVINO computes in: ``'fp32'``, ``'bf16'`` or ``'auto'``: bfloat16 where the
             processor multiplies in it and the file is ``.onnx`` or was exported for it. ONNX Runtime computes
             in the file's.
@@ -175,8 +179,8 @@ def open_session(
 
 def _open(path: Path, backends: list[str], threads: int | None, mode: str, precision: str) -> Session:
     """By the first of the backends, or the second where the first computes the file wrongly."""
-    if backends[0] in _IMAGE_BY_IMAGE:
-        spec, version, run, parallel = _IMAGE_BY_IMAGE[backends[0]](path, threads, mode)
+    if backends[0] in _OPENED:
+        spec, version, run, parallel = _OPENED[backends[0]](path, threads, mode)
 
         def checked(images: np.ndarray) -> Outputs:
             check_images(images, spec)
