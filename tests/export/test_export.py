@@ -347,7 +347,7 @@ def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
     graph, spec = EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test'), 'bf16')
     with pytest.raises(InputError, match=r'\.onnx is written in fp32, int8; bf16 is for \.xml'):
         write(graph, spec, tmp_path / 'e.onnx')
-    with pytest.raises(InputError, match=r'ends in \.onnx, \.xml, \.tflite, \.param, \.mlpackage, \.pt2, got'):
+    with pytest.raises(InputError, match=r'\.xml, \.tflite, \.param, \.mlpackage, \.pt2, got'):
         write(graph, spec, tmp_path / 'e.pb')
     with pytest.raises(InputError, match='int8 needs at least 8 images to calibrate on, got 0'):
         write_embedder(model, tmp_path / 'e.onnx', 'int8')
