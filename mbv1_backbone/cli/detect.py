@@ -45,13 +45,13 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Detect, draw, write."""
+    inputs = inputs_of(args, RESULTS)
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.files import write_json
     from mbv1_backbone.common.wording import amount
     from mbv1_backbone.detection.drawing import draw_boxes
     from mbv1_backbone.inference.detector import image_ids
 
-    inputs = inputs_of(args, RESULTS)
     paths = inputs.paths
     detector = open_network(args, args.model, inputs.checkpoint, 'detector')
     print(detector.backend)

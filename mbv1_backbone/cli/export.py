@@ -60,7 +60,10 @@ def add_arguments(parser: options.Parser) -> None:
     )
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')
     parser.add_argument(
-        '--num', type=options.at_least(1), default=64, help='how many of them are compared (default 64)'
+        '--num',
+        type=options.at_least(1),
+        default=64,
+        help='how many of them are compared, and how many int8 is calibrated on (default 64)',
     )
     parser.add_argument('--calibrate', nargs='+', help='images for int8; by default those of --images')
     truth = parser.add_mutually_exclusive_group()
@@ -179,12 +182,14 @@ def _compare_stored(exported: Exportable, file: Path) -> list[str]:
     from mbv1_backbone.export.coreml.stored import compare_stored
 
     print('Core ML runs on macOS and iOS alone: NOT RUN HERE, on no image. Compared instead, the weights and')
-    print('biases that are stored with those of PyTorch, batch norms folded:')
+    print('biases that are stored with those of PyTorch, batch norms folded; tolerance of each:')
+    halves = exported.spec.precision == 'fp16'
+    print('one rounding to float16 (2^-11 of the value)' if halves else 'none, they are equal to the bit')
     return _shown(compare_stored(*exported, file))
 
 
 def _shown(parity: Parity) -> list[str]:
     """Print the figures, and give what is out of tolerance."""
     for name, value in parity.figures.items():
-        print(f'  {name:20} {value:.6g}')
+        print(f'  {name:20} {value if isinstance(value, int) else format(value, ".6g")}')
     return parity.failures

@@ -85,7 +85,9 @@ def inputs_of(args: argparse.Namespace, results: str, what: str = 'images') -> I
     from mbv1_backbone.common.images import find_images
     from mbv1_backbone.common.outputs import check_output_folder
     from mbv1_backbone.common.pictures import picture_names
+    from mbv1_backbone.runtime.coreml import check_coreml
 
+    check_coreml(Path(args.model))
     follows = is_config(args.model)
     if len(args.images) < 1 + follows:
         raise InputError(f'{args.model}: give {"its checkpoint and " if follows else ""}{what} after it')

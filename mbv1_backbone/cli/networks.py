@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.runtime.coreml import check_coreml
 from mbv1_backbone.weights.zoo import config_of, find_any_config, zoo_names
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ def config_and_checkpoint(model: str, checkpoint: str | None) -> tuple[str, str]
     Raises:
         InputError: If the model is neither, or a config has no checkpoint.
     """
-    if Path(model).is_file() and Path(model).suffix not in _CONFIGS:
+    package = Path(model).suffix == '.mlpackage' and Path(model).is_dir()
+    if package or (Path(model).is_file() and Path(model).suffix not in _CONFIGS):
         raise InputError(f'{model}: not a config; an exported file and weights stand after their config')
+    check_coreml(Path(checkpoint or ''))
     config = str(find_any_config(model))
     if model in zoo_names():
         return config, checkpoint or model
@@ -85,6 +88,8 @@ def open_network(args: Namespace, model: str, checkpoint: str | None, kind: Kind
     Raises:
         InputError: If something is missing or wrong.
     """
+    for path in (model, checkpoint or ''):
+        check_coreml(Path(path))  # before what takes long to import
     from mbv1_backbone.inference.loading import load
 
     if args.device == 'cpu':

@@ -1,11 +1,10 @@
-"""What files say of themselves to other projects' programs: description, author and licence."""
+"""What files say of themselves to other projects' programs: description, author and names of classes."""
 
 from __future__ import annotations
 
-from mbv1_backbone.models.imagenet import imagenet_classes
 from mbv1_backbone.runtime.spec import ModelSpec
 
-__all__ = ['AUTHOR', 'description_of', 'labels_of', 'license_of', 'names_of']
+__all__ = ['AUTHOR', 'description_of', 'labels_of', 'names_of']
 
 AUTHOR = 'mbv1-backbone'
 _WHAT = {
@@ -24,15 +23,13 @@ def description_of(spec: ModelSpec) -> str:
 
 
 def names_of(spec: ModelSpec, count: int) -> tuple[str, ...]:
-    """Names of the classes: the network's own; of a thousand without names ImageNet's; else none.
+    """Names of the classes; none where there are not as many.
 
     Args:
         spec: Of the network.
         count: Of its classes.
     """
-    if len(spec.classes) == count:
-        return spec.classes
-    return imagenet_classes() if spec.kind == 'classifier' and count == len(imagenet_classes()) else ()
+    return spec.classes if len(spec.classes) == count else ()
 
 
 def labels_of(spec: ModelSpec, count: int) -> list[str] | list[int]:
@@ -54,8 +51,3 @@ def labels_of(spec: ModelSpec, count: int) -> list[str] | list[int]:
             taken.add(name)
         labels.append(name)
     return labels
-
-
-def license_of(spec: ModelSpec) -> str:
-    """Whose licence code and weights have; what that is, a file of weights does not say."""
-    return f'Code: Apache-2.0. Weights: the licence of their source, {spec.recipe["source"]}'

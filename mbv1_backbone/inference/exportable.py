@@ -29,12 +29,14 @@ from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.inference.resolve import Trained
+from mbv1_backbone.models.imagenet import imagenet_classes
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training.checkpoint import weights_fingerprint
 from mbv1_backbone.training.classifier_input import classifier_crop, classifier_size
 from mbv1_backbone.training.network_input import resize_of, size_of_resize
+from mbv1_backbone.weights.zoo import licence_of
 
 __all__ = ['Exportable', 'NotExportable', 'embedder_spec', 'exportable', 'exportable_backbone', 'input_of']
 
@@ -69,7 +71,7 @@ def exportable(found: Trained, precision: str = 'fp32', part: str = 'whole') -> 
     """
     made = _exportable(found, precision, part)
     made.graph.ranges = trained_ranges(found.checkpoint.meta, found.name)
-    return made
+    return made._replace(spec=replace(made.spec, licence=licence_of(found.checkpoint.path)))
 
 
 def _exportable(found: Trained, precision: str, part: str) -> Exportable:
@@ -86,7 +88,7 @@ def _exportable(found: Trained, precision: str, part: str) -> Exportable:
     if found.config is not None:
         network, normalise = Logits(network), Normalise.of(network)
     spec = _of_any_size(found.kind, network, found.recipe, _size(found), precision)
-    spec = replace(spec, **{'classes': found.class_names, **_cells(found)}, crop=_crop(found))
+    spec = replace(spec, **{'classes': _names(found), **_cells(found)}, crop=_crop(found))
     return Exportable(ClassifierGraph(network, normalise, found.recipe.background), spec)
 
 
@@ -148,7 +150,7 @@ def _detector(found: Trained, precision: str) -> Exportable:
         size=_size(found),
         precision=precision,
         fingerprint=found.fingerprint,
-        recipe=asdict(recipe),
+        recipe={key: value for key, value in asdict(recipe).items() if key != 'input_size'},  # size says it
         classes=found.classes,
         category_ids=found.category_ids,
         keep_ratio=resize.get('keep_ratio', False),
@@ -184,6 +186,13 @@ def _size(found: Trained) -> tuple[int, int]:
     if found.kind != 'classifier' or found.config is None:
         return side, side
     return classifier_size(found.config, side)
+
+
+def _names(found: Trained) -> tuple[str, ...]:
+    """Of a classifier's classes: its own; of a thousand without names ImageNet's; else none."""
+    outputs = len(found.checkpoint.state.get('head.fc.weight', ()))
+    classes = outputs - (found.recipe.background is not None)
+    return found.class_names or (imagenet_classes() if classes == len(imagenet_classes()) else ())
 
 
 def _cells(found: Trained) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-__all__ = ['are_imagenet', 'imagenet_classes']
+__all__ = ['are_imagenet', 'imagenet_classes', 'own_names']
 
 _SAME = 0.9  # of names, as other lists spell some otherwise
 
@@ -29,3 +29,12 @@ def are_imagenet(names: Sequence[str]) -> bool:
         return False
     same = sum(a.partition(',')[0].strip() == b for a, b in zip(names, ours, strict=True))
     return same >= _SAME * len(ours)
+
+
+def own_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that a network was given; none where they are ImageNet's, as networks without names have them.
+
+    Args:
+        names: Of the classes, as its file or its export says them.
+    """
+    return () if tuple(names) == imagenet_classes() else tuple(names)

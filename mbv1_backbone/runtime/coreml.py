@@ -16,7 +16,16 @@ from PIL import Image
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
-__all__ = ['COUNT', 'IMAGE', 'LABELS', 'coreml_files_of', 'coremltools', 'open_coreml', 'runs_coreml']
+__all__ = [
+    'COUNT',
+    'IMAGE',
+    'LABELS',
+    'check_coreml',
+    'coreml_files_of',
+    'coremltools',
+    'open_coreml',
+    'runs_coreml',
+]
 
 IMAGE = 'image'  # the input: RGB
 LABELS = 'mbv1_labels'  # under which a classifier says what its classes are called, in order
@@ -29,6 +38,19 @@ Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 def runs_coreml() -> bool:
     """Whether this system has Core ML."""
     return sys.platform == 'darwin'
+
+
+def check_coreml(path: Path) -> None:
+    """Check that a package can run on this system; other files pass.
+
+    Raises:
+        InputError: If not.
+    """
+    if path.suffix == '.mlpackage' and path.is_dir() and not runs_coreml():
+        raise InputError(
+            f'{path}: Core ML runs on macOS and iOS alone; here run files of --to onnx, openvino, litert '
+            'and ncnn'
+        )
 
 
 def coreml_files_of(path: Path) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from mbv1_backbone.common.choices import COMPUTED_IN, MODES
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime import engines
-from mbv1_backbone.runtime.coreml import coreml_files_of, open_coreml, runs_coreml
+from mbv1_backbone.runtime.coreml import check_coreml, coreml_files_of, open_coreml
 from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
 from mbv1_backbone.runtime.ncnn import ncnn_files_of, open_ncnn
 from mbv1_backbone.runtime.programs import open_program
@@ -105,7 +105,8 @@ class Session:
     reopen: Reopen | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
-        return f'{self.backend}, {self.precision}'
+        halves = self.spec.precision in ('fp16', 'bf16') and self.precision == 'fp32'
+        return f'{self.backend}, {"weights in fp16, computed in fp32" if halves else self.precision}'
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is None:
@@ -164,10 +165,8 @@ def open_session(
         of = [suffix for suffix, readers in _READERS.items() if backend in readers]
         raise InputError(f'{path}: {backend} reads {" and ".join(of)} files only')
     wanted = usable if backend == 'auto' else (backend,)
-    if wanted == ('coreml',) and not runs_coreml():
-        raise InputError(
-            f'{path}: Core ML runs on macOS and iOS alone; export it to openvino or onnx for here'
-        )
+    if wanted == ('coreml',):
+        check_coreml(path)
     there = [name for name in wanted if _installed(name)]
     if not there:
         package = _PACKAGES.get(wanted[-1], ('', wanted[-1]))[1]

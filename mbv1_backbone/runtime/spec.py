@@ -31,6 +31,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     'fingerprint': ('be text', lambda value: isinstance(value, str)),
     'recipe': ('be an object', lambda value: isinstance(value, dict)),
     'classes': ('be names', lambda value: all(isinstance(name, str) for name in value)),
+    'licence': ('be text', lambda value: isinstance(value, str)),
     'dims': ('be a number of values', lambda value: _is_count(value, 0)),
     'multiple': ('be a number of pixels', _is_count),
     'crop': ('lie above 0, up to 1', lambda value: type(value) in (int, float) and 0 < value <= 1),
@@ -46,7 +47,7 @@ class ModelSpec:
         size: Height and width of the input, in pixels.
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         fingerprint: SHA-256 of the weights that it was made of.
-        recipe: Of the backbone, as ``dataclasses.asdict`` gives it.
+        recipe: Of the backbone, as ``dataclasses.asdict`` gives it; a detector's has no ``input_size``.
         classes: Names of a detector's, or of a classifier's where they are known.
         category_ids: Their ids in the data set that it was trained on; empty where they are not known.
         keep_ratio: Whether images keep their shape in the input, at its top left, or are stretched to it.
@@ -57,6 +58,7 @@ class ModelSpec:
         places: Latitude and longitude of each class, in degrees, where classes are cells of the earth.
         photos: How many photographs each of these cells was made of; none where it is not known.
         settings: SHA-256 of what a detector's config says of its network: anchors, thresholds, suppression.
+        licence: Of the weights, where the model zoo says it.
     """
 
     kind: str
@@ -74,6 +76,7 @@ class ModelSpec:
     places: tuple[tuple[float, float], ...] = ()
     photos: tuple[int, ...] = ()
     settings: str = ''
+    licence: str = ''
     format: int = FORMAT
 
     @property

@@ -18,6 +18,7 @@ from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.export.litert.trained import trained_ranges
+from mbv1_backbone.models.imagenet import own_names
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.sessions import is_exported, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
@@ -125,7 +126,7 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
     built = _plain(runner.model)
     if is_exported(checkpoint):
         session = open_session(checkpoint)
-        runner.model, classes = ExportedModel(session), session.spec.classes
+        runner.model, classes = ExportedModel(session), own_names(session.spec.classes)
         _check_count(runner.model, built)
     else:
         meta = load_weights(built, checkpoint)
@@ -152,7 +153,7 @@ def evaluate(cfg: Config, checkpoint: str, launcher: str = 'none') -> dict[str, 
 def _check_count(exported: ExportedModel, built: nn.Module) -> None:
     """Refuse an exported classifier of more or fewer classes than the config's; their names come after."""
     count, wanted = exported.count, getattr(getattr(built, 'head', None), 'num_classes', None)
-    if not exported.session.spec.classes and None not in (count, wanted) and count != wanted:
+    if not own_names(exported.session.spec.classes) and None not in (count, wanted) and count != wanted:
         raise InputError(
             f'{exported.session.path}: tells {count} classes apart, the config {wanted} '
             '(model.head.num_classes): both must be the same'

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.models.imagenet import are_imagenet
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.weights.rules import XYWH, Move, as_linear, from_1hwc, from_ohwi, pick_outputs
 from mbv1_backbone.weights.store import Weights
@@ -57,6 +58,7 @@ def read_exported(graph: TfliteGraph, subject: str) -> Weights:
         about = json.loads(graph.texts[WEIGHTS_KEY])
         recipe, kind = Recipe.from_dict(about['recipe']), str(about['kind'])
         classes = tuple(map(str, about['classes'])) or None
+        names = None if classes and are_imagenet(classes) else classes  # they are called so anyway
         category_ids = tuple(about['category_ids']) or None
         norms = {str(name): float(eps) for name, eps in about['norms'].items()}
         tensors: dict[str, np.ndarray] = {}
@@ -70,7 +72,7 @@ def read_exported(graph: TfliteGraph, subject: str) -> Weights:
         tensors = {name.removeprefix('backbone.'): values for name, values in tensors.items()}
     state = {name: torch.tensor(values, dtype=torch.float32) for name, values in tensors.items()}
     moves = [Move(name, name, tuple(values.shape)) for name, values in state.items()]
-    return Weights(state, recipe, moves, classes, category_ids, kind)
+    return Weights(state, recipe, moves, names, category_ids, kind)
 
 
 def _ours(layer: TfliteLayer, graph: TfliteGraph, recipe: Recipe, classes: int) -> dict[str, np.ndarray]:

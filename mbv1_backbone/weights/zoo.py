@@ -12,9 +12,19 @@ import yaml
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.resources import find_config, resource_folder
+from mbv1_backbone.weights.cache import cache_folder
 from mbv1_backbone.weights.external import external_models, import_external
 
-__all__ = ['config_of', 'find_any_config', 'find_checkpoint', 'get', 'zoo_folder', 'zoo_models', 'zoo_names']
+__all__ = [
+    'config_of',
+    'find_any_config',
+    'find_checkpoint',
+    'get',
+    'licence_of',
+    'zoo_folder',
+    'zoo_models',
+    'zoo_names',
+]
 
 # students of gray faces, by those in colour that do better
 _REPLACED = {
@@ -57,11 +67,16 @@ def get(name: str) -> Path:
     """
     models = zoo_models()
     if name in models:
-        return zoo_folder().joinpath(*models[name]['Weights'].split('/')[-2:])  # of a URL, its end
+        return _file_of(models[name])
     others = external_models()
     if name in others:
         return import_external(others[name])
     raise InputError(f'{name}: no such model in the zoo {_listed(name, [*models, *others])}')
+
+
+def _file_of(entry: dict[str, Any]) -> Path:
+    """The weights of this project's model."""
+    return zoo_folder().joinpath(*entry['Weights'].split('/')[-2:])  # of a URL, its end
 
 
 def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
@@ -79,6 +94,21 @@ def find_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
         return get(name)
     listed = _listed(name, [*models, *others])
     raise InputError(f'checkpoint {checkpoint}: no such file, and no such model in the zoo {listed}')
+
+
+def licence_of(path: Path) -> str:
+    """What the zoo says of the licence of a file of weights; nothing of files that are not the zoo's.
+
+    Args:
+        path: As ``get`` gives it.
+    """
+    for entry in zoo_models().values():
+        if path.resolve() == _file_of(entry).resolve():
+            return str(entry['Metadata']['License'])
+    for name, model in external_models().items():
+        if path.resolve().parent == (cache_folder() / name).resolve():
+            return str(model.entry['Metadata']['License'])
+    return ''
 
 
 def _listed(name: str, names: Sequence[str]) -> str:

@@ -70,8 +70,7 @@ def on_apple(monkeypatch):
 
     tools = SimpleNamespace(models=SimpleNamespace(MLModel=Interpreted), __version__='9.0')
     monkeypatch.setattr(coreml, 'coremltools', lambda: tools)
-    for module in (coreml, sessions):
-        monkeypatch.setattr(module, 'runs_coreml', lambda: True)
+    monkeypatch.setattr(coreml, 'runs_coreml', lambda: True)
 
 
 @pytest.fixture(scope='module')
@@ -130,7 +129,7 @@ def test_a_classifier_answers_as_the_pytorch_one(tmp_path, on_apple, options, no
 def test_a_package_says_what_it_is(tmp_path, on_apple):
     graph, spec = classifier(precision='fp16')
     names = ('crane', 'owl', 'crane', *'defghij')  # as two of ImageNet's are called
-    write(graph, replace(spec, classes=names), tmp_path / 'c.mlpackage')
+    write(graph, replace(spec, classes=names, licence='MIT'), tmp_path / 'c.mlpackage')
     package, _, _ = mil.read(tmp_path / 'c.mlpackage')
     about = package.description
     [image] = about.input
@@ -142,10 +141,7 @@ def test_a_package_says_what_it_is(tmp_path, on_apple):
     )
     assert package.specificationVersion == 6  # iOS 15
     assert about.metadata.shortDescription == 'MobileNetV1 classifier, 64 x 64 pixels, 10 classes, fp16'
-    assert (about.metadata.author, about.metadata.license) == (
-        'mbv1-backbone',
-        'Code: Apache-2.0. Weights: the licence of their source, test',
-    )
+    assert (about.metadata.author, about.metadata.license) == ('mbv1-backbone', 'MIT')
     assert ModelSpec.from_text(about.metadata.userDefined['mbv1'], tmp_path).classes == names
     found = mil.run(tmp_path / 'c.mlpackage', patterns(1)[0])
     assert list(found['classLabel_probs'])[:3] == ['crane (0)', 'owl', 'crane (2)']
@@ -283,6 +279,24 @@ def test_a_package_is_not_run_where_core_ml_is_not(tmp_path, written):
         open_session(tmp_path / 'd.mlpackage')
 
 
+def test_verbs_say_at_once_where_a_package_runs(tmp_path, written, capsys, run):
+    path = str(shutil.copytree(written[2], tmp_path / 'c.mlpackage'))
+    assert main(['test', path]) == 2
+    assert (
+        'c.mlpackage: not a config; an exported file and weights stand after their' in capsys.readouterr().err
+    )
+    if coreml.runs_coreml():
+        return
+    said = 'Core ML runs on macOS and iOS alone; here run files of --to onnx, openvino, litert and ncnn'
+    assert main(['test', SSD, path]) == 2
+    assert said in capsys.readouterr().err
+    args = ['detect', path, 'a.jpg', '--out-dir', str(tmp_path / 'found')]
+    code = f'import sys; from mbv1_backbone.cli.main import main; print(main({args!r}), "cv2" in sys.modules)'
+    done = run('-c', code)
+    assert done.stdout.split() == ['2', 'False']  # before what takes long
+    assert said in done.stderr
+
+
 def test_the_verb_writes_and_says_that_nothing_was_run(tmp_path, shared, capsys, request):
     images, out = str(shared / 'bccd' / 'JPEGImages'), tmp_path / 's.mlpackage'
     args = ['export', SSD, '--to', 'coreml', '--precision', 'fp16', '--images', images, '--num', '2']
@@ -298,6 +312,8 @@ def test_the_verb_writes_and_says_that_nothing_was_run(tmp_path, shared, capsys,
     if not coreml.runs_coreml():
         assert 'NOT RUN HERE' in shown
         assert int(re.search(r'layers +(\d+)', shown)[1]) == 47  # 27, 8 more, and 12 that predict
+        assert int(re.search(r'weights +(\d+)\n', shown)[1]) > 3_000_000
+        assert 'one rounding to float16 (2^-11 of the value)' in shown
     assert [path.name for path in tmp_path.iterdir()] == ['s.mlpackage']
     request.getfixturevalue('on_apple')
     assert main([*args, '--out', str(out)]) == 0  # run, by the interpreter, and compared with PyTorch

@@ -424,6 +424,7 @@ def test_a_spec_tells_a_detector_from_one_of_the_same_weights_and_other_threshol
     finally:
         cfg.score_thr = usual
     assert other.settings != spec.settings
+    assert 'input_size' not in spec.recipe  # which spec.size says
     assert replace(other, settings=spec.settings) == spec == exportable(ssd).spec
 
 

@@ -1,5 +1,6 @@
 """What others read of a LiteRT file: TensorFlow Lite's metadata, and labels in an archive behind it."""
 
+import json
 import shutil
 import struct
 import subprocess
@@ -19,12 +20,15 @@ from mbv1_backbone.export.graphs import BackboneGraph, EmbedderGraph, Normalise
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import embedder_spec, exportable
 from mbv1_backbone.inference.resolve import resolve
-from mbv1_backbone.models.imagenet import are_imagenet, imagenet_classes
+from mbv1_backbone.models.imagenet import are_imagenet, imagenet_classes, own_names
 from mbv1_backbone.models.recipe import Recipe, recipe_of
 from mbv1_backbone.runtime.sessions import open_session
 from mbv1_backbone.weights import import_weights
+from mbv1_backbone.weights.cache import cache_folder
+from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY
 from mbv1_backbone.weights.tflite_graph import read_graph
 from mbv1_backbone.weights.tflite_labels import read_labels
+from mbv1_backbone.weights.zoo import licence_of
 
 GOOGLES = 'mobilenet_v1_0.25_128_quant.tflite'
 # Fields of the schema's tables, in its order: a text, a number, a list of floats or of numbers, or tables. A
@@ -114,12 +118,12 @@ def test_a_classifier_says_its_labels_and_normalisation(tmp_path, precision):
     graph, spec = classifier(precision)
     names = ('a cell', 'two\nlines', *'cdefghij')
     path = tmp_path / 'c.tflite'
-    write(graph, replace(spec, classes=names), path, patterns(8))
+    write(graph, replace(spec, classes=names, licence='MIT; data free'), path, patterns(8))
     found = metadata_of(path)
     [graph] = found['graphs']
     [image], [output] = graph['inputs'], graph['outputs']
     assert found['description'] == f'MobileNetV1 classifier, 64 x 64 pixels, 10 classes, {precision}'
-    assert (found['author'], found['license'][:16]) == ('mbv1-backbone', 'Code: Apache-2.0')
+    assert (found['author'], found['license']) == ('mbv1-backbone', 'MIT; data free')
     assert image['content'] == dict(
         kind=2, properties=dict(color_space=1, default_size=dict(width=64, height=64))
     )
@@ -173,7 +177,9 @@ def test_networks_without_classes_have_no_archive(tmp_path):
     for name, outputs in (('e', ['embeddings']), ('b', ['row_5', 'row_11'])):
         path = tmp_path / f'{name}.tflite'
         assert not zipfile.is_zipfile(path)
-        [graph] = metadata_of(path)['graphs']
+        found = metadata_of(path)
+        assert 'license' not in found  # nobody has said it
+        [graph] = found['graphs']
         assert [output['name'] for output in graph['outputs']] == outputs
 
 
@@ -203,9 +209,25 @@ def test_labels_of_others_are_read_with_the_weights(tmp_path, shared):
 
 def test_a_thousand_classes_without_names_are_imagenets(tmp_path, shared):
     network = resolve(shared / 'weights' / GOOGLES)
-    write(*exportable(network), tmp_path / 'c.tflite')
-    with zipfile.ZipFile(tmp_path / 'c.tflite') as archive:
+    graph, spec = exportable(network)
+    assert spec.classes == imagenet_classes()
+    path = tmp_path / 'c.tflite'
+    write(graph, spec, path)
+    with zipfile.ZipFile(path) as archive:
         assert archive.read('labels.txt').decode().splitlines() == list(imagenet_classes())
+    assert open_session(path).spec.classes == imagenet_classes()
+    assert json.loads(read_graph(path).texts[WEIGHTS_KEY])['classes'] == list(imagenet_classes())
+    assert import_weights(path).classes is None  # they are called so anyway
+    assert own_names(spec.classes) == ()  # other spellings of a data set are no other classes
+    assert own_names(('a', 'b')) == ('a', 'b')
+
+
+def test_files_of_the_zoos_models_say_their_licence(shared):
+    name = 'facenet_mbv1_0.25-112_color'
+    assert exportable(resolve(name)).spec.licence == 'research only, as data and teachers'
+    assert exportable(resolve(shared / 'weights' / GOOGLES)).spec.licence == ''
+    google = cache_folder() / 'google/mobilenet_v1_1.0_224_float' / 'imported-0.safetensors'
+    assert licence_of(google) == 'Apache-2.0'
 
 
 def test_damaged_labels_are_refused(tmp_path, shared):

@@ -182,7 +182,9 @@ def test_the_verb_writes_compares_and_others_take_the_file(tmp_path, shared, cap
     images, out = str(shared / 'bccd' / 'JPEGImages'), tmp_path / 's.ncnn.param'
     args = ['--to', 'ncnn', '--precision', 'fp16', '--images', images, '--num', '3']
     assert main(['export', SSD, *args, '--out', str(out)]) == 0
-    assert 'same_boxes           1' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert 'same_boxes           1' in shown
+    assert 'weights in fp16, computed in fp32, against PyTorch fp32' in shown
     assert sorted(path.name for path in tmp_path.iterdir()) == ['s.ncnn.bin', 's.ncnn.json', 's.ncnn.param']
     picture = str(find_images([images])[0])
     assert main(['detect', str(out), picture, '--out-dir', str(tmp_path / 'found')]) == 0

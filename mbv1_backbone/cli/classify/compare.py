@@ -114,12 +114,14 @@ def _open(name: str, model: str, crop: float) -> _Opened:
 
 def _check_comparable(opened: list[_Opened], labels: list[int]) -> None:
     """Refuse networks of other classes beside the first, and labels that are none of theirs."""
+    from mbv1_backbone.models.imagenet import own_names
+
     first = opened[0]
     for one in opened:
         mine, others = len(one.classifier.classes), len(first.classifier.classes)
         if mine != others:
             raise InputError(f'{one.name} tells {mine} classes apart, {first.name} {others}: not comparable')
-        names, wanted = (o.classifier.network.spec.classes for o in (one, first))
+        names, wanted = (own_names(o.classifier.network.spec.classes) for o in (one, first))
         if names and wanted and names != wanted:
             index = next(i for i, pair in enumerate(zip(names, wanted, strict=True)) if pair[0] != pair[1])
             raise InputError(

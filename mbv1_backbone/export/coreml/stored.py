@@ -49,8 +49,8 @@ def compare_stored(graph: Graph, spec: ModelSpec, path: Path) -> Parity:
         path: ``.mlpackage``.
 
     Returns:
-        How many layers and weights there are, the largest difference of one, and the largest as a share of
-        the rounding that the precision allows: in float32 none differs.
+        How many layers and weights there are, and the largest difference of one; none may differ in float32,
+        and in float16 by more than one rounding.
 
     Raises:
         DamagedFileError: If the package is not of the form that it was written in.

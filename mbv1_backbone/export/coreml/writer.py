@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mbv1_backbone.export.about import AUTHOR, description_of, labels_of, license_of
+from mbv1_backbone.export.about import AUTHOR, description_of, labels_of
 from mbv1_backbone.export.coreml.detections import COREML
 from mbv1_backbone.export.coreml.program import add_program
 from mbv1_backbone.export.graphs import Graph
@@ -169,7 +169,7 @@ def _followed(tools: Any, network: Any, stage: Any) -> Any:
 def _describe(model: Any, spec: ModelSpec) -> None:
     """What Xcode shows of a package, and what ``mbv1`` reads of it."""
     model.short_description = description_of(spec)
-    model.author, model.license = AUTHOR, license_of(spec)
+    model.author, model.license = AUTHOR, spec.licence
     model.user_defined_metadata[KEY] = spec.as_text()
     for features in (model.input_description, model.output_description):
         for name in features:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import flatbuffers
 import numpy as np
 
-from mbv1_backbone.export.about import AUTHOR, description_of, license_of
+from mbv1_backbone.export.about import AUTHOR, description_of
 from mbv1_backbone.export.plans.plan import Plan
 from mbv1_backbone.runtime.spec import ModelSpec
 
@@ -51,14 +51,15 @@ def standard_metadata(plan: Plan, spec: ModelSpec, names: Sequence[str]) -> byte
     """
     outputs = _detections(spec) if spec.kind == 'detector' else [_output(spec, name) for name in names]
     graph = {2: [_image(plan, spec)], 3: outputs}
-    model = {
+    model: dict[int, Any] = {
         0: 'MobileNetV1',
         1: description_of(spec),
         3: [graph],
         4: AUTHOR,
-        5: license_of(spec),
         7: _PARSER,
     }
+    if spec.licence:
+        model[5] = spec.licence
     builder = flatbuffers.Builder(1024)
     builder.Finish(_packed(builder, model), _MARK)
     return bytes(builder.Output())
