@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mbv1_backbone.common.choices import EXPORT_FORMATS
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
@@ -47,10 +48,8 @@ def check_coreml(path: Path) -> None:
         InputError: If not.
     """
     if path.suffix == '.mlpackage' and path.is_dir() and not runs_coreml():
-        raise InputError(
-            f'{path}: Core ML runs on macOS and iOS alone; here run files of --to onnx, openvino, litert '
-            'and ncnn'
-        )
+        others = ', '.join(name for name in EXPORT_FORMATS if name != 'coreml')
+        raise InputError(f'{path}: Core ML runs on macOS and iOS alone; here run files of --to {others}')
 
 
 def coreml_files_of(path: Path) -> tuple[Path, ...]:

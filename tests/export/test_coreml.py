@@ -287,7 +287,7 @@ def test_verbs_say_at_once_where_a_package_runs(tmp_path, written, capsys, run):
     )
     if coreml.runs_coreml():
         return
-    said = 'Core ML runs on macOS and iOS alone; here run files of --to onnx, openvino, litert and ncnn'
+    said = 'Core ML runs on macOS and iOS alone; here run files of --to onnx, openvino, litert, ncnn, '
     assert main(['test', SSD, path]) == 2
     assert said in capsys.readouterr().err
     args = ['detect', path, 'a.jpg', '--out-dir', str(tmp_path / 'found')]
