@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,13 +41,17 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef]:
 
 
 def without_args(source: str) -> list[str]:
-    """Public functions of three and more parameters whose docstring has no Args section."""
+    """Public functions of three and more parameters whose docstring has no Args section.
+
+    Routes of the service describe theirs where they are declared, for OpenAPI.
+    """
     found = []
     for function in public_functions(ast.parse(source).body):
         taken = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
         names = {argument.arg for argument in taken} - {'self', 'cls'}
-        marks = {ast.unparse(mark).rpartition('.')[2] for mark in function.decorator_list}
-        needs_args = len(names) > 2 and not marks & {'override', 'overload'}
+        marks = {ast.unparse(mark) for mark in function.decorator_list}
+        described = any(re.match(r'override|typing\.overload|overload|router\.', mark) for mark in marks)
+        needs_args = len(names) > 2 and not described
         if needs_args and 'Args:' not in (ast.get_docstring(function) or ''):
             found.append(function.name)
     return found

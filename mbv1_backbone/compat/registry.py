@@ -48,6 +48,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'training.recalibration': ('RecalibrateHook',),
     'training.curves': ('CurvesHook',),
     'training.precision': ('BFloat16OptimWrapper',),
+    'training.qat': ('QuantiseHook',),
 }
 _MODULES = {name: f'mbv1_backbone.{module}' for module, names in NAMES.items() for name in names}
 

@@ -163,7 +163,13 @@ class Client:
         return self._get(schemas.People, '/v1/faces/people', dict(limit=limit, after=after))
 
     def entries(self, identity: str | None = None, limit: int = 100, after: int = 0) -> schemas.Entries:
-        """Entries by number; ``after`` is ``next`` of the page before."""
+        """Entries by number, a page.
+
+        Args:
+            identity: Of this person only.
+            limit: Entries, at most.
+            after: ``next`` of the page before.
+        """
         values = dict(identity=identity, limit=limit, after=after)
         return self._get(schemas.Entries, '/v1/faces/entries', values)
 

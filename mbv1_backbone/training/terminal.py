@@ -38,7 +38,19 @@ class TerminalHandler(logging.StreamHandler):
 
 
 class QuietRunner(Runner):
-    """mmengine's runner, of whose log only warnings and errors reach the terminal until ``open_terminal``."""
+    """mmengine's runner, of whose log only warnings and errors reach the terminal until ``open_terminal``.
+
+    mmengine names a run and its log by the second: of two that a process begins within one, the second waits.
+    """
+
+    _begun = ''
+
+    @override
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        while time.strftime('%Y%m%d_%H%M%S') == QuietRunner._begun:
+            time.sleep(0.05)
+        super().setup_env(env_cfg)
+        QuietRunner._begun = self.timestamp
 
     @override
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:

@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_is_run_by_pytorch(tmp_path, shared):
         (
             (FACES,),
             dict(backend='tensorrt'),
-            'backend must be one of auto, openvino, onnxruntime, litert, ncnn, torch, got',
+            'backend must be one of auto, openvino, onnxruntime, litert, ncnn, coreml, pt2, torch, got',
         ),
         ((FACES,), dict(mode='fast'), 'mode must be one of latency, throughput, got'),
         ((FACES,), dict(precision='int4'), 'precision must be one of auto, fp32, bf16, got'),
@@ -212,7 +212,7 @@ def test_images_that_cannot_be_read_leave_no_unverified_export(tmp_path, tool, c
     (tmp_path / 'a.jpg').write_text('no image')
     out = tmp_path / 'out' / 'e.onnx'
     assert tool('export', FACES, '--to', 'onnx', '--out', str(out), '--images', str(tmp_path / 'a.jpg')) == 2
-    assert 'none of 1 images could be read' in capsys.readouterr().err
+    assert f'error: image {tmp_path / "a.jpg"}: cannot be decoded' in capsys.readouterr().err
     assert list(out.parent.iterdir()) == []
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -381,3 +383,18 @@ def test_what_milvus_cannot_keep_is_refused_by_name(place):
         create_gallery(f'{place}b', DIM, 'm', index='IVF64,Flat')
     with pytest.raises(InputError, match='not a gallery, the server has no collection'):
         open_gallery(f'{place}b')
+
+
+LOGGING = """
+import logging, sys
+from mbv1_backbone.retrieval.milvus import server
+
+handler = logging.FileHandler(sys.argv[1])
+server._library()
+assert handler.stream is not None and not handler.stream.closed
+"""
+
+
+def test_the_log_files_of_a_program_stay_open(tmp_path):
+    """Importing pymilvus configures logging anew, and closes all handlers that there are."""
+    subprocess.run([sys.executable, '-c', LOGGING, str(tmp_path / 'run.log')], check=True)

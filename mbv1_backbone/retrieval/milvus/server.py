@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError, UnavailableError, one_line
 from mbv1_backbone.retrieval.milvus.address import Address
@@ -248,7 +249,8 @@ def server_timeout(timeout: float | None) -> float:
 
 def _library() -> Any:
     try:
-        import pymilvus
+        with patch('logging.config.dictConfig'):  # by which the import closes the log files of the program
+            import pymilvus
     except ModuleNotFoundError as error:
         raise NotInstalledError(
             'galleries on Milvus need pymilvus: pip install mbv1-backbone[milvus]'
