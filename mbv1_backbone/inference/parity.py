@@ -171,8 +171,9 @@ def compare_embedders(
     """
     parity = Parity(dict(images=len(images)))
     found = [embedder.embed(images) for embedder in (ours, exported)]
-    for why in found[0].failures.values():  # of fewer images than it says nothing is compared
-        raise InputError(why)
+    for place, why in sorted(found[0].failures.items()):  # of fewer images than it says nothing is compared
+        file = str(images[place])
+        raise InputError(why if file in why else f'{file}: {why}')
     before, after = (embedded.vectors for embedded in found)
     _note_differences(parity, before, after)
     cosines = (before * after).sum(1)
