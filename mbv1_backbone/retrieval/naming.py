@@ -10,6 +10,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import writes
 from mbv1_backbone.retrieval.checks import check_ids, check_names, check_text
+from mbv1_backbone.retrieval.incoming import name_taken
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.unnamed import (
     check_given_name,
@@ -41,10 +42,7 @@ class NamedGallery(WritableGallery):
         with self._writing('rename'):
             entries = self._entries_of([identity])
             if new != identity and self._store.images_of([new]):
-                raise InputError(
-                    f'{self.folder}: there is a {new!r:.60} already: merge_identities '
-                    '(mbv1 gallery merge-people) makes the two one'
-                )
+                raise name_taken(self.folder, new)
             self._name(entries, new)
             return len(entries)
 
