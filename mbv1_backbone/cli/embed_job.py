@@ -65,7 +65,7 @@ def add_arguments(parser: options.Parser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Work on the job, alone or by several processes, and say how it ended."""
     from mbv1_backbone.common.cpu import cores
-    from mbv1_backbone.jobs.plan import check_job_folder, open_plan
+    from mbv1_backbone.jobs.plan import check_job_folder
     from mbv1_backbone.jobs.processes import rank_and_size, run_workers
 
     check_job_folder(args.out_dir)
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> None:
         bar = _Bar() if rank == 0 else None
         plan = _work(args, rank / size, bar)
     else:
+        from mbv1_backbone.jobs.plan import open_plan
+
         plain = {key: value for key, value in vars(args).items() if key not in ('parser', 'run')}
         if args.threads is None and args.device == 'cpu':
             plain['threads'] = max(1, cores() // args.workers)
@@ -89,11 +91,11 @@ def _worker(plain: dict[str, Any], number: int) -> None:
     from mbv1_backbone.cli.guard import guarded
 
     args = argparse.Namespace(**plain)
+    sys.exit(guarded(lambda: _discard(_work(args, number / args.workers)), [args.out_dir, *args.inputs]))
 
-    def job() -> None:
-        _work(args, number / args.workers)
 
-    sys.exit(guarded(job, [args.out_dir, *args.inputs]))
+def _discard(_: object) -> None:
+    pass
 
 
 def _work(args: argparse.Namespace, share: float, bar: _Bar | None = None) -> Plan:

@@ -16,7 +16,7 @@ from mbv1_backbone.common.names import plain_name
 from mbv1_backbone.common.tables import read_table
 from mbv1_backbone.face.files import is_text, locate, scan_people
 from mbv1_backbone.retrieval.checks import check_text
-from mbv1_backbone.retrieval.conditions import metadata_json, metadata_of
+from mbv1_backbone.retrieval.conditions import metadata_json, value_of
 from mbv1_backbone.retrieval.records import FOLDER
 
 __all__ = ['FOLDER', 'Source', 'Sources', 'entry_path', 'inside', 'read_photographs', 'read_sources']
@@ -149,9 +149,10 @@ def _listed(folder: Path, row: Mapping[str, str]) -> Source:
     """A row of a CSV file."""
     file, identity = row['file'], row['identity']
     found = next((path for path in _candidates(folder, file, identity) if os.path.exists(path)), None)
+    metadata = {key: value_of(cell) for key, cell in row.items() if cell and key not in ('file', 'identity')}
     if found is not None and found.is_relative_to(folder):
         file = found.relative_to(folder).as_posix()
-    return Source(folder, file, plain_name(identity), metadata_of(row))
+    return Source(folder, file, plain_name(identity), metadata)
 
 
 def _candidates(folder: Path, file: str, identity: str) -> list[Path]:

@@ -18,6 +18,7 @@ from mbv1_backbone.common.coco import COCO_CLASSES, category_ids
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import with_article
 from mbv1_backbone.training.checkpoint import Checkpoint, fill, read_checkpoint, weights_fingerprint
 from mbv1_backbone.training.config import kind_of, load_config
@@ -33,7 +34,7 @@ PathLike = str | os.PathLike[str]
 _CHECKPOINT = 'backbone.rows.0.conv.weight'  # is there where weights have more than a backbone
 _EMBEDDER = 'FaceEmbeddingModel'
 # exported files that nothing is read back from
-_WITHOUT_WEIGHTS = ('.onnx', '.xml', '.param', '.mlpackage', '.pt2')
+_WITHOUT_WEIGHTS = frozenset(SUFFIXES) - {'.tflite'}
 
 
 @dataclass(frozen=True, eq=False)

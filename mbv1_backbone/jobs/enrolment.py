@@ -18,7 +18,7 @@ from mbv1_backbone.common.tables import read_table
 from mbv1_backbone.jobs.tables import read_about
 from mbv1_backbone.retrieval import GalleryLike
 from mbv1_backbone.retrieval.checks import check_box
-from mbv1_backbone.retrieval.conditions import metadata_of
+from mbv1_backbone.retrieval.conditions import value_of
 from mbv1_backbone.retrieval.records import FOLDER
 from mbv1_backbone.retrieval.unnamed import unnamed
 
@@ -97,7 +97,13 @@ def by_table(path: str | os.PathLike[str]) -> Named:
     if table.problems:
         line, problem = next(iter(table.problems.items()))
         raise InputError(f'{path}: line {line}: {problem}')
-    rows = {row['file']: (plain_name(row['identity']), metadata_of(row)) for row in table.rows.values()}
+    rows = {
+        row['file']: (
+            plain_name(row['identity']),
+            {key: value_of(cell) for key, cell in row.items() if cell and key not in ('file', 'identity')},
+        )
+        for row in table.rows.values()
+    }
     return rows.get
 
 

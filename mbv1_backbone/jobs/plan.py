@@ -56,12 +56,12 @@ class Plan:
 
     def result(self, part: int) -> Path:
         """The file of a part, which is there once the part is done."""
-        return self.folder / _result_name(part)
+        return self.folder / f'faces-{part:06d}.parquet'
 
     def undone(self) -> list[int]:
         """Parts that are not done."""
         there = {name for name in os.listdir(self.folder) if name.startswith('faces-')}
-        return [part for part in range(self.parts) if _result_name(part) not in there]
+        return [part for part in range(self.parts) if self.result(part).name not in there]
 
 
 def check_job_folder(folder: str | os.PathLike[str]) -> None:
@@ -156,10 +156,6 @@ def open_plan(folder: str | os.PathLike[str]) -> Plan:
         return Plan(folder, dict(about), pq.read_metadata(path).num_row_groups)
     except (OSError, ValueError, TypeError, pa.ArrowInvalid) as error:
         raise DamagedFileError(f'{folder / _FOLDER}: not the plan of a job: {one_line(error)}') from error
-
-
-def _result_name(part: int) -> str:
-    return f'faces-{part:06d}.parquet'
 
 
 def _parts(inputs: Iterator[Input], size: int) -> Iterator[Sequence[Input]]:

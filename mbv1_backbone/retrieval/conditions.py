@@ -28,7 +28,6 @@ __all__ = [
     'attributes_of',
     'check_conditions',
     'metadata_json',
-    'metadata_of',
     'sql_of',
     'typed',
     'value_of',
@@ -82,11 +81,6 @@ def value_of(text: str) -> Any:
         return text
     value = json.loads(text)
     return text if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def metadata_of(row: Mapping[str, str]) -> dict[str, Any]:
-    """Metadata of a row of a CSV file: its cells that are not empty, beside ``file`` and ``identity``."""
-    return {key: value_of(cell) for key, cell in row.items() if cell and key not in ('file', 'identity')}
 
 
 def metadata_json(metadata: Mapping[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -22,71 +21,11 @@ from mbv1_backbone.retrieval.checks import (
     check_vectors,
 )
 from mbv1_backbone.retrieval.conditions import metadata_json
-from mbv1_backbone.retrieval.records import FOLDER, Added, Correction, Entry
+from mbv1_backbone.retrieval.records import FOLDER, Entry
 
-__all__ = ['TakesFaces', 'changed_entry', 'checked_entry', 'checked_pairs', 'name_taken']
+__all__ = ['changed_entry', 'checked_entry', 'checked_pairs', 'pairs_of']
 
 _BATCH = 500  # entries that are checked at once
-
-
-class TakesFaces(ABC):
-    """A gallery of any kind, as far as faces are added to it by columns."""
-
-    @property
-    @abstractmethod
-    def dim(self) -> int:
-        """Values in an embedding."""
-
-    @abstractmethod
-    def add_entries(
-        self, pairs: Iterable[tuple[Entry, np.ndarray]], corrections: Iterable[Correction] = ()
-    ) -> Added:
-        """Add entries with their embeddings, as another gallery has them."""
-
-    def add(
-        self,
-        vectors: Any,
-        identities: Sequence[str],
-        files: Sequence[str],
-        hashes: Sequence[str],
-        metadata: Sequence[Mapping[str, Any]] | None = None,
-        boxes: Sequence[Any] | None = None,
-        landmarks: Sequence[Any] | None = None,
-        detector_scores: Sequence[float | None] | None = None,
-        qualities: Sequence[float | None] | None = None,
-    ) -> Added:
-        """Add faces of people, as ``add_entries`` adds entries.
-
-        In a folder that is one change: all of them or, after an error, none. On Milvus 500 go in a request,
-        and after an error those that were acknowledged stay.
-
-        Args:
-            vectors: (N, dimension), normalised here.
-            identities: Whose face each is.
-            files: Where each image came from.
-            hashes: SHA-256 of each image file; a face (file and box) that is there already is skipped.
-            metadata: Free values for each.
-            boxes: Of each face in its image, (x0, y0, x1, y1) in pixels, kept as whole ones; None for an
-                image that is the face.
-            landmarks: Of each face, (x, y) pairs in pixels, or None.
-            detector_scores: How sure the detector was of each, or None.
-            qualities: Of each face for recognition, or None.
-
-        Raises:
-            InputError: If a value is wrong.
-            LockedError: If another writer is at work on a folder.
-            NoSpaceError: If its disk is full.
-            UnavailableError: If the server does not answer.
-        """
-        array = check_vectors(vectors, self.dim)
-        required = dict(identities=identities, files=files, hashes=hashes)
-        optional = dict(
-            metadata=metadata,
-            boxes=boxes,
-            landmarks=landmarks,
-            **{'detector scores': detector_scores, 'qualities': qualities},
-        )
-        return self.add_entries(_pairs_of(array, required, optional))
 
 
 def checked_entry(entry: Entry) -> Entry:
@@ -128,7 +67,7 @@ def checked_pairs(pairs: Iterator[tuple[Entry, np.ndarray]], dim: int) -> Iterat
             yield checked_entry(entry), vector
 
 
-def _pairs_of(
+def pairs_of(
     array: np.ndarray, columns: Mapping[str, Sequence[Any]], optional: Mapping[str, Sequence[Any] | None]
 ) -> Iterator[tuple[Entry, np.ndarray]]:
     """Entries with their embeddings, of the columns that ``add`` takes.
@@ -186,11 +125,3 @@ def changed_entry(
         return replace(entry, metadata={**kept, **given}, **new)
 
     return changed
-
-
-def name_taken(place: object, name: str) -> InputError:
-    """Why a person of a gallery is not renamed to somebody else's name."""
-    return InputError(
-        f'{place}: there is a {name!r:.60} already: merge_identities '
-        '(mbv1 gallery merge-people) makes the two one'
-    )

@@ -10,7 +10,6 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import writes
 from mbv1_backbone.retrieval.checks import check_ids, check_names, check_text
-from mbv1_backbone.retrieval.incoming import name_taken
 from mbv1_backbone.retrieval.records import Correction, Entry
 from mbv1_backbone.retrieval.unnamed import (
     check_given_name,
@@ -42,7 +41,10 @@ class NamedGallery(WritableGallery):
         with self._writing('rename'):
             entries = self._entries_of([identity])
             if new != identity and self._store.images_of([new]):
-                raise name_taken(self.folder, new)
+                raise InputError(
+                    f'{self.folder}: there is a {new!r:.60} already: merge_identities '
+                    '(mbv1 gallery merge-people) makes the two one'
+                )
             self._name(entries, new)
             return len(entries)
 

@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from mbv1_backbone.retrieval import writes
-from mbv1_backbone.retrieval.checks import check_id, check_ids
-from mbv1_backbone.retrieval.incoming import TakesFaces, changed_entry, checked_pairs
+from mbv1_backbone.retrieval.checks import check_id, check_ids, check_vectors
+from mbv1_backbone.retrieval.incoming import changed_entry, checked_pairs, pairs_of
 from mbv1_backbone.retrieval.records import Added, Correction, Entry
 from mbv1_backbone.retrieval.searching import SearchableGallery
 
 __all__ = ['WritableGallery']
 
 
-class WritableGallery(SearchableGallery, TakesFaces):
+class WritableGallery(SearchableGallery):
     """A gallery's writing half. Every method is one change: after an error nothing of it is there."""
+
+    def add(
+        self,
+        vectors: Any,
+        identities: Sequence[str],
+        files: Sequence[str],
+        hashes: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        boxes: Sequence[Any] | None = None,
+        landmarks: Sequence[Any] | None = None,
+        detector_scores: Sequence[float | None] | None = None,
+        qualities: Sequence[float | None] | None = None,
+    ) -> Added:
+        """Add faces of people, in one change: all of them or, after an error, none.
+
+        Args:
+            vectors: (N, dimension), normalised here.
+            identities: Whose face each is.
+            files: Where each image came from.
+            hashes: SHA-256 of each image file; a face (file and box) that is there already is skipped.
+            metadata: Free values for each.
+            boxes: Of each face in its image, (x0, y0, x1, y1) in pixels, kept as whole ones; None for an
+                image that is the face.
+            landmarks: Of each face, (x, y) pairs in pixels, or None.
+            detector_scores: How sure the detector was of each, or None.
+            qualities: Of each face for recognition, or None.
+
+        Raises:
+            InputError: If a value is wrong.
+            LockedError: If another writer is at work.
+            NoSpaceError: If the disk is full.
+        """
+        array = check_vectors(vectors, self.dim)
+        required = dict(identities=identities, files=files, hashes=hashes)
+        optional = dict(
+            metadata=metadata,
+            boxes=boxes,
+            landmarks=landmarks,
+            **{'detector scores': detector_scores, 'qualities': qualities},
+        )
+        return self.add_entries(pairs_of(array, required, optional))
 
     def add_entries(
         self, pairs: Iterable[tuple[Entry, np.ndarray]], corrections: Iterable[Correction] = ()
@@ -33,9 +74,7 @@ class WritableGallery(SearchableGallery, TakesFaces):
             corrections: What was corrected there; where this gallery knows better it stays.
 
         Raises:
-            InputError: If a value is wrong.
-            LockedError: If another writer is at work.
-            NoSpaceError: If the disk is full.
+            InputError: As ``add``.
         """
         checked = checked_pairs(iter(pairs), self.dim)
         with self._writing('add'):

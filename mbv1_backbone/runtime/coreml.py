@@ -20,6 +20,7 @@ from mbv1_backbone.runtime.spec import KEY, ModelSpec
 __all__ = [
     'COUNT',
     'IMAGE',
+    'INSIDE',
     'LABELS',
     'check_coreml',
     'coreml_files_of',
@@ -31,7 +32,7 @@ __all__ = [
 IMAGE = 'image'  # the input: RGB
 LABELS = 'mbv1_labels'  # under which a classifier says what its classes are called, in order
 COUNT = 'mbv1_max_per_img'  # under which a detector says how many detections an image has at most
-_INSIDE = 'Data/com.apple.CoreML'  # where a package has its model
+INSIDE = 'Data/com.apple.CoreML'  # where a package has its model
 _LOGGER = logging.getLogger('coremltools')
 Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
@@ -54,7 +55,7 @@ def check_coreml(path: Path) -> None:
 
 def coreml_files_of(path: Path) -> tuple[Path, ...]:
     """The files of a package, which is a folder: its list, the model, and the weights."""
-    return path / 'Manifest.json', *sorted(p for p in (path / _INSIDE).glob('**/*') if p.is_file())
+    return path / 'Manifest.json', *sorted(p for p in (path / INSIDE).glob('**/*') if p.is_file())
 
 
 def coremltools() -> Any:
@@ -97,8 +98,6 @@ def open_coreml(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
         keys = json.loads(said[LABELS])
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
-        if not len(images):
-            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
         found = [
             _predictions(model.predict({IMAGE: Image.fromarray(image)}), keys, spec, most) for image in images
         ]

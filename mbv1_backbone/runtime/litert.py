@@ -96,8 +96,6 @@ def open_litert(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, 
         free.put(interpreter)
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
-        if not len(images):
-            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
         interpreter = free.get()
         try:
             found = [_run_one(interpreter, image, spec) for image in images]

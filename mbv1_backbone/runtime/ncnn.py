@@ -58,8 +58,6 @@ def open_ncnn(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec, st
         return networks[process]
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
-        if not len(images):
-            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
         found = [_run_one(runtime, network(), image, tuple(outputs)) for image in images]
         if spec.kind == 'detector':
             found = [_detections(rows, spec.size, count) for [rows] in found]

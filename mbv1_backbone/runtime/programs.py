@@ -76,8 +76,6 @@ def open_program(path: Path, threads: int | None, mode: str) -> tuple[ModelSpec,
 
     def run(images: np.ndarray) -> tuple[np.ndarray, ...]:
         nonlocal process
-        if not len(images):
-            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
         if process != os.getpid():  # a fork has none of the threads of the process that it came from
             torch.set_num_threads(1)
             process = os.getpid()

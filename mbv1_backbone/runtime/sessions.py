@@ -183,7 +183,9 @@ def _open(path: Path, backends: list[str], threads: int | None, mode: str, preci
 
         def checked(images: np.ndarray) -> Outputs:
             check_images(images, spec)
-            return run(images)
+            if len(images):
+                return run(images)
+            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
 
         halves = backends[0] == 'coreml' and spec.precision == 'fp16'
         return Session(path, spec, version, 'fp16' if halves else _computes(spec, False), checked, parallel)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mbv1_backbone.common.choices import KEY_SCOPES
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import write_atomically
+from mbv1_backbone.common.files import atomic_file
 
 __all__ = ['Key', 'KeyFile', 'add_key', 'read_keys', 'remove_key']
 
@@ -148,8 +148,8 @@ class KeyFile:
 
 def _write(path: str | os.PathLike[str], keys: Sequence[Key]) -> None:
     try:
-        content = json.dumps(dict(keys=[asdict(key) for key in keys]), indent=1).encode() + b'\n'
-        write_atomically(path, content)
+        with atomic_file(path) as file:
+            file.write(json.dumps(dict(keys=[asdict(key) for key in keys]), indent=1).encode() + b'\n')
         os.chmod(path, 0o600)
     except OSError as error:
         raise InputError(f'{path}: cannot be written: {error.strerror or error}') from error

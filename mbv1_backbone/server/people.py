@@ -17,7 +17,13 @@ from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.retrieval.checks import check_box
 from mbv1_backbone.retrieval.records import FOLDER
 from mbv1_backbone.retrieval.unnamed import unnamed
-from mbv1_backbone.server.schemas import EnrolledFace, EntryOut, MatchOut, SearchedFace
+from mbv1_backbone.server.schemas import (
+    EnrolledFace,
+    EntryOut,
+    Face,
+    MatchOut,
+    SearchedFace,
+)
 from mbv1_backbone.server.uploads import Picture
 from mbv1_backbone.server.vision import FoundFace
 
@@ -50,7 +56,7 @@ def face_out(place: Place) -> dict[str, Any]:
     box = None if place.box is None else tuple(float(value) for value in place.box)
     marks = None if place.landmarks is None else [(float(x), float(y)) for x, y in place.landmarks]
     quality = None if place.quality is None else float(place.quality.value)
-    return dict(box=box, landmarks=marks, score=place.score, quality=quality)
+    return Face(box=box, landmarks=marks, score=place.score, quality=quality).model_dump()  # type: ignore[arg-type]
 
 
 def entry_out(entry: Entry) -> EntryOut:

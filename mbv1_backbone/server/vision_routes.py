@@ -6,12 +6,12 @@ import io
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference.detector import Detections, Detector
-from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, deadline_of, service_of
 from mbv1_backbone.server.people import FacesOf, face_out
@@ -141,7 +141,7 @@ def embed(request: Request, form: Images, policy: Policy = 'largest') -> schemas
     return schemas.Embedded(model=embedder.fingerprint, results=results, failures=failures)
 
 
-def the_embedder(service: Service) -> FaceEmbedder:
+def the_embedder(service: Service) -> Any:
     """The embedder.
 
     Raises:
@@ -191,7 +191,7 @@ def _detector(service: Service) -> Detector:
 
 def _objects(detector: Detector, found: Detections) -> list[schemas.Object]:
     marks = [None] * len(found) if found.landmarks is None else found.landmarks.tolist()
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), marks, strict=True)
+    rows = zip(_plain(found.boxes), _plain(found.scores), found.labels.tolist(), marks, strict=True)
     return [
         schemas.Object(
             box=box,
@@ -203,3 +203,8 @@ def _objects(detector: Detector, found: Detections) -> list[schemas.Object]:
         )
         for box, score, label, points in rows
     ]
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    plain: list[Any] = values.astype(np.float64).tolist()
+    return plain

@@ -14,9 +14,8 @@ from mbv1_backbone.export.coreml.detections import DECODED_BOXES
 from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Operator, Plan
 from mbv1_backbone.models.layers import same_padding
 
-__all__ = ['IMAGE', 'add_program']
+__all__ = ['add_program']
 
-IMAGE = 'image'  # the input: RGB, 0 to 255, (1, 3, height, width)
 _MAX_ZOOM = float(np.log(1000 / 16))  # mmdet's; beyond it float16 would overflow
 _SMALL = 1e-4  # divided by in place of less: the least that float16 has in full is 6e-5
 
@@ -27,7 +26,7 @@ def add_program(plan: Plan, builder: Any, image: Any, names: Mapping[str, str]) 
     Args:
         plan: In float32.
         builder: ``coremltools.converters.mil.Builder``, within a program.
-        image: The program's input.
+        image: The program's input: RGB, 0 to 255, (1, 3, height, width).
         names: Of the outputs, by the plan's.
 
     Returns:

@@ -13,7 +13,7 @@ from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.export.coreml.writer import coreml_plan
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.plans.plan import CONVOLUTIONS, Plan
-from mbv1_backbone.runtime.coreml import coremltools
+from mbv1_backbone.runtime.coreml import INSIDE, coremltools
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.weights.parity import Parity
 
@@ -22,7 +22,6 @@ __all__ = ['compare_stored']
 _SENTINEL = 0xDEADBEEF  # before what a blob file says of an array
 _HALF_STEP = 2.0**-11  # of float16, as a share of the value
 _LEAST_STEP = 2.0**-25  # half of float16's least value
-_WEIGHTS = 'Data/com.apple.CoreML'
 _TYPES = {'FLOAT16': '<f2', 'FLOAT32': '<f4'}
 
 
@@ -130,7 +129,7 @@ def _value(stored: Any, path: Path, blobs: dict[str, bytes]) -> np.ndarray:
             else np.array(inside.floats.values, dtype)
         )
         return flat.reshape(shape)
-    file = stored.blobFileValue.fileName.replace('@model_path', _WEIGHTS)
+    file = stored.blobFileValue.fileName.replace('@model_path', INSIDE)
     if file not in blobs:
         blobs[file] = (path / file).read_bytes()
     sentinel, _, size, offset = struct.unpack_from('<IIQQ', blobs[file], stored.blobFileValue.offset)

@@ -19,9 +19,8 @@ from mbv1_backbone.export.about import AUTHOR, description_of
 from mbv1_backbone.export.plans.plan import Plan
 from mbv1_backbone.runtime.spec import ModelSpec
 
-__all__ = ['METADATA', 'standard_metadata', 'with_labels']
+__all__ = ['standard_metadata', 'with_labels']
 
-METADATA = 'TFLITE_METADATA'
 _LABELS = 'labels.txt'
 _MARK = b'M001'
 _PARSER = '1.0.0'  # the least version of a reader that knows all of it
@@ -42,7 +41,7 @@ Table = Mapping[int, Any]  # fields by their numbers
 
 
 def standard_metadata(plan: Plan, spec: ModelSpec, names: Sequence[str]) -> bytes:
-    """The bytes that a file keeps under ``METADATA``.
+    """The bytes that a file keeps under ``TFLITE_METADATA``.
 
     Args:
         plan: Of the file, as it is written.

@@ -16,6 +16,7 @@ from mbv1_backbone.export.litert.int8 import in_int8, measured
 from mbv1_backbone.export.plans.networks import plan_of
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 from mbv1_backbone.weights.tflite_exported import WEIGHTS_KEY, described_weights
+from mbv1_backbone.weights.tflite_labels import METADATA
 
 __all__ = ['litert_bytes']
 
@@ -40,7 +41,7 @@ def litert_bytes(
     try:
         from mbv1_backbone.export.litert.calibration import statistics_on
         from mbv1_backbone.export.litert.flatbuffer import as_bytes
-        from mbv1_backbone.export.litert.metadata import METADATA, standard_metadata, with_labels
+        from mbv1_backbone.export.litert.metadata import standard_metadata, with_labels
     except ImportError as error:
         raise NotInstalledError(
             "writing .tflite needs LiteRT: pip install 'mbv1-backbone[litert]'"

@@ -9,7 +9,6 @@ from typing import Any
 
 from mbv1_backbone.common.errors import InputError, Mbv1Error, UnavailableError
 from mbv1_backbone.retrieval.checks import check_names, check_text
-from mbv1_backbone.retrieval.incoming import name_taken
 from mbv1_backbone.retrieval.milvus.fields import ENTRY, entry_of, row_of, vector_of
 from mbv1_backbone.retrieval.milvus.opening import create_collection, drop_collection
 from mbv1_backbone.retrieval.milvus.writing import WritableMilvus, parts
@@ -98,7 +97,10 @@ class MilvusGallery(WritableMilvus):
         self._check_writable('rename')
         self._check_there([identity])
         if new != identity and self.images_of([new]):
-            raise name_taken(self.place, new)
+            raise InputError(
+                f'{self.place}: there is a {new!r:.60} already: merge_identities '
+                '(mbv1 gallery merge-people) makes the two one'
+            )
         return self._name([identity], new)
 
     def merge_identities(self, identities: Sequence[str], into: str) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError, UnavailableError
-from mbv1_backbone.retrieval.checks import check_id, check_ids
-from mbv1_backbone.retrieval.incoming import TakesFaces, changed_entry, checked_pairs
+from mbv1_backbone.retrieval.checks import check_id, check_ids, check_vectors
+from mbv1_backbone.retrieval.incoming import changed_entry, checked_pairs, pairs_of
 from mbv1_backbone.retrieval.milvus.fields import ENTRY, entry_of, key_of, row_bytes, row_of, vector_of
 from mbv1_backbone.retrieval.milvus.reading import SearchableMilvus
 from mbv1_backbone.retrieval.records import Added, Correction, Entry
@@ -21,8 +21,47 @@ _BATCH_BYTES = 16 << 20  # of it, after which it ends; Milvus takes 64 MiB
 Pair = tuple[Entry, np.ndarray]
 
 
-class WritableMilvus(SearchableMilvus, TakesFaces):
+class WritableMilvus(SearchableMilvus):
     """A gallery's writing half: it goes in requests; after an error the acknowledged ones stay."""
+
+    def add(
+        self,
+        vectors: Any,
+        identities: Sequence[str],
+        files: Sequence[str],
+        hashes: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        boxes: Sequence[Any] | None = None,
+        landmarks: Sequence[Any] | None = None,
+        detector_scores: Sequence[float | None] | None = None,
+        qualities: Sequence[float | None] | None = None,
+    ) -> Added:
+        """Add faces of people, 500 in a request: after an error those that were acknowledged stay.
+
+        Args:
+            vectors: (N, dimension), normalised here.
+            identities: Whose face each is.
+            files: Where each image came from.
+            hashes: SHA-256 of each image file; a face (file and box) that is there already is skipped.
+            metadata: Free values for each.
+            boxes: Of each face in its image, (x0, y0, x1, y1) in pixels; None for an image that is the face.
+            landmarks: Of each face, (x, y) pairs in pixels, or None.
+            detector_scores: How sure the detector was of each, or None.
+            qualities: Of each face for recognition, or None.
+
+        Raises:
+            InputError: If a value is wrong.
+            UnavailableError: If the server does not answer.
+        """
+        array = check_vectors(vectors, self.dim)
+        required = dict(identities=identities, files=files, hashes=hashes)
+        optional = dict(
+            metadata=metadata,
+            boxes=boxes,
+            landmarks=landmarks,
+            **{'detector scores': detector_scores, 'qualities': qualities},
+        )
+        return self.add_entries(pairs_of(array, required, optional))
 
     def add_entries(self, pairs: Iterable[Pair], corrections: Iterable[Correction] = ()) -> Added:
         """Add entries with their embeddings, as another gallery has them, in batches as they come.
@@ -32,7 +71,7 @@ class WritableMilvus(SearchableMilvus, TakesFaces):
             corrections: There must be none: a gallery on Milvus keeps none.
 
         Raises:
-            InputError: If a value is wrong, or if there are corrections.
+            InputError: As ``add``, or if there are corrections.
             UnavailableError: If the server does not answer; either says how many were added before.
         """
         self._check_writable('add')
