@@ -13,10 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS, init_default_scope
 from support import embedders
-from support.plain_graphs import IMAGENET, classifier, patterns, small_backbone, small_ssd, spec_of, ssd_spec
-from support.project import ROOT
+from support.plain_graphs import IMAGENET, classifier, patterns, small_ssd, ssd_spec, taps, two_stages
 
 from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
@@ -24,14 +22,13 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.common.images import find_images
 from mbv1_backbone.export.coreml.stored import compare_stored
 from mbv1_backbone.export.detectors import detector_graph_of
-from mbv1_backbone.export.graphs import BackboneGraph, EmbedderGraph, Normalise
+from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import embedder_spec
-from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.runtime import coreml, sessions
 from mbv1_backbone.runtime.sessions import is_exported, open_session
 from mbv1_backbone.runtime.spec import ModelSpec
-from mbv1_backbone.training import load_config
 
 if find_spec('coremltools') is None:
     pytest.skip('coremltools is not installed', allow_module_level=True)
@@ -154,10 +151,8 @@ def test_a_package_says_what_it_is(tmp_path, on_apple):
 
 
 def test_taps_in_the_middle_are_outputs_too(tmp_path, on_apple):
-    backbone = small_backbone(out_indices=(5, 11, 13))
-    recipe = Recipe('test', 0.25, **backbone.built_with, **IMAGENET, input_size=64)
-    graph = BackboneGraph(backbone, Normalise(recipe.mean, recipe.std))
-    write(graph, spec_of('backbone', recipe), tmp_path / 'b.mlpackage')
+    graph, spec = taps()
+    write(graph, spec, tmp_path / 'b.mlpackage')
     images = patterns(2)
     found = open_session(tmp_path / 'b.mlpackage').run(images)
     for right, map_ in zip(graph(torch.from_numpy(images)), found, strict=True):
@@ -226,10 +221,7 @@ def test_every_stored_weight_is_compared(tmp_path, written):
     content[-1024] ^= 0x40  # of the last layer's weights
     blob.write_bytes(content)
     assert any('head_fc.weight differs by' in line for line in compare_stored(graph, spec, path).failures)
-    deeper = small_backbone(out_indices=(11,))
-    recipe = Recipe('test', 0.25, **deeper.built_with, **IMAGENET, input_size=64)
-    other = BackboneGraph(deeper, Normalise(recipe.mean, recipe.std))
-    [failure] = compare_stored(other, spec_of('backbone', recipe), path).failures
+    [failure] = compare_stored(*taps((11,)), path).failures
     assert failure.startswith('layers are not those of the network: backbone_rows_12')
     blob.write_bytes(content[:200])
     with pytest.raises(DamagedFileError, match='damaged Core ML package'):
@@ -246,10 +238,7 @@ def test_weights_are_rounded_once_and_no_more_than_said(ssd):
 
 
 def test_what_cannot_be_written_is_refused_in_one_line(tmp_path):
-    cfg = load_config(str(ROOT / 'configs' / 'detection' / 'faster_rcnn_mbv1_300_coco.py')).model
-    init_default_scope('mmdet')
-    model = MODELS.build(dict(cfg, _scope_='mmdet')).eval()
-    graph, spec = detector_graph_of(model, (64, 64)), ssd_spec(model, 64)
+    graph, spec = two_stages()
     with pytest.raises(InputError, match=r'Core ML.*no operator RoIAlign.*it to onnx or openvino') as raised:
         write(graph, spec, tmp_path / 'f.mlpackage')
     assert '\n' not in str(raised.value)

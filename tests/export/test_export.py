@@ -14,6 +14,8 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
+from support import embedders
+from support.plain_graphs import patterns
 from support.project import ROOT
 
 from mbv1_backbone.cli.main import main
@@ -46,26 +48,6 @@ SSD = 'ssd_mbv1_0.75_tf_bccd'
 FACES = 'facenet_mbv1_0.25-112_color'
 
 
-def tiny_model(gray=False):
-    torch.manual_seed(1)
-    model = MODELS.build(
-        dict(
-            type='FaceEmbeddingModel',
-            backbone=dict(type='MobileNetV1', widen_factor=0.25, padding='same', act_cfg=dict(type='ReLU6')),
-            head=dict(embedding_dims=16, norm=True),
-            data_preprocessor=dict(
-                input_size=64, gray=gray, mean=[120.0, 110, 100], std=[60.0] * 3, bgr_to_rgb=True
-            ),
-        )
-    )
-    for module in model.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.momentum = 1.0  # one batch of patterns, so that different images differ
-    with torch.no_grad():
-        model.train()(torch.nn.functional.interpolate(torch.randn(16, 3, 4, 4), 64, mode='bilinear'))
-    return model.eval()
-
-
 def write_embedder(model, path, precision='fp32', calibration=()):
     spec = embedder_spec(model, recipe_of(model, 'test'), precision)
     write(EmbedderGraph(model), spec, path, calibration)
@@ -75,15 +57,10 @@ def embedder_of(model):
     return FaceEmbedder.of_model(model, recipe_of(model, 'test'))
 
 
-def patterns(count, size=64, seed=0):
-    small = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
-    return [np.kron(image, np.ones((size // 4, size // 4, 1), np.uint8)) for image in small]
-
-
 @pytest.mark.parametrize('gray', [False, True])
 @pytest.mark.parametrize(('name', 'backend'), [('e.onnx', 'onnxruntime'), ('e.xml', 'openvino')])
 def test_an_embedder_answers_as_the_pytorch_one(tmp_path, gray, name, backend):
-    model = tiny_model(gray)
+    model = embedders.build(gray=gray)
     ours = embedder_of(model)
     write_embedder(model, tmp_path / name)
     session = open_session(tmp_path / name, backend)
@@ -93,7 +70,7 @@ def test_an_embedder_answers_as_the_pytorch_one(tmp_path, gray, name, backend):
     assert exported.preprocessing == ours.preprocessing
     for flip in (False, True):
         for batch in (1, 3, 8):  # batches of any size, a last one that is smaller too
-            before, after = (e.embed(patterns(8), batch, flip).vectors for e in (ours, exported))
+            before, after = (e.embed([*patterns(8)], batch, flip).vectors for e in (ours, exported))
             np.testing.assert_allclose(np.linalg.norm(after, axis=1), 1, atol=1e-3)
             assert (before * after).sum(1).min() > 0.999999
 
@@ -115,7 +92,6 @@ def test_fewer_bits_change_a_trained_embedder_little(tmp_path, shared, name, pre
 
 def test_int8_of_onnx_runtime_does_not_saturate_without_vnni(tmp_path):
     """There a sum of two products of a byte and a signed byte has 16 bits: weights of 7 bits fit."""
-    onnx = pytest.importorskip('onnx')
     file = tmp_path / 'e.onnx'
     write(*exportable(resolve(FACES), 'int8'), file, patterns(8, size=112))
     graph = onnx.load(file).graph
@@ -206,7 +182,7 @@ def weights_of(file):
 
 
 def test_openvino_does_not_run_int8_graphs_of_onnxruntime(tmp_path):
-    write_embedder(tiny_model(), tmp_path / 'e.onnx', 'int8', patterns(8))
+    write_embedder(embedders.build(), tmp_path / 'e.onnx', 'int8', patterns(8))
     assert open_session(tmp_path / 'e.onnx').backend.startswith('onnxruntime')
     with pytest.raises(InputError, match=r'e\.onnx: OpenVINO computes \.onnx in int8 wrongly: run it by'):
         open_session(tmp_path / 'e.onnx', 'openvino')
@@ -222,27 +198,27 @@ def test_openvino_does_not_run_int8_graphs_of_onnxruntime(tmp_path):
 )
 def test_int8_of_openvino_says_what_calibration_lacks(tmp_path, images, complaint):
     with pytest.raises(InputError, match=f'int8 needs at least 8 images to calibrate on, {complaint}'):
-        write_embedder(tiny_model(), tmp_path / 'e.xml', 'int8', images)
+        write_embedder(embedders.build(), tmp_path / 'e.xml', 'int8', images)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_int8_of_openvino_says_which_package_it_needs(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'nncf', None)
     with pytest.raises(NotInstalledError, match=r"needs NNCF: pip install 'mbv1-backbone\[nncf\]'"):
-        write_embedder(tiny_model(), tmp_path / 'e.xml', 'int8', patterns(8))
+        write_embedder(embedders.build(), tmp_path / 'e.xml', 'int8', patterns(8))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gallery_takes_the_exported_model_for_the_one_it_was_made_of(tmp_path):
-    model = tiny_model()
+    model = embedders.build()
     ours = embedder_of(model)
     write_embedder(model, tmp_path / 'e.onnx')
     exported = load(tmp_path / 'e.onnx', finder=None)
     with Gallery.create(tmp_path / 'g', ours.dims, ours.fingerprint, ours.preprocessing) as gallery:
         gallery.check_model(exported.fingerprint, exported.preprocessing)
         hashes = [hashlib.sha256(bytes([i])).hexdigest() for i in range(4)]
-        gallery.add(ours.embed(patterns(4)).vectors, list('abcd'), list('abcd'), hashes)
-        found = gallery.search(exported.embed(patterns(4)).vectors, 1)
+        gallery.add(ours.embed([*patterns(4)]).vectors, list('abcd'), list('abcd'), hashes)
+        found = gallery.search(exported.embed([*patterns(4)]).vectors, 1)
         assert [row[0].identity for row in found] == list('abcd')
 
 
@@ -343,7 +319,7 @@ def test_boxes_that_both_find_are_counted_once_each():
 
 
 def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
-    model = tiny_model()
+    model = embedders.build()
     graph, spec = EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test'), 'bf16')
     with pytest.raises(InputError, match=r'\.onnx is written in fp32, int8; bf16 is for \.xml'):
         write(graph, spec, tmp_path / 'e.onnx')
@@ -447,7 +423,7 @@ def test_an_export_is_in_its_place_only_once_it_has_been_compared(tmp_path, shar
 
 
 def test_an_export_leaves_the_programs_random_numbers_alone(tmp_path):
-    model = tiny_model()
+    model = embedders.build()
     before = torch.get_rng_state()
     write_embedder(model, tmp_path / 'a.onnx')
     assert torch.equal(torch.get_rng_state(), before)

@@ -9,16 +9,15 @@ import tflite
 import torch
 from ai_edge_litert.interpreter import Interpreter
 from mmengine.dataset import Compose
-from mmengine.registry import MODELS, init_default_scope
 from support import embedders
 from support.plain_graphs import (
     IMAGENET,
     classifier,
     patterns,
-    small_backbone,
     small_ssd,
-    spec_of,
     ssd_spec,
+    taps,
+    two_stages,
 )
 from support.processes import check_other_processes
 from support.project import ROOT
@@ -28,7 +27,7 @@ from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.export.detectors import detector_graph_of
-from mbv1_backbone.export.graphs import BackboneGraph, EmbedderGraph, Normalise
+from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.litert.detections import LITERT
 from mbv1_backbone.export.litert.int8 import Statistics, in_int8
 from mbv1_backbone.export.plans.networks import plan_of
@@ -37,10 +36,9 @@ from mbv1_backbone.export.writers import MIN_CALIBRATION, write
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import embedder_spec, exportable, input_of
 from mbv1_backbone.inference.resolve import resolve
-from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.runtime.sessions import is_exported, open_session
-from mbv1_backbone.training import load_config
 from mbv1_backbone.training.exported import ExportedModel
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.tflite_graph import read_graph
@@ -128,11 +126,8 @@ def test_a_trained_embedder_loses_little_in_int8(tmp_path, shared, gray):
 
 @pytest.mark.parametrize('input_type', ['uint8', 'int8'])
 def test_a_backbones_taps_are_the_pytorch_ones(tmp_path, input_type):
-    backbone = small_backbone(out_indices=(1, 3), act_cfg=dict(type='ReLU6'))
-    recipe = Recipe('test', 0.25, **backbone.built_with, input_size=64)
-    graph = BackboneGraph(backbone, Normalise(recipe.mean, recipe.std))
+    graph, spec = taps((1, 3), 'int8', normalise={}, act_cfg=dict(type='ReLU6'))
     images = patterns(4)
-    spec = spec_of('backbone', recipe, precision='int8')
     write(graph, spec, tmp_path / 'b.tflite', patterns(16, seed=1), input_type)
     assert str(read_graph(tmp_path / 'b.tflite').image.dtype) == f"<class 'numpy.{input_type}'>"
     for found, right in zip(
@@ -289,12 +284,18 @@ def test_what_was_written_is_read_back(tmp_path, lite):
     assert again.fingerprint == exact.fingerprint
     assert set(again.state) == set(exact.state)
     halves, rounded = (import_weights(tmp_path / f'{name}.tflite').state for name in ('fp16', 'int8'))
-    for key, values in exact.state.items():
-        if key.endswith('weight') and values.ndim == 4:
-            assert torch.equal(halves[key], values.half().float()), key
-            step = values.abs().amax((1, 2, 3), keepdim=True) / 127
-            loose = 1.0 if 'rows.0.' in key else 0.5  # whose steps are of weights for bytes
-            assert ((rounded[key] - values).abs() <= loose * step * 1.01 + 1e-6).all(), key
+    check_rounded(exact.state, halves, rounded, 4)
+
+
+def check_rounded(exact, halves, rounded, axes):
+    """Weights of so many axes or more are those in float16, and in int8 half a step away at most."""
+    weights = {key: values for key, values in exact.items() if key.endswith('weight') and values.ndim >= axes}
+    assert weights
+    for key, values in weights.items():
+        assert torch.equal(halves[key], values.half().float()), key
+        step = values.abs().amax(tuple(range(1, values.ndim)), keepdim=True) / 127
+        loose = 1.0 if 'rows.0.' in key else 0.5  # whose steps are of weights for bytes
+        assert ((rounded[key] - values).abs() <= loose * step * 1.01 + 1e-6).all(), key
 
 
 def one_of(kind, precision):
@@ -304,11 +305,7 @@ def one_of(kind, precision):
         return EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test'), precision)
     if kind == 'classifier':
         return classifier(precision)
-    backbone = small_backbone(out_indices=(13,), act_cfg=dict(type='ReLU6'))
-    recipe = Recipe('test', 0.25, **backbone.built_with, **IMAGENET, input_size=64)
-    return BackboneGraph(backbone, Normalise(recipe.mean, recipe.std)), spec_of(
-        'backbone', recipe, 64, precision
-    )
+    return taps((13,), precision, act_cfg=dict(type='ReLU6'))
 
 
 @pytest.mark.parametrize('kind', ['classifier', 'backbone', 'embedder'])
@@ -327,13 +324,7 @@ def test_every_kind_is_read_back_in_every_precision(tmp_path, kind):
             for one, other in zip(again, open_session(path).run(images), strict=True):
                 np.testing.assert_allclose(one.numpy(), other, atol=2e-4 * np.abs(other).max())
     assert states['fp16'].keys() == states['int8'].keys() == states['fp32'].keys()
-    for key, values in states['fp32'].items():
-        if not key.endswith('weight') or values.ndim < 2:
-            continue
-        assert torch.equal(states['fp16'][key], values.half().float()), key
-        step = values.abs().amax(tuple(range(1, values.ndim)), keepdim=True) / 127
-        loose = 1.0 if 'rows.0.' in key else 0.5  # whose steps are of weights for bytes
-        assert ((states['int8'][key] - values).abs() <= loose * step * 1.01 + 1e-6).all(), key
+    check_rounded(*(states[precision] for precision in ('fp32', 'fp16', 'int8')), 2)
 
 
 def test_googles_ssd_written_anew_has_its_operators_and_answers(tmp_path, shared):
@@ -442,10 +433,7 @@ def test_a_file_runs_in_a_forked_process_and_is_pickled(tmp_path):
 
 
 def test_two_stages_and_other_layers_are_refused_in_one_line(tmp_path):
-    cfg = load_config(str(ROOT / 'configs' / 'detection' / 'faster_rcnn_mbv1_300_coco.py')).model
-    init_default_scope('mmdet')
-    model = MODELS.build(dict(cfg, _scope_='mmdet')).eval()
-    graph, spec = detector_graph_of(model, (64, 64)), ssd_spec(model, 64)
+    graph, spec = two_stages()
     with pytest.raises(InputError, match=r'no operator RoIAlign.*export it to onnx or openvino') as raised:
         write(graph, spec, tmp_path / 'f.tflite')
     assert '\n' not in str(raised.value)

@@ -12,16 +12,16 @@ import pytest
 import tflite
 from flatbuffers import number_types, table
 from support import embedders
-from support.plain_graphs import IMAGENET, classifier, patterns, small_backbone, small_ssd, spec_of, ssd_spec
+from support.plain_graphs import IMAGENET, classifier, patterns, small_ssd, ssd_spec, taps
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.export.detectors import detector_graph_of
-from mbv1_backbone.export.graphs import BackboneGraph, EmbedderGraph, Normalise
+from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import embedder_spec, exportable
 from mbv1_backbone.inference.resolve import resolve
 from mbv1_backbone.models.imagenet import are_imagenet, imagenet_classes, own_names
-from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.runtime.sessions import open_session
 from mbv1_backbone.weights import import_weights
 from mbv1_backbone.weights.cache import cache_folder
@@ -170,10 +170,7 @@ def test_a_detector_says_which_output_is_which(tmp_path):
 def test_networks_without_classes_have_no_archive(tmp_path):
     model = embedders.build()
     write(EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test')), tmp_path / 'e.tflite')
-    backbone = small_backbone(out_indices=(5, 11))
-    recipe = Recipe('test', 0.25, **backbone.built_with, **IMAGENET, input_size=64)
-    graph = BackboneGraph(backbone, Normalise(recipe.mean, recipe.std))
-    write(graph, spec_of('backbone', recipe), tmp_path / 'b.tflite')
+    write(*taps((5, 11)), tmp_path / 'b.tflite')
     for name, outputs in (('e', ['embeddings']), ('b', ['row_5', 'row_11'])):
         path = tmp_path / f'{name}.tflite'
         assert not zipfile.is_zipfile(path)
@@ -199,10 +196,7 @@ def test_labels_of_others_are_read_with_the_weights(tmp_path, shared):
     birds = tuple(f'bird {i}' for i in range(1000))
     (tmp_path / 'birds.tflite').write_bytes(content[:start])
     with zipfile.ZipFile(tmp_path / 'birds.tflite', 'a') as archive:
-        archive.writestr(
-            'imagenet_labels.txt', '\n'.join(['background', *(f'bird {i}' for i in range(1000))])
-        )
-    birds = tuple(f'bird {i}' for i in range(1000))
+        archive.writestr('imagenet_labels.txt', '\n'.join(['background', *birds]))
     assert import_weights(tmp_path / 'birds.tflite').classes == birds
     assert exportable(resolve(tmp_path / 'birds.tflite')).spec.classes == birds
 

@@ -7,26 +7,23 @@ import ncnn
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS, init_default_scope
 from support import embedders
-from support.plain_graphs import IMAGENET, classifier, patterns, small_backbone, small_ssd, spec_of, ssd_spec
+from support.plain_graphs import IMAGENET, classifier, patterns, small_ssd, ssd_spec, taps, two_stages
 from support.processes import check_other_processes
-from support.project import ROOT
 
 from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import find_images, read_image
 from mbv1_backbone.export.detectors import detector_graph_of
-from mbv1_backbone.export.graphs import BackboneGraph, EmbedderGraph, Normalise
+from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import embedder_spec
-from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.runtime.sessions import is_exported, open_session
-from mbv1_backbone.training import load_config
 
 SSD = 'ssd_mbv1_0.75_tf_bccd'
 
@@ -66,10 +63,8 @@ def test_a_classifier_answers_as_the_pytorch_one(tmp_path, options, normalise):
 
 
 def test_taps_in_the_middle_are_outputs_too(tmp_path):
-    backbone = small_backbone(out_indices=(5, 11, 13))
-    recipe = Recipe('test', 0.25, **backbone.built_with, **IMAGENET, input_size=64)
-    graph = BackboneGraph(backbone, Normalise(recipe.mean, recipe.std))
-    write(graph, spec_of('backbone', recipe), tmp_path / 'b.ncnn.param')
+    graph, spec = taps()
+    write(graph, spec, tmp_path / 'b.ncnn.param')
     images = patterns(2)
     found = open_session(tmp_path / 'b.ncnn.param').run(images)
     for right, map_ in zip(graph(torch.from_numpy(images)), found, strict=True):
@@ -133,10 +128,7 @@ def test_as_many_images_at_once_as_the_process_has_cores(tmp_path, monkeypatch):
 
 
 def test_two_stages_are_refused_in_one_line(tmp_path):
-    cfg = load_config(str(ROOT / 'configs' / 'detection' / 'faster_rcnn_mbv1_300_coco.py')).model
-    init_default_scope('mmdet')
-    model = MODELS.build(dict(cfg, _scope_='mmdet')).eval()
-    graph, spec = detector_graph_of(model, (64, 64)), ssd_spec(model, 64)
+    graph, spec = two_stages()
     with pytest.raises(InputError, match=r'ncnn.*no operator RoIAlign.*it to onnx or openvino') as raised:
         write(graph, spec, tmp_path / 'f.ncnn.param')
     assert '\n' not in str(raised.value)

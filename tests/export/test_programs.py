@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 from support import embedders
-from support.plain_graphs import IMAGENET, classifier, patterns, small_backbone, small_ssd, spec_of, ssd_spec
+from support.plain_graphs import classifier, patterns, small_ssd, ssd_spec, taps
 from support.processes import check_other_processes
 
 from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.export.detectors import detector_graph_of
-from mbv1_backbone.export.graphs import BackboneGraph, EmbedderGraph, Graph, Normalise
+from mbv1_backbone.export.graphs import EmbedderGraph, Graph
 from mbv1_backbone.export.programs import save_program
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import embedder_spec
-from mbv1_backbone.models.recipe import Recipe, recipe_of
+from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.runtime.programs import program_spec
 from mbv1_backbone.runtime.sessions import open_session
 
@@ -59,11 +59,9 @@ def test_other_programs_read_the_file_with_torch_alone(written):
 
 
 def test_taps_and_embeddings_are_pytorchs(tmp_path):
-    backbone = small_backbone(out_indices=(5, 11, 13))
-    recipe = Recipe('test', 0.25, **backbone.built_with, **IMAGENET, input_size=64)
     model = embedders.build(gray=True)
     for graph, spec in (
-        (BackboneGraph(backbone, Normalise(recipe.mean, recipe.std)), spec_of('backbone', recipe)),
+        taps(),
         (EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test'))),
     ):
         write(graph, spec, tmp_path / f'{spec.kind}.pt2')

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mbv1_backbone.export.graphs import ClassifierGraph, Normalise
+from mbv1_backbone.export.detectors import detector_graph_of
+from mbv1_backbone.export.graphs import BackboneGraph, ClassifierGraph, Normalise
 from mbv1_backbone.models.mobilenet_v1 import MobileNetV1
 from mbv1_backbone.models.recipe import Recipe, recipe_of
 from mbv1_backbone.runtime.spec import ModelSpec
@@ -54,6 +55,22 @@ def classifier(precision='fp32', normalise=IMAGENET, background=0, **options):
     recipe = Recipe('test', 0.25, **backbone.built_with, **normalise, input_size=64, background=background)
     graph = ClassifierGraph(network, Normalise(recipe.mean, recipe.std), background)
     return graph, spec_of('classifier', recipe, precision=precision)
+
+
+def taps(out_indices=(5, 11, 13), precision='fp32', normalise=IMAGENET, **options):
+    """A backbone's graph and spec."""
+    backbone = small_backbone(out_indices=out_indices, **options)
+    recipe = Recipe('test', 0.25, **backbone.built_with, **normalise, input_size=64)
+    graph = BackboneGraph(backbone, Normalise(recipe.mean, recipe.std))
+    return graph, spec_of('backbone', recipe, precision=precision)
+
+
+def two_stages():
+    """A Faster R-CNN's graph and spec, which plans have no operators for."""
+    cfg = load_config(str(ROOT / 'configs' / 'detection' / 'faster_rcnn_mbv1_300_coco.py')).model
+    init_default_scope('mmdet')
+    model = MODELS.build(dict(cfg, _scope_='mmdet')).eval()
+    return detector_graph_of(model, (64, 64)), ssd_spec(model, 64)
 
 
 def small_ssd(name='ssdlite_mbv1_coco', background=True, size=128, classes=3):
