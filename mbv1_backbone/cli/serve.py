@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import socket
+import ssl
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mbv1_backbone.cli import options
@@ -55,6 +57,14 @@ def add_arguments(parser: options.Parser) -> None:
     web.add_argument('--port', type=int, default=8000, help='0 takes any that is free (default 8000)')
     web.add_argument('--keys', metavar='FILE', help='of mbv1 serve-keys: clients need one of them')
     web.add_argument('--no-keys', action='store_true', help='whoever reaches --host may do everything')
+    web.add_argument(
+        '--allow-origin',
+        metavar='ORIGIN',
+        action='append',
+        default=[],
+        help='pages of another site that may ask from a browser, e.g. https://people.example.org; again for '
+        'more (default: none)',
+    )
     web.add_argument('--tls-cert', metavar='FILE', help='certificate, PEM')
     web.add_argument('--tls-key', metavar='FILE', help='its private key, PEM')
     limits = parser.add_argument_group('limits')
@@ -69,14 +79,16 @@ def run(args: argparse.Namespace) -> None:
         import uvicorn
 
         from mbv1_backbone.server.app import create_app
+        from mbv1_backbone.server.guarding import check_origins
     except ModuleNotFoundError as error:
         install = "pip install 'mbv1-backbone[server]'"
         raise NotInstalledError(f'mbv1 serve needs {error.name}: {install}', name=error.name) from error
 
+    origins = check_origins(args.allow_origin)
     with closing(_listening(args.host, args.port)) as listening:
         service = _service(args)
         config = uvicorn.Config(
-            create_app(service, _LOOPBACK if args.host in _LOOPBACK else None),
+            create_app(service, _LOOPBACK if args.host in _LOOPBACK else None, origins),
             log_level='warning',
             access_log=False,  # addresses may hold people's names
             server_header=False,
@@ -86,7 +98,6 @@ def run(args: argparse.Namespace) -> None:
             ssl_certfile=args.tls_cert,
             ssl_keyfile=args.tls_key,
         )
-        _check_tls(config, args)
         scheme, port = 'https' if args.tls_cert else 'http', listening.getsockname()[1]
         host = f'[{args.host}]' if ':' in args.host else args.host
         print(f'serving at {scheme}://{host}:{port}', flush=True)
@@ -94,10 +105,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Check what can be checked before a network is loaded.
+    """Check what can be checked before a network is loaded, or a gallery made.
 
     Raises:
-        InputError: If options are missing, or do not go together.
+        InputError: If options are missing, do not go together, or name what is not there.
     """
     if not (args.detector or args.classifier or args.model):
         raise InputError('nothing to serve: give --detector, --classifier or --model')
@@ -109,8 +120,12 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f'--port must lie in 0..65535, got {args.port}')
     if bool(args.tls_cert) != bool(args.tls_key):
         raise InputError('--tls-cert and --tls-key go together')
+    if args.tls_cert:
+        _check_tls(args)
     if args.keys and args.no_keys:
         raise InputError('--keys and --no-keys: give one of them')
+    if args.backups and not Path(args.backups).is_dir():
+        raise InputError(f'--backups {args.backups}: no such folder')
     if args.host not in _LOOPBACK and not (args.keys or args.no_keys):
         raise InputError(
             f'--host {args.host} lets other machines in: give --keys FILE (mbv1 serve-keys), or --no-keys to '
@@ -133,9 +148,9 @@ def _listening(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _check_tls(config: object, args: argparse.Namespace) -> None:
+def _check_tls(args: argparse.Namespace) -> None:
     try:
-        config.load()  # type: ignore[attr-defined]
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(args.tls_cert, args.tls_key)
     except OSError as error:  # ssl.SSLError is one
         raise InputError(f'--tls-cert {args.tls_cert}: {error.strerror or error}') from error
 

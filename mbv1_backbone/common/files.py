@@ -15,10 +15,14 @@ __all__ = ['atomic_file', 'decode', 'replace_folder', 'shown', 'write_atomically
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_file(path: str | os.PathLike[str], mode: int | None = None) -> Iterator[BinaryIO]:
     """A file to write to that takes the place of ``path`` when all is well; folders are made.
 
     Until then it is a temporary file beside it, synced at the end, removed after an error.
+
+    Args:
+        path: Of the file.
+        mode: Who may read and write it, from its first moment on; None for what the umask lets.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +32,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -129,6 +129,7 @@ def enrol_parquet(
     named: Named,
     min_quality: float = 0.0,
     progress: Callable[[int], object] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> FromParquet:
     """Add a job's faces to a gallery; those that are there are passed over, so that it may be done again.
 
@@ -138,11 +139,13 @@ def enrol_parquet(
         named: Whose face an image shows (None for an automatic name), with metadata; None leaves it out.
         min_quality: Faces of a lower quality are left out; images that were taken as they are have none.
         progress: Called with a number of further faces.
+        about: What ``check_parquet`` says of the files; None lets it read them.
 
     Raises:
         InputError: If a file is damaged, or of another model than the gallery; nothing is added then.
     """
-    about = check_parquet(files)
+    if about is None:
+        about = check_parquet(files)
     gallery.check_model(about['model'], about['preprocessing'])
     done = FromParquet()
     with gallery.bulk():

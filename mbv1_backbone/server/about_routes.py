@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -70,7 +71,8 @@ def _model(service: Service, role: Role, backend: str, classes: int = 0, dims: i
     return schemas.Model(role=role, name=name, backend=backend, classes=classes, dims=dims, card=has_card)
 
 
+@cache
 def _card(name: str) -> str | None:
-    """The card of a model of this project's zoo; None of any other name."""
+    """The card of a model of this project's zoo, read once; None of any other name."""
     path = zoo_folder() / name / 'README.md'
     return path.read_text() if name in zoo_models() and path.is_file() else None

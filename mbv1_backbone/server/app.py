@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,11 +11,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from mbv1_backbone import __version__
 from mbv1_backbone.common.errors import Mbv1Error
 from mbv1_backbone.server import about_routes, face_routes, upkeep_routes, vision_routes
-from mbv1_backbone.server.guarding import Guard
+from mbv1_backbone.server.guarding import Guard, check_origins
 from mbv1_backbone.server.refusals import Refused, refused_by
 from mbv1_backbone.server.schemas import Error
 from mbv1_backbone.server.service import Service
@@ -29,16 +30,23 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Service, hosts: Collection[str] | None = None) -> FastAPI:
-    """An ASGI application, which closes the service when it ends. Pages of other sites are let in by none.
+def create_app(
+    service: Service, hosts: Collection[str] | None = None, origins: Sequence[str] = ()
+) -> FastAPI:
+    """An ASGI application, which closes the service when it ends.
 
     Args:
         service: What answers.
         hosts: Names that it may be called by (the Host header, without a port); None allows all.
+        origins: Of pages of other sites that may ask from a browser, e.g. ``https://people.example.org``.
+
+    Raises:
+        InputError: If an origin is none.
 
     Example:
         >>> app = create_app(Service(detector=detector))  # doctest: +SKIP
     """
+    allowed = check_origins(origins)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,7 +71,15 @@ def create_app(service: Service, hosts: Collection[str] | None = None) -> FastAP
     app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(Mbv1Error, _refuse_error)
     app.add_exception_handler(Exception, _defect)
-    app.add_middleware(Guard, service=service, hosts=hosts)
+    app.add_middleware(Guard, service=service, hosts=hosts, origins=allowed)
+    if allowed:  # around all, so that a page may read refusals, too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed,
+            allow_methods=('GET', 'POST', 'DELETE'),
+            allow_headers=('Authorization', 'Content-Type'),
+            expose_headers=('Retry-After',),
+        )
     return app
 
 

@@ -198,6 +198,10 @@ class Client:
         """Say that entries do not show their person, and whom they show where that is known."""
         return self._post(schemas.Changed, 'not-this', ids=list(ids), identity=identity).entries
 
+    def split(self, ids: Sequence[int], identity: str | None = None) -> str:
+        """Say that some entries of a person or group are another's, all the same one's; gives their name."""
+        return self._post(schemas.Person, 'split', ids=list(ids), identity=identity).identity
+
     def cluster(self, threshold: float | None = None) -> schemas.Clustered:
         """Group the faces that nobody has named."""
         return self._post(schemas.Clustered, 'cluster', threshold=threshold)

@@ -6,9 +6,10 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.names import plain_name
 from mbv1_backbone.retrieval import GalleryLike
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, WRITE, deadline_of, service_of
@@ -30,7 +31,7 @@ __all__ = ['Id', 'router']
 router = APIRouter(prefix='/v1/faces', tags=['faces'])
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 Ids = Annotated[list[Id], Field(min_length=1, max_length=10_000)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)]
 Page = Annotated[int, Query(ge=1, le=1000, description='of a page, at most')]
 _ENROL_FIELDS: dict[str, dict[str, Any]] = dict(
     identity=dict(type='string', description='whose faces; without it each gets a name of its own'),
@@ -69,7 +70,7 @@ def search(
         float | None, Query(ge=-1, le=1, description='lowest score; by default the calibrated one')
     ] = None,
     every: Annotated[bool, Query(alias='all', description='no threshold')] = False,
-    identity: Annotated[list[str] | None, Query(description='among these people only')] = None,
+    identity: Annotated[list[Name] | None, Query(description='among these people only')] = None,
 ) -> schemas.Searched:
     """Say who is on images; nobody where no score reaches the threshold."""
     service, deadline = service_of(request), deadline_of(request)
@@ -144,7 +145,7 @@ def entries(
     request: Request,
     limit: Page = 100,
     after: Annotated[int, Query(ge=0, lt=2**63, description='a number')] = 0,
-    identity: Annotated[str | None, Query(description='of this person only')] = None,
+    identity: Annotated[Name | None, Query(description='of this person only')] = None,
 ) -> schemas.Entries:
     """Entries of the gallery, by number."""
     gallery = service_of(request).the_gallery()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.server.refusals import Refused, overloaded
 from mbv1_backbone.server.service import Service
 
-__all__ = ['ALWAYS', 'Guard']
+__all__ = ['ALWAYS', 'Guard', 'check_origins']
 
 ALWAYS = ('/v1/health', '/v1/ready', '/v1/metrics')  # answered under any load
 _SAFE = ('GET', 'HEAD')
+_ORIGIN = re.compile(r'https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?')
 
 
 class Guard:
@@ -27,12 +30,20 @@ class Guard:
         service: Whose limits hold.
         hosts: Names that the service may be called by; None allows all. On loopback they are few, so that no
             page of another site reaches it by a name that leads here.
+        origins: Of pages of other sites that may ask; as ``check_origins`` gives them.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, hosts: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        hosts: Collection[str] | None = None,
+        origins: Collection[str] = (),
+    ) -> None:
         self.app = app
         self.service = service
         self.hosts = hosts
+        self.origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let it in."""
@@ -81,7 +92,7 @@ class Guard:
         host = headers.get(b'host', '')
         if self.hosts is not None and _name(host) not in self.hosts:
             return Refused(421, 'host', f'Host: the service is not called {host[:80]!r}')
-        if scope['method'] not in _SAFE and _from_elsewhere(headers, scope['scheme'], host):
+        if scope['method'] not in _SAFE and self._from_elsewhere(headers, scope['scheme'], host):
             return Refused(403, 'origin', 'Origin: pages of other sites may change nothing here')
         length = headers.get(b'content-length', '0')
         if not length.isascii() or not length.isdigit():
@@ -90,13 +101,35 @@ class Guard:
             return _too_large(self.service.limits.body_bytes)
         return None
 
+    def _from_elsewhere(self, headers: dict[bytes, str], scheme: str, host: str) -> bool:
+        """Whether a browser says that a page of another site asks, which is not allowed to."""
+        origin = headers.get(b'origin')
+        if origin is not None and origin in self.origins:
+            return False
+        if headers.get(b'sec-fetch-site') in ('cross-site', 'same-site'):
+            return True
+        return origin is not None and origin.lower() != f'{scheme}://{host}'.lower()
 
-def _from_elsewhere(headers: dict[bytes, str], scheme: str, host: str) -> bool:
-    """Whether a browser says that a page of another site asks."""
-    if headers.get(b'sec-fetch-site') in ('cross-site', 'same-site'):
-        return True
-    origin = headers.get(b'origin')
-    return origin is not None and origin.lower() != f'{scheme}://{host}'.lower()
+
+def check_origins(origins: Iterable[str]) -> list[str]:
+    """Origins of pages, as browsers send them.
+
+    Args:
+        origins: Each a scheme, a host and maybe a port.
+
+    Raises:
+        InputError: If one is something else; ``*`` and ``null``, too: they would let everybody's pages in.
+    """
+    found = []
+    for origin in origins:
+        plain = origin.lower().removesuffix('/')
+        if not _ORIGIN.fullmatch(plain):
+            raise InputError(
+                f'origin must be http://HOST or https://HOST, with :PORT or without, got {origin!r:.80}'
+            )
+        usual = ':443' if plain.startswith('https:') else ':80'  # which browsers leave out
+        found.append(plain.removesuffix(usual))
+    return found
 
 
 def _name(host: str) -> str:

@@ -148,9 +148,8 @@ class KeyFile:
 
 def _write(path: str | os.PathLike[str], keys: Sequence[Key]) -> None:
     try:
-        with atomic_file(path) as file:
+        with atomic_file(path, mode=0o600) as file:
             file.write(json.dumps(dict(keys=[asdict(key) for key in keys]), indent=1).encode() + b'\n')
-        os.chmod(path, 0o600)
     except OSError as error:
         raise InputError(f'{path}: cannot be written: {error.strerror or error}') from error
 

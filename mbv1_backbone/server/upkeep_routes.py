@@ -44,6 +44,23 @@ def not_this(request: Request, body: Correction) -> schemas.Changed:
     return schemas.Changed(entries=len(set(body.ids)))
 
 
+class Splitting(Plain):
+    """Entries of a person or group that are another's, all of them the same one's."""
+
+    ids: Ids
+    identity: Name | None = Field(
+        default=None, description='whom they show; without it they are a group that nobody has named'
+    )
+
+
+@router.post('/split', dependencies=[WRITE])
+def split(request: Request, body: Splitting) -> schemas.Person:
+    """Say that some entries of a person or group are another's; it is remembered."""
+    gallery = _in_folder(service_of(request), 'split')
+    name = gallery.split(body.ids, body.identity)
+    return schemas.Person(identity=name, images=gallery.images_of([name]).get(name, 0))
+
+
 class Clustering(Plain):
     """How faces are grouped."""
 

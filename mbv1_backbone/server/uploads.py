@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import FORMATS, read_image
-from mbv1_backbone.common.prefetch import DECODERS, prefetch
+from mbv1_backbone.common.prefetch import DECODERS, map_concurrently
 from mbv1_backbone.server.limits import Budget, Limits
 from mbv1_backbone.server.refusals import Refused
 from mbv1_backbone.server.schemas import Failure
@@ -191,9 +191,7 @@ def decoded(
             except InputError as error:
                 return upload.failure(error)
 
-        for one in (
-            prefetch(decode, uploads, DECODERS, len(uploads)) if len(uploads) > 1 else map(decode, uploads)
-        ):
+        for one in map_concurrently(decode, uploads, min(DECODERS, len(uploads))):
             (pictures if isinstance(one, Picture) else failures).append(one)  # type: ignore[arg-type]
         if not pictures:
             raise none_usable(failures)

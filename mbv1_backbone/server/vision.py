@@ -9,7 +9,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import middle_square
-from mbv1_backbone.common.prefetch import DECODERS, prefetch
+from mbv1_backbone.common.prefetch import DECODERS, map_concurrently
 from mbv1_backbone.face.finder import FaceDetector, FaceFinder, Faces, Place
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference.box_detector import BoxDetector
@@ -177,6 +177,4 @@ def _batched(boxes: BoxDetector, batcher: Batcher[Any, Detections]) -> Callable[
 
 def _each(function: Callable[[Picture], Any], pictures: Sequence[Picture]) -> list[Any]:
     """A list of what a function gives of each; of several by some threads."""
-    if len(pictures) == 1:
-        return [function(pictures[0])]
-    return list(prefetch(function, pictures, 2 * DECODERS, len(pictures)))
+    return list(map_concurrently(function, pictures, min(2 * DECODERS, len(pictures))))

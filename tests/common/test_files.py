@@ -1,13 +1,14 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
 
 import pytest
 
-from mbv1_backbone.common.files import decode, write_atomically, write_json
+from mbv1_backbone.common.files import atomic_file, decode, write_atomically, write_json
 
 WRITER = """
 import sys
@@ -33,6 +34,21 @@ def test_permissions_follow_the_umask(tmp_path):
     write_atomically(tmp_path / 'file', b'')
     (tmp_path / 'plain').touch()
     assert (tmp_path / 'file').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+def test_a_mode_holds_from_the_first_moment(tmp_path, monkeypatch):
+    modes = []
+    replace = os.replace
+
+    def seen(made, path):
+        modes.append(stat.S_IMODE(os.stat(made).st_mode))
+        replace(made, path)
+
+    monkeypatch.setattr(os, 'replace', seen)
+    with atomic_file(tmp_path / 'file', mode=0o600) as file:
+        modes.append(stat.S_IMODE(os.stat(file.fileno()).st_mode))
+    assert modes == [0o600, 0o600]
+    assert stat.S_IMODE((tmp_path / 'file').stat().st_mode) == 0o600
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):

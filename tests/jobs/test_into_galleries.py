@@ -10,7 +10,7 @@ from support.gallery_kinds import KINDS, Kind
 from support.job_worker import ABOUT, DIM, PlainNetwork, embedder
 
 from mbv1_backbone.cli.main import main
-from mbv1_backbone.jobs import work
+from mbv1_backbone.jobs import enrolment, read_about, work
 from mbv1_backbone.retrieval import open_gallery
 
 
@@ -49,9 +49,12 @@ def call(capsys):
     return called
 
 
-def test_a_gallery_is_made_and_filled_once(kind, job, photos, call):
+def test_a_gallery_is_made_and_filled_once(kind, job, photos, call, monkeypatch):
     place = kind.place()
+    read = []
+    monkeypatch.setattr(enrolment, 'read_about', lambda file: read.append(file) or read_about(file))
     said = call('add', place, '--from-parquet', job)
+    assert len(read) == len(set(read)) > 0
     assert '12 added, 0 known, 12 now' in said.out
     assert 'left out: loose.png: nobody says whose face it is' in said.err
     with open_gallery(place) as gallery:

@@ -114,9 +114,9 @@ def start(tmp_path):
     """Start the application of a service; the client's errors are answers."""
     clients = []
 
-    def _start(hosts=None, **parts):
+    def _start(hosts=None, origins=(), **parts):
         service = Service(**parts)
-        client = TestClient(create_app(service, hosts), raise_server_exceptions=False)
+        client = TestClient(create_app(service, hosts, origins), raise_server_exceptions=False)
         client.__enter__()
         clients.append(client)
         client.service = service

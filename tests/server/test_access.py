@@ -1,6 +1,7 @@
 """Who may ask for what: keys, scopes, hosts, pages of other sites."""
 
 import json
+import os
 import stat
 
 import numpy as np
@@ -87,7 +88,14 @@ def test_a_key_that_is_removed_is_refused_at_once(keyed):
     assert web.get('/v1/models', headers=bearer(later)).status_code == 503
 
 
-def test_the_file_has_no_key_and_is_its_owners(tmp_path):
+def test_the_file_has_no_key_and_is_its_owners(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def seen(made, path):
+        assert stat.S_IMODE(os.stat(made).st_mode) == 0o600  # before it has its name
+        replace(made, path)
+
+    monkeypatch.setattr(os, 'replace', seen)
     path = tmp_path / 'keys.json'
     key = add_key(path, 'phone', 'read')
     assert key not in path.read_text()
@@ -145,6 +153,35 @@ def test_pages_of_other_sites_change_nothing(web, gallery, drawn, headers):
     assert not any(name.startswith('access-control') for name in answer.headers)
 
 
+def test_pages_that_are_allowed_may_ask_and_no_others(start, network):
+    web = start(origins=['https://People.example:443', 'http://localhost:3000'], detector=Detector(network))
+    cross = {'Sec-Fetch-Site': 'cross-site'}
+    mine = {'Origin': 'https://people.example', **cross}
+    asked = {'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'authorization'}
+    before = web.options('/v1/detect', headers={**mine, **asked})
+    assert before.status_code == 200
+    assert before.headers['access-control-allow-origin'] == mine['Origin']
+    assert 'authorization' in before.headers['access-control-allow-headers'].lower()
+    for headers, status in [
+        (mine, 200),
+        ({'Origin': 'http://localhost:3000', **cross}, 200),
+        ({'Origin': 'http://people.example', **cross}, 403),
+        ({'Origin': 'https://people.example.org', **cross}, 403),
+        ({'Origin': 'https://people.example:8443', **cross}, 403),
+        ({'Origin': 'null', **cross}, 403),
+        (cross, 403),
+    ]:
+        answer = web.post('/v1/detect', files=files(IMAGE), headers=headers)
+        assert answer.status_code == status, headers
+        allowed = headers['Origin'] if status == 200 else None
+        assert answer.headers.get('access-control-allow-origin') == allowed
+        assert 'access-control-allow-credentials' not in answer.headers
+    refused = web.post('/v1/detect', headers=mine)  # a page may read why
+    assert (refused.status_code, refused.headers['access-control-allow-origin']) == (415, mine['Origin'])
+    stranger = {'Origin': 'https://elsewhere.example', **asked}
+    assert 'access-control-allow-origin' not in web.options('/v1/detect', headers=stranger).headers
+
+
 def test_a_name_that_leads_here_from_elsewhere_is_refused(start, network):
     web = start({'localhost', '127.0.0.1'}, detector=Detector(network))
     assert web.get('/v1/health').status_code == 421
@@ -162,6 +199,10 @@ def test_a_name_that_leads_here_from_elsewhere_is_refused(start, network):
         (['--detector', 'x', '--port', '70000'], '0..65535'),
         (['--detector', 'x', '--host', '0.0.0.0'], '--no-keys'),
         (['--detector', 'x', '--tls-cert', 'y'], 'go together'),
+        (['--detector', 'x', '--tls-cert', '/no/c', '--tls-key', '/no/k'], '--tls-cert /no/c: No such file'),
+        (['--model', 'x', '--faces', 'y', '--backups', '/no/copies'], '--backups /no/copies: no such folder'),
+        (['--detector', 'x', '--allow-origin', '*'], "got '*'"),
+        (['--detector', 'x', '--allow-origin', 'https://a/b'], "got 'https://a/b'"),
         (['--detector', 'x', '--keys', '/nothing/here', '--port', '0'], '/nothing/here: No such file'),
         (['--detector', 'x', '--host', '192.0.2.1', '--no-keys'], '--host 192.0.2.1'),
     ],

@@ -144,6 +144,30 @@ def test_names_change(filled, gallery):
     assert len(gallery) == 3
 
 
+def test_some_of_a_persons_entries_are_anothers(filled, gallery):
+    first, second = gallery.ids(identity='person_a').tolist()
+    both = filled.post('/v1/faces/split', json={'ids': [first, second]})
+    assert (both.status_code, 'rename changes it' in both.text) == (422, True)
+    named = filled.post('/v1/faces/split', json={'ids': [first], 'identity': 'person_b'}).json()
+    assert named == {'identity': 'person_b', 'images': 3}
+    again = filled.post('/v1/faces/split', json={'ids': [first]}).json()
+    assert again['images'] == 1
+    assert gallery.get(first).identity == again['identity']
+    assert gallery.identities()['person_b'] == 2
+
+
+def test_a_name_is_the_same_however_it_is_typed(web, gallery, drawn):
+    composed, typed = 'Zo\u00eb', ' Zoe\u0308 '
+    web.post('/v1/faces/enrol', files=files(drawn['person_a'][0]), data={'identity': typed})
+    assert web.post('/v1/faces/rename', json={'identity': typed, 'new': 'Ada'}).json() == {'entries': 1}
+    assert web.post('/v1/faces/rename', json={'identity': ' Ada', 'new': typed}).json() == {'entries': 1}
+    assert gallery.identities() == {composed: 1}
+    assert len(web.get('/v1/faces/entries', params={'identity': typed}).json()['entries']) == 1
+    found = web.post('/v1/faces/search', params={'identity': typed}, files=files(drawn['person_a'][1])).json()
+    assert found['results'][0]['faces'][0]['matches'][0]['identity'] == composed
+    assert web.post('/v1/faces/rename', json={'identity': typed, 'new': '  '}).status_code == 422
+
+
 @pytest.mark.parametrize('verb', ['rename', 'merge', 'remove'])
 def test_people_who_are_not_there(filled, verb):
     body = {

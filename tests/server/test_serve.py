@@ -145,30 +145,60 @@ def told_to_end_amid_a_request(process, url, key):
         return b''.join(iter(lambda: connection.recv(65536), b''))
 
 
-def test_what_was_acknowledged_outlives_a_kill(weights, tmp_path):
-    acknowledged = []
-    lock = threading.Lock()
+def test_two_processes_write_one_gallery_and_a_kill_of_one_loses_nothing(weights, tmp_path):
     words = ('--model', weights, '--face-detector', 'none', '--faces', tmp_path / 'g', '--create')
-    with serving(*words) as (process, url):
-        client = Client(url)
+    acknowledged, lock = [], threading.Lock()
+    with serving(*words) as (process, url), serving(*words) as (_, other):
+        changes_of_each_are_seen_by_the_other(Client(url), Client(other))
 
         def enrol(start):
-            for number in range(start, 10_000, 3):
+            client = Client((url, other)[start % 2])
+            for number in range(start, 80, 4):
+                name = f'person {number}'
                 try:
-                    done = client.enrol(square(COLOURS['person_a'], number), f'person {number}')
-                except UnavailableError:
+                    done = patiently(lambda: client.enrol(square(COLOURS['person_a'], number), name))  # noqa: B023
+                except UnavailableError:  # killed
                     return
                 with lock:
-                    acknowledged.append((done.results[0].faces[0].id, f'person {number}'))
-                    if len(acknowledged) == 20:
+                    acknowledged.append((done.results[0].faces[0].id, name))
+                    if len(acknowledged) == 30:
                         process.kill()
 
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(enrol, range(3)))
-    assert len(acknowledged) >= 20
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(enrol, range(4)))
+        left = Client(other)
+        assert len(acknowledged) >= 50  # those of the other process, and some of the one that was killed
+        there = {(entry.id, entry.identity) for entry in left.entries(limit=1000).entries}
+        assert there >= set(acknowledged)
+        found = left.search([square(COLOURS['person_a'], 0)], k=100).results[0].faces[0]
+        assert {match.id for match in found.matches} >= {entry_id for entry_id, _ in acknowledged}
     with Gallery(tmp_path / 'g') as gallery:
-        assert {(entry.id, entry.identity) for entry in gallery.entries()} >= set(acknowledged)
         assert not gallery.integrity_problems()
+
+
+def changes_of_each_are_seen_by_the_other(one, other):
+    image = square(COLOURS['person_d'])
+    added = one.enrol(image, 'Ada').results[0].faces[0].id
+    assert other.search(image, k=1).results[0].faces[0].matches[0].id == added
+    assert other.enrol(image, 'Ada').results[0].faces[0].state == 'known'
+    assert other.rename('Ada', 'Bob') == 1
+    assert one.search(image, k=1).results[0].faces[0].matches[0].identity == 'Bob'
+    assert other.remove('Bob') == 1
+    assert one.search(image, k=1).results[0].faces[0].matches == []
+    with pytest.raises(ServiceError, match='there is no entry'):
+        one.entry(added)
+
+
+def patiently(ask):
+    """What a request gives once no other process is writing."""
+    for _ in range(100):
+        try:
+            return ask()
+        except ServiceError as error:
+            if error.retry_after is None:
+                raise
+            time.sleep(0.05)
+    return ask()
 
 
 def test_a_client_of_no_url():

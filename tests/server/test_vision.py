@@ -14,6 +14,7 @@ from server.conftest import files, photograph, png
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.inference.classifier import Classifier
 from mbv1_backbone.inference.detector import Detector
+from mbv1_backbone.server import about_routes
 from mbv1_backbone.server.limits import Limits
 
 FACE = np.full((64, 48, 3), 200, np.uint8)
@@ -263,11 +264,13 @@ def test_the_metrics_count_requests_and_batches(web):
     assert 'mbv1_batch_size_count{network="detector"} 1.0' in text
 
 
-def test_models_and_their_cards(start, network, faces):
+def test_models_and_their_cards(start, network, faces, monkeypatch):
     web = start(detector=Detector(network), names={'detector': 'ssd_mbv1_0.75_tf_bccd'}, embedder=faces)
     told = {model['role']: model for model in web.get('/v1/models').json()['models']}
     assert (told['detector']['classes'], told['detector']['card']) == (2, True)
     assert (told['embedder']['dims'], told['embedder']['card']) == (faces.dims, False)
     assert web.get('/v1/models/detector/card').text.startswith('# ')
     assert web.get('/v1/models/embedder/card').status_code == 404
+    monkeypatch.setattr(about_routes, 'zoo_models', lambda: pytest.fail('the zoo is read again'))
+    assert web.get('/v1/models/detector/card').text.startswith('# ')
     assert web.get('/v1/models/..%2f..%2fetc/card').status_code in (404, 422)

@@ -46,7 +46,7 @@ def add_from_parquet(args: Namespace) -> None:
     with opened_or_made(args.gallery, make) as gallery:
         gallery.check_model(about['model'], about['preprocessing'])
         with tqdm(unit='face', unit_scale=True, leave=False) as bar:
-            done = enrol_parquet(gallery, files, named, args.min_quality, bar.update)
+            done = enrol_parquet(gallery, files, named, args.min_quality, bar.update, about)
         if not len(gallery):
             raise InputError(f'{args.from_parquet[0]}: none of {done.faces} faces can be added')
         print(f'{args.gallery}: {done.added} added, {done.known} known, {len(gallery)} now')
