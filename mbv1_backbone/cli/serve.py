@@ -51,6 +51,11 @@ def add_arguments(parser: options.Parser) -> None:
         help="as --detector of mbv1 faces embed (default auto: the gallery's own, else RetinaFace)",
     )
     models.add_argument('--backups', metavar='FOLDER', help='for copies of the gallery that clients ask for')
+    models.add_argument(
+        '--keep-thumbnails',
+        action='store_true',
+        help='keep a small picture of each enrolled face in the gallery (default: none)',
+    )
     options.add_backend(parser)
     web = parser.add_argument_group('who reaches it')
     web.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
@@ -114,8 +119,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError('nothing to serve: give --detector, --classifier or --model')
     if args.faces and not args.model:
         raise InputError('--faces needs --model, the embedder that the gallery was made with')
-    if (args.create or args.backups) and not args.faces:
-        raise InputError('--create and --backups are about --faces')
+    if (args.create or args.backups or args.keep_thumbnails) and not args.faces:
+        raise InputError('--create, --backups and --keep-thumbnails are about --faces')
     if not 0 <= args.port < 2**16:
         raise InputError(f'--port must lie in 0..65535, got {args.port}')
     if bool(args.tls_cert) != bool(args.tls_key):
@@ -184,6 +189,7 @@ def _service(args: argparse.Namespace) -> Service:
             limits,
             keys,
             args.backups,
+            args.keep_thumbnails,
         )
         opened.pop_all()  # the service closes it
     return service

@@ -1,4 +1,4 @@
-from .calibration import Calibration as Calibration, calibrate as calibrate
+from .calibration import Calibration as Calibration, Curve as Curve, calibrate as calibrate, curve as curve
 from .clustering import (
     cluster as cluster,
     cluster_all as cluster_all,

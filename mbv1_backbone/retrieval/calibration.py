@@ -22,7 +22,7 @@ from mbv1_backbone.retrieval.interface import GalleryLike
 from mbv1_backbone.retrieval.records import Entry
 from mbv1_backbone.retrieval.unnamed import is_alone
 
-__all__ = ['Calibration', 'calibrate']
+__all__ = ['Calibration', 'Curve', 'CurvePoint', 'calibrate', 'curve']
 
 _SEED = 1234
 _DRAWS = 500  # of the bootstrap
@@ -54,6 +54,59 @@ class Calibration:
     change: int
 
 
+class CurvePoint(NamedTuple):
+    """What a threshold does.
+
+    Attributes:
+        fpir: Share of non-mated probes that it lets be taken for somebody, 0..1.
+        threshold: A score.
+        dir: As of ``Calibration``.
+    """
+
+    fpir: float
+    threshold: float
+    dir: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """FPIR against DIR.
+
+    Attributes:
+        points: By ascending FPIR.
+        non_mated: Non-mated probes.
+        probes: Enrolled people's probes.
+        change: The gallery's change that it was computed at.
+    """
+
+    points: tuple[CurvePoint, ...]
+    non_mated: int
+    probes: int
+    change: int
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Best scores of probes.
+
+    Attributes:
+        change: The gallery's.
+        best: Of non-mated probes (N,).
+        groups: Numbers of the people that these stand in for (N,).
+        right: Of enrolled people's probes (M,): own person's best score, minus infinity where another comes
+            first.
+    """
+
+    change: int
+    best: np.ndarray
+    groups: np.ndarray
+    right: np.ndarray
+
+    def dir_at(self, threshold: float) -> float | None:
+        """The share of enrolled people's probes that are named rightly; None without any."""
+        return float((self.right >= threshold).mean()) if len(self.right) else None
+
+
 def calibrate(gallery: GalleryLike, fpir: float, non_mated: Any = None, sample: int = 20_000) -> Calibration:
     """Compute a gallery's threshold and store it in the gallery.
 
@@ -73,6 +126,58 @@ def calibrate(gallery: GalleryLike, fpir: float, non_mated: Any = None, sample: 
     """
     if not 0 < fpir < 1:
         raise InputError(f'fpir must lie between 0 and 1, got {fpir}')
+    compared = _compare(gallery, non_mated, sample)
+    best = compared.best
+    if len(best) * fpir < 1:
+        raise InputError(
+            f'an FPIR of {fpir:g} needs {int(np.ceil(1 / fpir))} non-mated probes or more, got {len(best)}'
+        )
+    threshold = _threshold(best, fpir)
+    low, high = _interval(best, compared.groups, fpir)
+    found = Calibration(
+        fpir=fpir,
+        threshold=threshold,
+        low=low,
+        high=high,
+        non_mated=len(best),
+        dir=compared.dir_at(threshold),
+        probes=len(compared.right),
+        change=compared.change,
+    )
+    gallery.set_calibration(asdict(found))
+    return found
+
+
+def curve(gallery: GalleryLike, points: int = 200, sample: int = 20_000) -> Curve:
+    """What ``calibrate`` would find for every rate, and store nothing: FPIR against DIR.
+
+    Args:
+        gallery: At least two people.
+        points: Of the curve, at most; the rates between them grow by an equal factor.
+        sample: As of ``calibrate``.
+
+    Raises:
+        InputError: If there are too few non-mated probes for a curve: 2.
+    """
+    compared = _compare(gallery, None, sample)
+    count = len(compared.best)
+    if count < 2:
+        raise InputError(f'a curve needs 2 non-mated probes or more, got {count}')
+    places = np.unique(np.geomspace(1, count - 1, points).round().astype(int)) / count
+    thresholds = [_threshold(compared.best, fpir) for fpir in places.tolist()]
+    return Curve(
+        points=tuple(
+            CurvePoint(fpir, threshold, compared.dir_at(threshold))
+            for fpir, threshold in zip(places.tolist(), thresholds, strict=True)
+        ),
+        non_mated=count,
+        probes=len(compared.right),
+        change=compared.change,
+    )
+
+
+def _compare(gallery: GalleryLike, non_mated: Any, sample: int) -> _Compared:
+    """The best scores of probes, as ``calibrate`` says."""
     given = None if non_mated is None else check_vectors(non_mated, gallery.dim, 'non-mated probes')
     with gallery.one_state() as change:
         people = list(gallery.identities())
@@ -85,27 +190,9 @@ def calibrate(gallery: GalleryLike, fpir: float, non_mated: Any = None, sample: 
         other, own, best = _best_scores(drawn, given, blocks)
     groups = drawn.people if given is None else np.arange(len(given))
     best = other if given is None else best
-    best, groups = best[np.isfinite(best)], groups[np.isfinite(best)]
-    if len(best) * fpir < 1:
-        raise InputError(
-            f'an FPIR of {fpir:g} needs {int(np.ceil(1 / fpir))} non-mated probes or more, got {len(best)}'
-        )
-    threshold = _threshold(best, fpir)
-    low, high = _interval(best, groups, fpir)
-    several = np.isfinite(own)
-    hit = (own >= threshold) & (own > other)
-    found = Calibration(
-        fpir=fpir,
-        threshold=threshold,
-        low=low,
-        high=high,
-        non_mated=len(best),
-        dir=float(hit[several].mean()) if several.any() else None,
-        probes=int(several.sum()),
-        change=change,
-    )
-    gallery.set_calibration(asdict(found))
-    return found
+    several, finite = np.isfinite(own), np.isfinite(best)
+    right = np.where(own > other, own, -np.inf)[several]
+    return _Compared(change, best[finite], groups[finite], right)
 
 
 def _drawn(count: int, max_items: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Metadata that can be asked for: typed values, and conditions on them.
 
-Every top-level key of an entry's metadata is a row of the table ``attributes``. Values keep their type:
-``None``, ``True``, ``1``, ``1.0`` and ``'1'`` are five different values. Order is known among numbers (whole
-and real ones together) and among texts (by code point); lists and dicts are only equal or not.
+Every top-level key of an entry's metadata, but its thumbnail, is a row of the table ``attributes``. Values
+keep their type: ``None``, ``True``, ``1``, ``1.0`` and ``'1'`` are five different values. Order is known
+among numbers (whole and real ones together) and among texts (by code point); lists and dicts are only equal
+or not.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.retrieval.records import THUMBNAIL
 
 __all__ = [
     'KINDS',
@@ -112,8 +114,9 @@ def typed(value: Any) -> tuple[str, Any]:
 
 
 def attributes_of(metadata_text: str) -> list[tuple[str, str, Any]]:
-    """Rows (key, kind, value) of stored metadata."""
-    return [(key, *typed(value)) for key, value in json.loads(metadata_text).items()]
+    """Rows (key, kind, value) of stored metadata; nobody asks for a thumbnail by its value."""
+    values = json.loads(metadata_text)
+    return [(key, *typed(value)) for key, value in values.items() if key != THUMBNAIL]
 
 
 def check_conditions(where: Where | None) -> tuple[Condition, ...]:

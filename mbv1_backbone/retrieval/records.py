@@ -12,6 +12,7 @@ from mbv1_backbone.retrieval.checks import Box, Points
 
 __all__ = [
     'FOLDER',
+    'THUMBNAIL',
     'Added',
     'Correction',
     'Entry',
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 FOLDER = 'folder'  # the metadata that says where an entry's file lies
+THUMBNAIL = 'thumbnail.jpeg'  # the metadata that is a small picture of the face, a JPEG file in base64
 T = TypeVar('T')
 
 

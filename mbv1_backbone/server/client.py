@@ -158,9 +158,16 @@ class Client:
 
     # --- the gallery
 
-    def people(self, limit: int = 100, after: str | None = None) -> schemas.People:
-        """People by name; ``after`` is ``next`` of the page before."""
-        return self._get(schemas.People, '/v1/faces/people', dict(limit=limit, after=after))
+    def people(self, limit: int = 100, after: str | None = None, kind: str | None = None) -> schemas.People:
+        """People by name, a page.
+
+        Args:
+            limit: People, at most.
+            after: ``next`` of the page before.
+            kind: ``named`` people, ``group`` or ``alone`` faces that nobody has named; None for all.
+        """
+        values = dict(limit=limit, after=after, kind=kind)
+        return self._get(schemas.People, '/v1/faces/people', values)
 
     def entries(self, identity: str | None = None, limit: int = 100, after: int = 0) -> schemas.Entries:
         """Entries by number, a page.
@@ -176,6 +183,10 @@ class Client:
     def entry(self, id: int) -> schemas.EntryOut:
         """An entry."""
         return self._get(schemas.EntryOut, f'/v1/faces/entries/{id:d}')
+
+    def thumbnail(self, id: int) -> bytes:
+        """The picture of an entry's face, a JPEG file, where the service kept one."""
+        return self._send('GET', f'/v1/faces/entries/{id:d}/thumbnail')
 
     def remove_entry(self, id: int) -> int:
         """Remove an entry."""
@@ -209,6 +220,14 @@ class Client:
     def calibrate(self, fpir: float) -> schemas.Calibrated:
         """Compute and store the threshold for a rate of false positives."""
         return self._post(schemas.Calibrated, 'calibrate', fpir=fpir)
+
+    def curve(self, points: int = 200) -> schemas.CurveOut:
+        """False positives and right names at so many thresholds, at most."""
+        return self._get(schemas.CurveOut, '/v1/faces/curve', dict(points=points))
+
+    def forget_thumbnails(self) -> int:
+        """Erase the pictures of all faces; says how many there were."""
+        return self._post(schemas.Changed, 'forget-thumbnails').entries
 
     def stats(self) -> dict[str, Any]:
         """Counts, index, sizes and threshold."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, Field
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.names import plain_name
-from mbv1_backbone.retrieval import GalleryLike
+from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, WRITE, deadline_of, service_of
 from mbv1_backbone.server.people import (
@@ -18,11 +18,13 @@ from mbv1_backbone.server.people import (
     enrol as enrol_faces,
     entry_out,
     face_out,
+    kind_of,
     only_at,
     search as ask,
 )
 from mbv1_backbone.server.refusals import Refused
-from mbv1_backbone.server.schemas import Plain
+from mbv1_backbone.server.schemas import Kind, Plain
+from mbv1_backbone.server.thumbnails import thumbnail_of
 from mbv1_backbone.server.uploads import Form, decoded
 from mbv1_backbone.server.vision_routes import Images, Policy, faces_in, form_of, images_body, the_embedder
 
@@ -104,7 +106,8 @@ def enrol(
     """Add the faces of images to the gallery: all of them, or after an error none."""
     service, deadline = service_of(request), deadline_of(request)
     gallery = service.the_gallery()
-    wanted = Wanted(form.fields.get('identity'), min_quality, _metadata(form.fields.get('metadata')))
+    metadata = _metadata(form.fields.get('metadata'))
+    wanted = Wanted(form.fields.get('identity'), min_quality, metadata, service.keep_thumbnails)
     if (x is None) != (y is None):
         raise Refused(422, 'invalid', 'x: goes together with y', 'x')
     with decoded(form.uploads, service.limits, service.budget, deadline) as (pictures, failures):
@@ -131,12 +134,17 @@ def enrol(
 
 @router.get('/people', dependencies=[READ])
 def people(
-    request: Request, limit: Page = 100, after: Annotated[str | None, Query(description='a name')] = None
+    request: Request,
+    limit: Page = 100,
+    after: Annotated[str | None, Query(description='a name')] = None,
+    kind: Annotated[Kind | None, Query(description='of these alone')] = None,
 ) -> schemas.People:
     """The people in the gallery, by name, with how many images each has."""
     counts = service_of(request).the_gallery().identities()
-    names = sorted(name for name in counts if after is None or name > after)
-    mine = [schemas.Person(identity=name, images=counts[name]) for name in names[:limit]]
+    names = sorted(
+        name for name in counts if (after is None or name > after) and (kind is None or kind_of(name) == kind)
+    )
+    mine = [schemas.Person(identity=name, images=counts[name], kind=kind_of(name)) for name in names[:limit]]
     return schemas.People(people=mine, next=names[limit - 1] if len(names) > limit else None)
 
 
@@ -158,14 +166,28 @@ def entries(
 @router.get('/entries/{id}', dependencies=[READ])
 def entry(request: Request, id: Annotated[int, Path(ge=1, lt=2**63)]) -> schemas.EntryOut:
     """An entry of the gallery."""
-    return _entry(service_of(request).the_gallery(), id)
+    return entry_out(_found(service_of(request).the_gallery(), id))
+
+
+@router.get(
+    '/entries/{id}/thumbnail',
+    dependencies=[READ],
+    response_class=Response,
+    responses={200: {'content': {'image/jpeg': {}}, 'description': 'The face, 112 pixels a side'}},
+)
+def thumbnail(request: Request, id: Annotated[int, Path(ge=1, lt=2**63)]) -> Response:
+    """The picture of an entry's face, where the service kept one."""
+    content = thumbnail_of(_found(service_of(request).the_gallery(), id))
+    if content is None:
+        raise Refused(404, 'absent', f'id: entry {id} has no thumbnail', 'id')
+    return Response(content, media_type='image/jpeg', headers={'Cache-Control': 'no-store'})
 
 
 @router.delete('/entries/{id}', dependencies=[WRITE])
 def remove_entry(request: Request, id: Annotated[int, Path(ge=1, lt=2**63)]) -> schemas.Changed:
     """Remove an entry."""
     gallery = service_of(request).the_gallery()
-    _entry(gallery, id)
+    _found(gallery, id)
     return schemas.Changed(entries=gallery.remove([id]))
 
 
@@ -213,9 +235,9 @@ def merge(request: Request, body: Merging) -> schemas.Changed:
     return schemas.Changed(entries=gallery.merge_identities(body.identities, body.into))
 
 
-def _entry(gallery: GalleryLike, entry_id: int) -> schemas.EntryOut:
+def _found(gallery: GalleryLike, entry_id: int) -> Entry:
     try:
-        return entry_out(gallery.get(entry_id))
+        return gallery.get(entry_id)
     except InputError:
         raise Refused(404, 'absent', f'id: there is no entry {entry_id}', 'id') from None
 

@@ -15,19 +15,21 @@ from mbv1_backbone.face_gallery.answers import matches_of
 from mbv1_backbone.face_gallery.faces import face_of
 from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.retrieval.checks import check_box
-from mbv1_backbone.retrieval.records import FOLDER
-from mbv1_backbone.retrieval.unnamed import unnamed
+from mbv1_backbone.retrieval.records import FOLDER, THUMBNAIL
+from mbv1_backbone.retrieval.unnamed import is_alone, is_group, unnamed
 from mbv1_backbone.server.schemas import (
     EnrolledFace,
     EntryOut,
     Face,
+    Kind,
     MatchOut,
     SearchedFace,
 )
+from mbv1_backbone.server.thumbnails import make_thumbnail
 from mbv1_backbone.server.uploads import Picture
 from mbv1_backbone.server.vision import FoundFace
 
-__all__ = ['FacesOf', 'Wanted', 'enrol', 'entry_out', 'face_out', 'only_at', 'search']
+__all__ = ['FacesOf', 'Wanted', 'enrol', 'entry_out', 'face_out', 'kind_of', 'only_at', 'search']
 
 FacesOf = tuple[Picture, list[FoundFace]]  # an image and the faces that were found in it
 
@@ -40,13 +42,17 @@ class Wanted:
         identity: Whose faces they are; None gives each a name of its own, for ``cluster``.
         min_quality: Faces of a lower one are left out, 0..1.
         metadata: Free values for each entry.
+        thumbnails: Whether a small picture of each face is kept with its entry.
     """
 
     identity: str | None
     min_quality: float
     metadata: Mapping[str, Any]
+    thumbnails: bool = False
 
     def __post_init__(self) -> None:
+        if THUMBNAIL in self.metadata:
+            raise InputError(f"metadata: {THUMBNAIL} is the place of the service's own picture of a face")
         if FOLDER in self.metadata:
             raise InputError(f'metadata: {FOLDER} is the place of a file, which sent images do not have')
 
@@ -60,10 +66,17 @@ def face_out(place: Place) -> dict[str, Any]:
 
 
 def entry_out(entry: Entry) -> EntryOut:
-    """An entry as clients see it: without the folder on the server."""
+    """An entry as clients see it: without the folder on the server, and without its picture."""
     values = asdict(entry)
-    values['metadata'] = {key: value for key, value in entry.metadata.items() if key != FOLDER}
-    return EntryOut(**values)
+    values['metadata'] = {
+        key: value for key, value in entry.metadata.items() if key not in (FOLDER, THUMBNAIL)
+    }
+    return EntryOut(**values, thumbnail=THUMBNAIL in entry.metadata)
+
+
+def kind_of(identity: str) -> Kind:
+    """Whose name it is: a person's, or an automatic one of a group or of a face alone."""
+    return 'group' if is_group(identity) else 'alone' if is_alone(identity) else 'named'
 
 
 def only_at(faces: list[FoundFace], x: float, y: float) -> list[FoundFace]:
@@ -130,7 +143,7 @@ def enrol(
 ) -> list[list[EnrolledFace]]:
     """Add the faces of images to the gallery, in one change; faces that it has stay as they are.
 
-    An entry's ``file`` is made of the image's SHA-256, and its content is not kept.
+    An entry's ``file`` is made of the image's SHA-256; of its content a thumbnail is kept, or nothing.
 
     Args:
         gallery: Of the vectors' model.
@@ -168,7 +181,8 @@ def enrol(
             else:
                 rows.append(row)
     if rows:
-        _add(gallery, rows, places, hashes, vectors, wanted, states)
+        pixels = [found[places[row][0]][0].pixels for row in rows] if wanted.thumbnails else None
+        _add(gallery, rows, places, hashes, vectors, wanted, states, pixels)
     result: list[list[EnrolledFace]] = [[] for _ in found]
     for row, (number, _) in enumerate(places):
         result[number].append(states[row])
@@ -183,6 +197,7 @@ def _add(
     vectors: np.ndarray,
     wanted: Wanted,
     states: dict[int, EnrolledFace],
+    pixels: Sequence[np.ndarray] | None,
 ) -> None:
     """Add some of the faces, and note what became of them."""
     chosen = [places[row][1] for row in rows]
@@ -190,12 +205,15 @@ def _add(
     boxes = [check_box(place.box) for place in chosen]
     name = None if wanted.identity is None else plain_name(wanted.identity)
     names = [name or unnamed(one, box) for one, box in zip(mine, boxes, strict=True)]
+    metadata = [dict(wanted.metadata) for _ in rows]
+    for values, image, place in zip(metadata, pixels or (), chosen, strict=pixels is not None):
+        values[THUMBNAIL] = make_thumbnail(image, place.box)
     added = gallery.add(
         vectors[list(rows)],
         names,
         [f'sent/{one[:16]}' for one in mine],
         mine,
-        [dict(wanted.metadata)] * len(rows),
+        metadata,
         boxes,
         [place.landmarks for place in chosen],
         [place.score for place in chosen],

@@ -11,6 +11,7 @@ __all__ = [
     'Classified',
     'Cluster',
     'Clustered',
+    'CurveOut',
     'Detected',
     'Embedded',
     'Enrolled',
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 Box = tuple[float, float, float, float]
+Kind = Literal['named', 'group', 'alone']
 
 
 class Plain(BaseModel):
@@ -222,6 +224,7 @@ class EntryOut(Plain):
     landmarks: list[tuple[float, float]] | None
     detector_score: float | None
     quality: float | None
+    thumbnail: bool = Field(description='whether /v1/faces/entries/ID/thumbnail has a picture')
 
 
 class Entries(Plain):
@@ -236,6 +239,7 @@ class Person(Plain):
 
     identity: str
     images: int
+    kind: Kind = Field(description='group, alone: the name is automatic, of faces that nobody has named')
 
 
 class People(Plain):
@@ -280,6 +284,23 @@ class Calibrated(Plain):
     high: float
     non_mated: int
     dir: float | None
+    probes: int
+    change: int
+
+
+class PointOut(Plain):
+    """What a threshold does."""
+
+    fpir: float = Field(description='share of people who are not enrolled that is taken for some')
+    threshold: float
+    dir: float | None = Field(description='share of enrolled people that is named rightly; null: unknown')
+
+
+class CurveOut(Plain):
+    """FPIR against DIR of a gallery, by ascending FPIR."""
+
+    points: list[PointOut]
+    non_mated: int
     probes: int
     change: int
 

@@ -33,6 +33,7 @@ class Service:
         limits: What is taken in.
         keys: Of clients; None lets everybody do everything who reaches the service.
         backups: Folder for copies of the gallery, each in a new folder in it.
+        keep_thumbnails: Whether a small picture of each enrolled face is kept in the gallery, with its entry.
 
     Raises:
         InputError: If there is nothing to serve, the gallery is of another model than the embedder, or there
@@ -49,6 +50,7 @@ class Service:
         limits: Limits | None = None,
         keys: KeyFile | None = None,
         backups: str | Path | None = None,
+        keep_thumbnails: bool = False,
     ) -> None:
         if detector is None and classifier is None and embedder is None:
             raise InputError('nothing to serve: give a detector, a classifier or an embedder')
@@ -67,6 +69,7 @@ class Service:
         self.names = dict(names or {})
         self.keys = keys
         self.backups = None if backups is None else Path(backups)
+        self.keep_thumbnails = keep_thumbnails
         self.budget = Budget(self.limits.pixels)
         self.active = 0
         self.metrics.watch_active(lambda: self.active)

@@ -6,21 +6,24 @@ import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from mbv1_backbone.retrieval import (
     Gallery,
     calibrate as calibrate_gallery,
     cluster as cluster_gallery,
+    curve as curve_of,
     maintenance,
 )
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import ADMIN, READ, WRITE, service_of
 from mbv1_backbone.server.face_routes import Ids, Name
+from mbv1_backbone.server.people import kind_of
 from mbv1_backbone.server.refusals import Refused
 from mbv1_backbone.server.schemas import Plain
 from mbv1_backbone.server.service import Service, absent
+from mbv1_backbone.server.thumbnails import forget_thumbnails as forget
 
 __all__ = ['router']
 
@@ -58,7 +61,7 @@ def split(request: Request, body: Splitting) -> schemas.Person:
     """Say that some entries of a person or group are another's; it is remembered."""
     gallery = _in_folder(service_of(request), 'split')
     name = gallery.split(body.ids, body.identity)
-    return schemas.Person(identity=name, images=gallery.images_of([name]).get(name, 0))
+    return schemas.Person(identity=name, images=gallery.images_of([name]).get(name, 0), kind=kind_of(name))
 
 
 class Clustering(Plain):
@@ -95,13 +98,38 @@ def calibrate(request: Request, body: Calibrating) -> schemas.Calibrated:
     return schemas.Calibrated(**asdict(found))
 
 
+@router.get('/curve', dependencies=[READ])
+def curve(request: Request, points: Annotated[int, Query(ge=2, le=1000)] = 200) -> schemas.CurveOut:
+    """What thresholds would do: the false positives and the right names of each; nothing is stored."""
+    service = service_of(request)
+    gallery = service.the_gallery()
+    with service.upkeep():
+        found = curve_of(gallery, points)
+    return schemas.CurveOut(
+        points=[schemas.PointOut(**point._asdict()) for point in found.points],
+        non_mated=found.non_mated,
+        probes=found.probes,
+        change=found.change,
+    )
+
+
 @router.get('/stats', dependencies=[READ])
 def stats(request: Request) -> dict[str, Any]:
     """Counts, index, sizes and threshold."""
-    gallery = service_of(request).the_gallery()
+    service = service_of(request)
+    gallery = service.the_gallery()
     # no more of what it was made with than the model's name: the rest may hold a path
     known = dict(made_with=gallery.made_with.get('model'), calibration=gallery.calibration)
-    return {**gallery.stats(), **known}
+    return {**gallery.stats(), **known, 'thumbnails': service.keep_thumbnails}
+
+
+@router.post('/forget-thumbnails', dependencies=[ADMIN])
+def forget_thumbnails(request: Request) -> schemas.Changed:
+    """Erase the pictures of all faces; the entries stay."""
+    service = service_of(request)
+    gallery = service.the_gallery()
+    with service.upkeep():
+        return schemas.Changed(entries=forget(gallery))
 
 
 @router.post('/backup', dependencies=[ADMIN], status_code=201)

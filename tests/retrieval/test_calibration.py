@@ -6,7 +6,7 @@ from support.crowd import DIM, normalised, people
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
-from mbv1_backbone.retrieval.calibration import calibrate
+from mbv1_backbone.retrieval.calibration import calibrate, curve
 
 
 @pytest.fixture
@@ -104,3 +104,27 @@ def test_too_few_non_mated_probes_for_the_rate_are_one_line(gallery, count):
     gallery.add(vectors, names, files, hashes)
     with pytest.raises(InputError, match='needs 1000 non-mated probes or more, got'):
         calibrate(gallery, 0.001)
+
+
+def test_a_curve_says_what_calibration_would_find(gallery):
+    vectors, names, files, hashes = people(40, images=2, spread=0.6)
+    gallery.add(vectors, names, files, hashes)
+    found = curve(gallery, points=30)
+    assert gallery.calibration is None
+    assert (found.non_mated, found.probes) == (80, 80)
+    rates = [point.fpir for point in found.points]
+    assert rates == sorted(set(rates))
+    assert (rates[0], rates[-1]) == (1 / 80, 79 / 80)
+    for point in found.points[::5]:
+        threshold, dir_, _ = slow(vectors, names, point.fpir)
+        assert point.threshold == pytest.approx(threshold, abs=1e-5)
+        assert point.dir == pytest.approx(dir_)
+        calibrated = calibrate(gallery, point.fpir)
+        assert (calibrated.threshold, calibrated.dir) == (point.threshold, point.dir)
+
+
+def test_a_curve_needs_people(gallery):
+    vectors, names, files, hashes = people(1, images=3)
+    gallery.add(vectors, names, files, hashes)
+    with pytest.raises(InputError, match='a curve needs 2 non-mated probes or more, got 0'):
+        curve(gallery)

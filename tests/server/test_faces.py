@@ -271,3 +271,37 @@ def test_an_image_that_is_the_face(start, embedder):
     assert result['faces'][0]['box'] is None
     wanted = embedder.embed(read_image(image)).vectors[0]
     np.testing.assert_allclose(result['faces'][0]['vector'], wanted, atol=1e-5)
+
+
+def test_people_by_kind_and_faces_that_are_split_off(web, gallery, drawn):
+    for name in ('person_a', 'person_b'):
+        web.post('/v1/faces/enrol', files=files(*drawn[name]), data={'identity': name})
+    for name in ('person_c', 'person_d'):
+        web.post('/v1/faces/enrol', files=files(*drawn[name]))
+    [alone] = {p['kind'] for p in web.get('/v1/faces/people?kind=alone').json()['people']}
+    web.post('/v1/faces/cluster', json={'threshold': 0.9})
+    told = {kind: web.get(f'/v1/faces/people?kind={kind}').json()['people'] for kind in ('named', 'group')}
+    assert alone == 'alone'
+    assert [person['identity'] for person in told['named']] == ['person_a', 'person_b']
+    assert [(group['kind'], group['images']) for group in told['group']] == [('group', 3)] * 2
+    group = told['group'][0]['identity']
+    ids = gallery.ids(identity=group).tolist()
+    other = web.post('/v1/faces/split', json={'ids': ids[:2]}).json()['identity']
+    assert gallery.identities()[other] == 2
+    assert web.post('/v1/faces/split', json={'ids': ids[2:], 'identity': 'Ada'}).status_code == 422  # all
+    named = web.post('/v1/faces/split', json={'ids': ids[:1], 'identity': 'Ada'})
+    assert named.json() == {'identity': 'Ada'}
+    assert gallery.get(ids[0]).identity == 'Ada'
+
+
+def test_the_curve_of_thresholds(web, gallery, drawn):
+    few = web.get('/v1/faces/curve')
+    assert (few.status_code, 'a curve needs 2' in few.text) == (422, True)
+    for name, images in drawn.items():
+        web.post('/v1/faces/enrol', files=files(*images), data={'identity': name})
+    found = web.get('/v1/faces/curve?points=5').json()
+    assert (found['non_mated'], found['probes'], len(found['points'])) == (12, 12, 5)
+    assert gallery.calibration is None
+    middle = found['points'][2]
+    calibrated = web.post('/v1/faces/calibrate', json={'fpir': middle['fpir']}).json()
+    assert (calibrated['threshold'], calibrated['dir']) == (middle['threshold'], middle['dir'])

@@ -14,9 +14,10 @@ from mbv1_backbone.cli.gallery.making import open_folder
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.names import guess, number_of, plain_name
-from mbv1_backbone.retrieval import Condition, GalleryLike, open_gallery
+from mbv1_backbone.retrieval import Condition, Entry, GalleryLike, open_gallery
 from mbv1_backbone.retrieval.checks import check_text
 from mbv1_backbone.retrieval.conditions import value_of
+from mbv1_backbone.retrieval.records import THUMBNAIL
 
 __all__ = [
     'correct',
@@ -65,7 +66,7 @@ def listing(args: Namespace) -> None:
             raise InputError(f'{args.gallery}: no entry of {args.file!r}')
         count = 0
         for entry in gallery.entries(file=args.file, **asked):
-            print(options.json_line(asdict(entry)))
+            print(options.json_line(_shown(entry)))
             count += 1
         if not count:
             print(f'{args.gallery}: no entry fits', file=sys.stderr)
@@ -74,7 +75,15 @@ def listing(args: Namespace) -> None:
 def get(args: Namespace) -> None:
     """Show an entry."""
     with open_gallery(args.gallery, read_only=args.read_only) as gallery:
-        print(options.json_line(asdict(gallery.get(args.id)), indent=2))
+        print(options.json_line(_shown(gallery.get(args.id)), indent=2))
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    """An entry for people: of a thumbnail that it has only that it is there."""
+    values = asdict(entry)
+    if THUMBNAIL in entry.metadata:
+        values['metadata'] = {**entry.metadata, THUMBNAIL: '(a picture)'}
+    return values
 
 
 def update(args: Namespace) -> None:
