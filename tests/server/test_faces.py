@@ -149,7 +149,7 @@ def test_some_of_a_persons_entries_are_anothers(filled, gallery):
     both = filled.post('/v1/faces/split', json={'ids': [first, second]})
     assert (both.status_code, 'rename changes it' in both.text) == (422, True)
     named = filled.post('/v1/faces/split', json={'ids': [first], 'identity': 'person_b'}).json()
-    assert named == {'identity': 'person_b', 'images': 3}
+    assert named == {'identity': 'person_b', 'images': 3, 'kind': 'named'}
     again = filled.post('/v1/faces/split', json={'ids': [first]}).json()
     assert again['images'] == 1
     assert gallery.get(first).identity == again['identity']
