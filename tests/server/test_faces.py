@@ -290,7 +290,7 @@ def test_people_by_kind_and_faces_that_are_split_off(web, gallery, drawn):
     assert gallery.identities()[other] == 2
     assert web.post('/v1/faces/split', json={'ids': ids[2:], 'identity': 'Ada'}).status_code == 422  # all
     named = web.post('/v1/faces/split', json={'ids': ids[:1], 'identity': 'Ada'})
-    assert named.json() == {'identity': 'Ada'}
+    assert named.json() == {'identity': 'Ada', 'images': 1, 'kind': 'named'}
     assert gallery.get(ids[0]).identity == 'Ada'
 
 
