@@ -13,7 +13,7 @@ RETINAFACE := $(SHARED)/weights/retinaface_mobilenet0.25.safetensors
 DETECTOR ?= $(if $(wildcard $(RETINAFACE)),$(FACES)/retinaface.onnx,auto)
 GALLERY := $(RUN) -m mbv1_backbone gallery
 
-.PHONY: help install demo faces photos test bench docs docs-long lint format clean
+.PHONY: help install demo faces photos test fuzz bench docs docs-long lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: less than ten minutes on two cores'
 	@echo 'make faces    find, group and search the faces of photographs: PHOTOS=FOLDER, by default of the shared data'
 	@echo 'make test     the tests'
+	@echo 'make fuzz     10,000 wrong requests to a service: about twenty minutes'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
 	@echo 'make docs     the documentation as a site in build/site'
 	@echo 'make docs-long  run every command of the documentation, the long ones too'
@@ -74,6 +75,9 @@ faces: | photos $(READY) $(filter $(FACES)/%,$(DETECTOR))
 
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+fuzz: $(READY)
+	MBV1_FUZZ=10000 $(RUN) -m pytest -s tests/server/test_fuzz.py -k process
 
 bench: | $(READY) data/demo/annotations/val.json
 	$(RUN) tools/benchmark.py all $(BENCH)

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         service = _service(args)
         config = uvicorn.Config(
             create_app(service, _LOOPBACK if args.host in _LOOPBACK else None, origins),
-            log_level='warning',
+            log_level='error',  # what is not HTTP is a warning: anybody could fill the log with them
             access_log=False,  # addresses may hold people's names
             server_header=False,
             proxy_headers=False,

@@ -130,7 +130,7 @@ def calibrate(gallery: GalleryLike, fpir: float, non_mated: Any = None, sample: 
     best = compared.best
     if len(best) * fpir < 1:
         raise InputError(
-            f'an FPIR of {fpir:g} needs {int(np.ceil(1 / fpir))} non-mated probes or more, got {len(best)}'
+            f'an FPIR of {fpir:g} needs {np.ceil(1 / fpir):.15g} non-mated probes or more, got {len(best)}'
         )
     threshold = _threshold(best, fpir)
     low, high = _interval(best, compared.groups, fpir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from mbv1_backbone.server.schemas import Failure
 
 __all__ = ['Form', 'Picture', 'Upload', 'decoded', 'read_form']
 
+logging.getLogger('python_multipart').setLevel(logging.ERROR)  # else each damaged form is a line of the log
 _FIELD = 'images'
 _MAX_TEXT = 64 * 1024  # bytes of a field that is no file
 _MAX_NAME = 200  # characters of a file's name that are said again

@@ -104,6 +104,8 @@ def test_too_few_non_mated_probes_for_the_rate_are_one_line(gallery, count):
     gallery.add(vectors, names, files, hashes)
     with pytest.raises(InputError, match='needs 1000 non-mated probes or more, got'):
         calibrate(gallery, 0.001)
+    with pytest.raises(InputError, match='needs inf non-mated probes or more, got'):
+        calibrate(gallery, 5e-324)
 
 
 def test_a_curve_says_what_calibration_would_find(gallery):

@@ -1,96 +1,180 @@
 """Requests of every kind of wrongness get 4xx in the one form, and never 5xx."""
 
 import json
+import os
 import random
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import hypothesis.configuration
 import numpy as np
-from server.conftest import files, png
+import pytest
+from server.conftest import files
+from server.fuzzing import Answer, check, described_requests, fuzz, not_http, own_requests, png_of
+from server.test_serve import serving, square, weights  # noqa: F401  (a fixture)
 
-ODD = [
-    '',
-    '\x00',
-    '\ud800',
-    '../../etc/passwd',
-    'a' * 5000,
-    '-1',
-    '1e999',
-    'NaN',
-    '9' * 40,
-    "'; DROP TABLE entries;--",
-    'ü\n\r\t',
-]
-VALUES = [*ODD, None, True, -1, 0, 2**63, 2**70, 1e308, float('nan'), [], {}, [[]], {'a': [1]}]
+from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.server.client import Client
+from mbv1_backbone.server.keys import add_key
+
+MANY = int(os.environ.get('MBV1_FUZZ', '0'))  # make fuzz
+DETECTOR = 'ssd_mbv1_0.75_tf_bccd'
 
 
-def odd_form(rng, drawn):
-    """The bytes of a form, whole or damaged, and its content type."""
-    parts = []
-    for _ in range(rng.randint(0, 4)):
-        name = rng.choice(['images', 'identity', 'metadata', 'folder', *ODD]).encode('utf-8', 'replace')
-        file = rng.choice([b'', b'; filename="a.png"', b'; filename="../../x"', b"; filename*=utf-8''%ff"])
-        whole = rng.choice(drawn)
-        content = rng.choice(
-            [b'', b'{"a": "\\ud800"}', b'[1', whole, whole[: len(whole) // 2], b'GIF89a', rng.randbytes(60)]
-        )
-        parts.append(
-            b'--b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n' % (name, file, content)
-        )
-    body = b''.join(parts) + b'--b--\r\n'
-    if rng.random() < 0.3:
-        body = body[: rng.randint(0, len(body))]
-    charset = rng.choice(
-        ['', '', '; charset=utf-7', '; charset=base64', '; charset=nothing', '; charset=utf-16']
-    )
-    return body, f'multipart/form-data; boundary={rng.choice(["b", "b", "b", "c", ""])}{charset}'
+@pytest.fixture(autouse=True)
+def _nothing_beside_the_code(tmp_path):
+    hypothesis.configuration.set_hypothesis_home_dir(tmp_path / 'hypothesis')
+
+
+def asked_of(web):
+    """What sends a request to the application in this process."""
+
+    def ask(request):
+        headers = [
+            (name.encode('latin-1'), value.encode('latin-1')) for name, value in request.headers.items()
+        ]
+        answer = web.request(request.method, request.target, headers=headers, content=request.body)
+        return Answer(answer.status_code, dict(answer.headers), answer.content)
+
+    return ask
 
 
 def test_no_request_is_a_defect(web, drawn, gallery):
-    rng = random.Random(0)
-    sent = [image for images in drawn.values() for image in images] + [png(np.zeros((1, 1, 3), np.uint8))]
     for name, images in drawn.items():
         web.post('/v1/faces/enrol', files=files(images[0]), data={'identity': name})
-    described = web.get('/v1/openapi.json').json()
-    routes = [
-        (path, method, told)
-        for path, methods in described['paths'].items()
-        for method, told in methods.items()
-    ]
-    seen = set()
-    for _ in range(400):
-        path, method, told = rng.choice(routes)
-        if path.endswith(('/picture', '/metrics')):
-            continue
-        place = path.replace('{id}', rng.choice(['1', '0', '-1', 'x', '9' * 30, '%00'])).replace(
-            '{role}', rng.choice(['x', 'detector'])
-        )
-        names = [one['name'] for one in told.get('parameters', []) if one['in'] == 'query']
-        query = {
-            name: rng.choice([*ODD[:2], *ODD[3:], '1', '0.5', 'all']) for name in names if rng.random() < 0.4
-        }
-        kinds = told.get('requestBody', {}).get('content', {})
-        headers, body = {}, b''
-        if 'multipart/form-data' in kinds:
-            body, headers['Content-Type'] = odd_form(rng, sent)
-        elif 'application/json' in kinds:
-            schema = described['components']['schemas'][
-                kinds['application/json']['schema']['$ref'].rpartition('/')[2]
-            ]
-            value = {
-                key: rng.choice([*VALUES, [1], ['person_a'], 'person_b'])
-                for key in [*schema['properties'], rng.choice(ODD)]
-                if rng.random() < 0.8
-            }
-            body = json.dumps(rng.choice([value, value, value, VALUES[3:5], 'x'])).encode()
-            body = rng.choice([body, body, body, body[:-1], b'\xff' + body, b'[' * 3000])
-            headers['Content-Type'] = rng.choice(['application/json'] * 4 + ['text/plain', ''])
-        answer = web.request(method, place, params=query, content=body, headers=headers)
-        assert answer.status_code < 500, (method, place, query, body[:300], headers, answer.text)
-        if answer.status_code >= 400:
-            message = answer.json()['error']['message']
-            assert message
-            assert '\n' not in message
-            assert gallery.place not in message
-        seen.add((path, answer.status_code // 100))
-    assert len({path for path, _ in seen}) > 15
-    assert {path for path, kind in seen if kind == 2} >= {'/v1/faces/people', '/v1/models'}
+    sent = [image for images in drawn.values() for image in images]
+    seen = fuzz(asked_of(web), web.get('/v1/openapi.json').json(), sent, 150, 0, [gallery.place])
+    assert len({route for route, _ in seen}) > 20
+    assert {route for route, kind in seen if kind == 2} >= {'/v1/detect', '/v1/faces/people'}
+    assert {route for route, kind in seen if kind == 4} >= {
+        '/v1/detect',
+        '/v1/faces/enrol',
+        '/v1/faces/merge',
+    }
     assert not gallery.integrity_problems()
+
+
+class Process:
+    """Asks a service's process, over connections of its own.
+
+    Attributes:
+        slowest: Seconds that the slowest answer took.
+    """
+
+    def __init__(self, url, key):
+        self.address = urlsplit(url).hostname, urlsplit(url).port
+        self.key = key
+        self.asked = 0
+        self.slowest = 0.0
+        self._connection = HTTPConnection(*self.address, timeout=30)
+
+    def __call__(self, request):
+        self.asked += 1
+        headers = dict(request.headers)
+        if self.asked % 10:  # the others with what was drawn
+            headers = {name: value for name, value in headers.items() if name.lower() != 'authorization'}
+            headers['Authorization'] = f'Bearer {self.key}'
+        headers = {name: value for name, value in headers.items() if name.lower() != 'content-length'}
+        begun = time.monotonic()
+        try:
+            self._connection.request(request.method, request.target, request.body or None, headers)
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except (BrokenPipeError, ConnectionResetError):  # refused before all of it was sent
+            self._connection.close()
+            return Answer(400, {}, b'{"error": {"message": "closed"}}')
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, found, body)
+
+    def close(self):
+        self._connection.close()
+
+    def statuses(self, sent):
+        """The statuses that come back for bytes of a connection."""
+        with closing(socket.create_connection(self.address, timeout=30)) as connection:
+            answer = b''
+            try:
+                connection.sendall(sent)
+                connection.shutdown(socket.SHUT_WR)
+                while got := connection.recv(65536):
+                    answer += got
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        return [int(status) for status in re.findall(rb'HTTP/1\.[01] (\d{3})', answer)]
+
+
+def memory(process):
+    """Resident memory of a process in MiB."""
+    status = Path(f'/proc/{process.pid}/status').read_text()
+    return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
+
+
+@pytest.mark.skipif(not MANY, reason='make fuzz sends 10,000 requests, which takes minutes')
+def test_a_process_outlives_many_requests(weights, tmp_path, drawn):  # noqa: F811
+    folder = tmp_path / 'server'
+    (folder / 'cwd').mkdir(parents=True)
+    (tmp_path / 'backups').mkdir()
+    keys = tmp_path / 'keys.json'
+    key = add_key(keys, 'fuzz', 'admin')
+    words = ('--detector', DETECTOR, '--model', weights, '--face-detector', 'none', '--create')
+    words += ('--faces', folder / 'g', '--backups', tmp_path / 'backups', '--keys', keys)
+    large = png_of(np.zeros((4990, 5000, 3), np.uint8))
+    images = [image for images in drawn.values() for image in images]
+    images = [*images, *(square((9, 9, 9), number) for number in range(12)), large]
+    with serving(*words, cwd=folder / 'cwd') as (process, url):
+        client = Client(url, key)
+        openapi = client._send('GET', '/v1/openapi.json')
+        openapi = json.loads(openapi)
+        for name, mine in drawn.items():
+            client.enrol(mine, name)
+        secrets = [key, str(tmp_path)]
+        first, second, raw = Process(url, key), Process(url, key), Process(url, None)
+        used = []
+
+        def own(seed, count):
+            for request in own_requests(random.Random(seed), openapi, images, count):
+                check(request, first(request), secrets)
+
+        def bytes_of_connections(count):
+            rng = random.Random(3)
+            for _ in range(count):
+                sent = not_http(rng)
+                statuses = raw.statuses(sent)
+                raw.asked += 1
+                assert all(status < 500 for status in statuses), (sent[:200], statuses)
+
+        for part in range(5):
+            with ThreadPoolExecutor(2) as pool:
+                asked = [
+                    pool.submit(own, part, MANY * 9 // 100),
+                    pool.submit(bytes_of_connections, MANY * 2 // 100),
+                ]
+                described_requests(
+                    openapi, MANY * 9 // 100, 100 * part, lambda one: check(one, second(one), secrets)
+                )
+                for one in asked:
+                    one.result()
+            used.append(memory(process))
+        assert client.ready()
+        for one in (first, second):
+            one.close()
+        total = first.asked + second.asked + raw.asked
+        slowest = max(first.slowest, second.slowest)
+        print(f'\n{total} requests, the slowest {slowest:.2f} s, MiB {[round(one) for one in used]}')
+        assert used[-1] - used[0] < 100
+        process.terminate()
+        out, errors = process.communicate(timeout=60)
+        assert key not in out + errors
+        assert len((out + errors).splitlines()) < 5, errors[-3000:]  # nobody can fill the log
+    assert not list((folder / 'cwd').iterdir())
+    assert {path.name for path in folder.iterdir()} == {'cwd', 'g'}
+    assert not list(tmp_path.rglob('*canary*'))
+    with Gallery(folder / 'g') as gallery:
+        assert not gallery.integrity_problems()

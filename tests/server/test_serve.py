@@ -27,7 +27,7 @@ from mbv1_backbone.weights import write_weights
 
 
 @contextmanager
-def serving(*words):
+def serving(*words, cwd=ROOT):
     """A process that serves on a free port, and its URL; it is killed if it is there at the end."""
     program = [
         sys.executable,
@@ -42,7 +42,7 @@ def serving(*words):
     ]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     process = subprocess.Popen(
-        program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        program, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     try:
         line = process.stdout.readline()
