@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
 
     def draw(item: tuple[np.ndarray, Detections]) -> np.ndarray:
         image, kept = item
-        return draw_boxes(image, kept.boxes, kept.labels.tolist(), detector.classes, kept.scores.tolist())
+        said = kept.labels.tolist(), detector.classes, kept.scores.tolist()
+        return draw_boxes(image, kept.boxes, *said, masks=kept.masks)
 
     unread = look_at(inputs, detector.stream(paths, args.batch_size), args.out_dir, note, draw)
     write_json(Path(args.out_dir) / RESULTS, results, indent=1)

@@ -6,6 +6,7 @@ mbv1 test configs/detection/ssd_mbv1_coco.py epoch_120.pth
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,10 +60,22 @@ def run(args: argparse.Namespace) -> None:
     if not is_main_process():
         return
     if args.out and not faces:
-        Path(f'{args.out.removesuffix(".json")}.bbox.json').replace(args.out)
+        _put_results(args.out)
     for name, path in (('embeddings' if faces else 'detections', args.out), ('pictures', args.out_dir)):
         if path:
             print(f'{name}: {path}')
+
+
+def _put_results(out: str) -> None:
+    """Put mmdet's file of boxes in its place, with the masks of mmdet's other file where there is one."""
+    boxes, masks = (Path(f'{out.removesuffix(".json")}.{kind}.json') for kind in ('bbox', 'segm'))
+    if masks.is_file():
+        from mbv1_backbone.common.files import write_json
+
+        pairs = zip(*(json.loads(path.read_bytes()) for path in (boxes, masks)), strict=True)
+        write_json(boxes, [{**box, 'segmentation': mask['segmentation']} for box, mask in pairs])
+        masks.unlink()
+    boxes.replace(out)
 
 
 def _set_outputs(cfg: Config, args: argparse.Namespace) -> bool:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.errors import InputError, user_errors
 from mbv1_backbone.compat.datasets import plain_datasets
-from mbv1_backbone.detection.drawing import draw_boxes, side_by_side
+from mbv1_backbone.detection.drawing import draw_boxes, masks_of, side_by_side
 from mbv1_backbone.detection.formats.report import table
 
 __all__ = ['View', 'browse', 'matched_anchors']
@@ -64,7 +64,10 @@ def browse(cfg: Config, count: int) -> Iterator[View]:
         truth = sample['data_samples'].gt_instances
         anchors, labels = matched_anchors(model, sample)
         picture = side_by_side(
-            draw_boxes(image, get_box_tensor(truth.bboxes).numpy(), truth.labels.tolist(), names),
+            draw_boxes(
+                *(image, get_box_tensor(truth.bboxes).numpy(), truth.labels.tolist(), names),
+                masks=masks_of(truth),
+            ),
             draw_boxes(image, anchors, labels.tolist(), width=1),
         )
         yield View(picture, sample['data_samples'].img_path, len(truth), len(anchors))

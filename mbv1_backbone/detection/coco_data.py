@@ -17,6 +17,7 @@ from mbv1_backbone.common.files import write_json
 from mbv1_backbone.compat.datasets import image_folder
 from mbv1_backbone.detection.formats.classes import check_classes
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, read_coco
+from mbv1_backbone.detection.formats.masks import check_masks
 from mbv1_backbone.detection.formats.report import Report
 from mbv1_backbone.detection.formats.values import Id
 
@@ -37,7 +38,8 @@ class CheckedCocoDataset(CocoDataset):
         annotations: Of a data set to evaluate on: as the metric must read them.
 
     Raises:
-        InputError: If the file, its pictures and the classes do not fit together, or no image is left.
+        InputError: If the file, its pictures and the classes do not fit together, no image is left, or the
+            pipeline loads masks and a box has none.
     """
 
     report: Report
@@ -51,6 +53,8 @@ class CheckedCocoDataset(CocoDataset):
             self.metainfo['classes'],
             training=not self.test_mode,
         )
+        if any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms):
+            check_masks(found)
         self.report = found.report
         if self.test_mode:
             self.annotations = found
@@ -146,6 +150,8 @@ class CheckedCocoMetric(CocoMetric):
             raise InputError(
                 f'{annotations.path}: no box is left to evaluate on, of {report.stated}: {report.reasons()}'
             )
+        if 'segm' in self.metrics:
+            check_masks(annotations)
         self._coco_api = annotations.api(COCO, by_label=True)
         self._ids = annotations.category_ids
         self.cat_ids = list(range(1, len(self._ids) + 1))

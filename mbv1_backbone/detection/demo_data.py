@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.files import write_json
 from mbv1_backbone.common.prefetch import DECODERS, map_concurrently
+from mbv1_backbone.detection.masks import Masks
 
 __all__ = ['EMPTY', 'HUES', 'SHAPES', 'SIZE', 'Colour', 'Objects', 'Point', 'draw_scene', 'make_demo_data']
 
@@ -74,7 +75,8 @@ def make_demo_data(out: str | Path, train: int = 1280, val: int = 160, seed: int
     """Write ``out/images/*.jpg`` and ``out/annotations/{train,val}.json``.
 
     One object in five or so is partly hidden by a later one; nothing is hidden by more than 60 %. Boxes are
-    those of the whole object, within the image. The same seed gives the same images, whatever the counts.
+    those of the whole object, within the image; masks, in COCO's run lengths, are of what is seen of it. The
+    same seed gives the same images, whatever the counts.
 
     Args:
         out: Folder to write; files of these names are replaced.
@@ -104,14 +106,15 @@ def _draw_split(folder: Path, split: str, count: int, seed: list[int]) -> dict[s
         categories=[dict(id=k, name=name) for k, name in enumerate(SHAPES, 1)],
     )
 
-    def draw(index: int) -> tuple[str, Objects]:
-        image, objects = draw_scene(np.random.default_rng([*seed, index]))
+    def draw(index: int) -> tuple[str, Objects, list[dict[str, Any]]]:
+        image, objects, owner = draw_scene(np.random.default_rng([*seed, index]))
         name = f'{split}_{index:05d}.jpg'
         image.save(folder / name, quality=92)
-        return name, objects
+        seen = owner == np.arange(1, len(objects) + 1)[:, None, None]
+        return name, objects, Masks.of_arrays(seen).rles()
 
     drawn = map_concurrently(draw, range(count), DECODERS)
-    for index, (name, objects) in enumerate(tqdm(drawn, f'drawing {split}', count, unit='image')):
+    for index, (name, objects, masks) in enumerate(tqdm(drawn, f'drawing {split}', count, unit='image')):
         coco['images'].append(dict(id=index + 1, file_name=name, width=SIZE, height=SIZE))
         coco['annotations'] += [
             dict(
@@ -121,14 +124,15 @@ def _draw_split(folder: Path, split: str, count: int, seed: list[int]) -> dict[s
                 bbox=[x1, y1, x2 - x1, y2 - y1],
                 area=(x2 - x1) * (y2 - y1),
                 iscrowd=0,
+                segmentation=mask,
             )
-            for k, (label, (x1, y1, x2, y2)) in enumerate(objects, 1)
+            for k, ((label, (x1, y1, x2, y2)), mask) in enumerate(zip(objects, masks, strict=True), 1)
         ]
     return coco
 
 
-def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, Objects]:
-    """One image, and its objects as (label, (x1, y1, x2, y2))."""
+def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, Objects, np.ndarray]:
+    """One image, its objects as (label, (x1, y1, x2, y2)), and the number of each pixel's, 0 of none."""
     image = _background(rng)
     owner: np.ndarray = np.zeros(
         (SIZE, SIZE), dtype=np.int16
@@ -153,7 +157,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[Image.Image, Objects]:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         objects.append((label, box))
-    return _photographed(image, rng), objects
+    return _photographed(image, rng), objects, owner
 
 
 def _stamp(rng: np.random.Generator, label: int) -> Image.Image:

@@ -19,8 +19,9 @@ from typing_extensions import override
 
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.pictures import picture_names, save_png
+from mbv1_backbone.detection.masks import Masks
 
-__all__ = ['DrawDetectionsHook', 'class_colour', 'draw_boxes', 'side_by_side']
+__all__ = ['DrawDetectionsHook', 'class_colour', 'draw_boxes', 'masks_of', 'side_by_side']
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
@@ -37,8 +38,9 @@ def draw_boxes(
     names: Sequence[str] | None = None,
     scores: Sequence[float] | None = None,
     width: int | None = None,
+    masks: Masks | None = None,
 ) -> np.ndarray:
-    """Draw boxes, with class names and scores where given.
+    """Draw boxes, with class names, scores and masks where given.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -47,12 +49,15 @@ def draw_boxes(
         names: Class names; without them the boxes get no text.
         scores: N scores in 0..1.
         width: Line width in pixels; by default it follows the image's size.
+        masks: N objects' pixels, each tinted in a colour of its own.
 
     Returns:
         A new RGB uint8 (H, W, 3).
     """
     if len(boxes) == 0:
         return image.copy()
+    if masks is not None:
+        image = masks.drawn(image, [class_colour(place + 1) for place in range(len(masks))])
     height, side = image.shape[0], max(image.shape[:2])
     x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float32).reshape(-1, 4).clip(0).T
     x2, y2 = np.maximum(x1, x2.clip(max=image.shape[1] - 1)), np.maximum(y1, y2.clip(max=height - 1))
@@ -121,10 +126,24 @@ class DrawDetectionsHook(Hook):
             truth, found = sample.gt_instances, sample.pred_instances
             found = found[found.scores >= self.score_thr].cpu()
             pair = side_by_side(
-                draw_boxes(image, get_box_tensor(truth.bboxes).cpu().numpy(), truth.labels.tolist(), names),
-                draw_boxes(image, found.bboxes.numpy(), found.labels.tolist(), names, found.scores.tolist()),
+                draw_boxes(
+                    *(image, get_box_tensor(truth.bboxes).cpu().numpy(), truth.labels.tolist(), names),
+                    masks=masks_of(truth),
+                ),
+                draw_boxes(
+                    *(image, found.bboxes.numpy(), found.labels.tolist(), names, found.scores.tolist()),
+                    masks=masks_of(found),
+                ),
             )
             save_png(pair, self.out_dir / self._names[sample.img_path])
+
+
+def masks_of(instances: Any) -> Masks | None:
+    """Masks of mmdet's instances: annotations, or predictions, bool (N, H, W); None without."""
+    masks = instances.get('masks')
+    if masks is None:
+        return None
+    return Masks.of_arrays(masks.cpu().numpy() if isinstance(masks, torch.Tensor) else masks.to_ndarray())
 
 
 @cache

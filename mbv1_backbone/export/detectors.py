@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
+from mbv1_backbone.detection.masks import THRESHOLD
 from mbv1_backbone.export.graphs import Graph, Normalise
 
 __all__ = [
     'DenseDecoder',
     'DetectorGraph',
+    'Masked',
     'NonMaxSuppression',
     'OneStage',
     'Size',
@@ -38,7 +40,7 @@ def detector_graph_of(model: Any, size: Size) -> DetectorGraph:
     Images, uint8 (N, H, W, 3) in RGB, to the best boxes of each: float32 (N, K, 4), x1, y1, x2, y2 in pixels
     of the input; scores float32 (N, K), descending, 0 where there are fewer than K; labels int64 (N, K). K,
     thresholds and the number of candidates are those of the model's ``test_cfg``; suppression is by class and
-    by IoU, as ``type='nms'`` is.
+    by IoU, as ``type='nms'`` is. Of Mask R-CNN also masks, see ``Masked``.
 
     Args:
         model: ``SingleStageDetector`` with an anchor head, or ``TwoStageDetector`` with ``RPNHead`` and
@@ -51,7 +53,7 @@ def detector_graph_of(model: Any, size: Size) -> DetectorGraph:
     if hasattr(getattr(model, 'bbox_head', None), 'prior_generator'):
         return OneStage(model, size)
     if hasattr(model, 'rpn_head') and hasattr(getattr(model, 'roi_head', None), 'bbox_roi_extractor'):
-        return TwoStage(model, size)
+        return Masked(model, size) if model.roi_head.with_mask else TwoStage(model, size)
     raise ValueError(f'{type(model).__name__} is not a detector with anchors, of one stage or two')
 
 
@@ -95,9 +97,11 @@ class TwoStage(DetectorGraph):
         self.coder = coder_of(model.roi_head.bbox_head)
         limits_of(self.cfg)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Boxes (N, K, 4) in pixels, scores and labels (N, K) of images, uint8 (N, H, W, 3) in RGB."""
-        maps = self.model.extract_feat(self.normalise(images))
+        return self._boxes(self.model.extract_feat(self.normalise(images)))
+
+    def _boxes(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         regions, kept = self._regions(maps)
         logits, deltas = self._classified(maps, regions)
         count, classes = regions.shape[1], logits.shape[-1] - 1
@@ -123,19 +127,56 @@ class TwoStage(DetectorGraph):
     def _classified(self, maps: Sequence[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N K, classes + 1) and encoded boxes (N K, classes 4) of regions (N, K, 4)."""
         head = self.model.roi_head
+        found = head.bbox_head(self._features(head.bbox_roi_extractor, maps, regions))
+        return found[0], found[1]
+
+    def _features(self, extractor: Any, maps: Sequence[Tensor], regions: Tensor) -> Tensor:
+        """What a head of the second stage sees of regions (N, K, 4): (N K, channels, side, side)."""
         image = torch.arange(regions.shape[0]).view(-1, 1, 1).expand(-1, regions.shape[1], 1)
         rois = torch.cat([image.to(regions), regions], 2).reshape(-1, 5)
-        extractor = head.bbox_roi_extractor
         layers = extractor.roi_layers
         pooled = [_pooled(layer, level, rois) for layer, level in zip(layers, maps, strict=False)]
         features = pooled[0]
         if len(pooled) > 1:
             levels = extractor.map_roi_levels(rois, len(pooled)).view(-1, 1, 1, 1)
             features = sum(level * (levels == place) for place, level in enumerate(pooled))
-        if head.with_shared_head:
-            features = head.shared_head(features)
-        found = head.bbox_head(features)
-        return found[0], found[1]
+        head = self.model.roi_head
+        return head.shared_head(features) if head.with_shared_head else features
+
+
+class Masked(TwoStage):
+    """Mask R-CNN: boxes as ``TwoStage`` gives them, and of each a mask of its class.
+
+    ``masks``, float32 (N, K, M, M), are probabilities on a grid over the box; see ``detection.masks.paste``.
+
+    Raises:
+        ValueError: If the masks are of another kind.
+    """
+
+    outputs = ('boxes', 'scores', 'labels', 'masks')
+
+    def __init__(self, model: Any, size: Size) -> None:
+        super().__init__(model, size)
+        kinds = type(model.roi_head).__name__, type(model.roi_head.mask_head).__name__
+        if kinds != ('StandardRoIHead', 'FCNMaskHead'):
+            raise ValueError(
+                f'masks must be of StandardRoIHead and FCNMaskHead, got {kinds[0]} and {kinds[1]}'
+            )
+        if (threshold := self.cfg.mask_thr_binary) != THRESHOLD:
+            raise ValueError(f'test_cfg.rcnn.mask_thr_binary must be {THRESHOLD}, got {threshold}')
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Boxes, scores and labels as ``TwoStage`` gives them, and masks (N, K, M, M)."""
+        maps = self.model.extract_feat(self.normalise(images))
+        boxes, scores, labels = self._boxes(maps)
+        head = self.model.roi_head
+        extractor = head.bbox_roi_extractor if head.share_roi_extractor else head.mask_roi_extractor
+        logits = head.mask_head(self._features(extractor, maps, boxes))
+        kinds, side = logits.shape[1], logits.shape[-1]
+        of_class = logits.reshape(-1, boxes.shape[1], kinds, side, side)
+        places = labels if kinds > 1 else torch.zeros_like(labels)
+        places = places.view(-1, boxes.shape[1], 1, 1, 1).expand(-1, -1, -1, side, side)
+        return boxes, scores, labels, of_class.gather(2, places).squeeze(2).sigmoid()
 
 
 class DenseDecoder(nn.Module):

@@ -14,6 +14,7 @@ from mbv1_backbone.common.coco import category_ids
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import as_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
+from mbv1_backbone.detection.masks import Masks
 from mbv1_backbone.inference.inputs import ImageLike, as_images, by_size, fit
 from mbv1_backbone.runtime.sessions import Network
 
@@ -40,12 +41,14 @@ class Detections:
         labels: int64 (N,), index into the detector's ``classes``.
         landmarks: float32 (N, 5, 2) in pixels, of a face detector that finds them: eyes, nose, corners of the
             mouth, the image's left ones first; else None.
+        masks: The objects' pixels in the image as given, of a detector that finds them; else None.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     landmarks: np.ndarray | None = None
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -57,7 +60,8 @@ class Detections:
     def chosen(self, which: np.ndarray) -> Detections:
         """Those that are chosen: bool (N,), or their numbers."""
         marks = None if self.landmarks is None else self.landmarks[which]
-        return Detections(self.boxes[which], self.scores[which], self.labels[which], marks)
+        masks = None if self.masks is None else self.masks.chosen(which)
+        return Detections(self.boxes[which], self.scores[which], self.labels[which], marks, masks)
 
 
 @dataclass(frozen=True)
@@ -222,12 +226,14 @@ class Detector:
     def to_coco(self, detections: Detections, image_id: int, file_name: str) -> list[dict[str, Any]]:
         """One image's detections in COCO's result form, with the file's name and the class's.
 
+        Masks are ``segmentation``, in COCO's run lengths.
+
         Args:
             detections: Of the image, boxes in pixels.
             image_id: Its number.
             file_name: Its name.
         """
-        return [
+        results = [
             dict(
                 image_id=image_id,
                 file_name=file_name,
@@ -240,6 +246,10 @@ class Detector:
                 detections.boxes, detections.scores, detections.labels, strict=True
             )
         ]
+        if detections.masks is None:
+            return results
+        pairs = zip(results, detections.masks.rles(), strict=True)
+        return [{**result, 'segmentation': rle} for result, rle in pairs]
 
 
 class ExportedDetection:
@@ -298,8 +308,12 @@ def _in_image(
     factors = np.array(scale, np.float32)
     limits = np.array([shape[1], shape[0]] * 2, np.float32)
     inside = np.clip(boxes[kept] / np.tile(factors, 2), 0, limits)
-    marks = more[0][kept].reshape(-1, 5, 2) / factors if more else None
-    return Detections(inside, scores[kept], labels[kept], marks)
+    marks = masks = None
+    if more and more[0].ndim == 3:  # probabilities on a grid over each box
+        masks = Masks.of_boxes(more[0][kept], inside, (shape[0], shape[1]))
+    elif more:
+        marks = more[0][kept].reshape(-1, 5, 2) / factors
+    return Detections(inside, scores[kept], labels[kept], marks, masks)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

@@ -25,17 +25,26 @@ from mbv1_backbone.common.images import read_image
 from mbv1_backbone.detection.formats.coco import read_coco
 from mbv1_backbone.inference.detector import Detections, Detector
 
-__all__ = ['CAP', 'Figures', 'TFLiteDetector', 'compare_with_tflite', 'evaluate_detectors', 'share_of_same']
+__all__ = [
+    'CAP',
+    'Figures',
+    'TFLiteDetector',
+    'compare_with_tflite',
+    'evaluate_detectors',
+    'mask_overlaps',
+    'share_of_same',
+]
 
 CAP = 10  # detections an image that the released file's own post-processing gives
 
 
 class Figures(NamedTuple):
-    """COCO's AP and AP50 (0..1) of one detector."""
+    """COCO's AP and AP50 (0..1) of one detector, and AP of its masks where there are some."""
 
     name: str
     ap: float
     ap50: float
+    mask_ap: float | None = None
 
 
 def compare_with_tflite(
@@ -122,6 +131,27 @@ def share_of_same(a: Detections, b: Detections, score_thr: float, iou_thr: float
     return same, both
 
 
+def mask_overlaps(a: Detections, b: Detections, score_thr: float, iou_thr: float) -> list[float]:
+    """IoU of the masks of boxes that two detectors both find in an image.
+
+    Args:
+        a: One detector's, with masks.
+        b: The other's.
+        score_thr: The least score of a box of ``a`` that counts, 0..1.
+        iou_thr: The least IoU of two boxes that are the same, 0..1.
+    """
+    assert a.masks is not None
+    assert b.masks is not None
+    found = []
+    overlaps = box_iou(*(torch.from_numpy(some.boxes) for some in (a, b))).numpy()
+    for place in np.flatnonzero(a.scores >= score_thr):
+        fits = np.where(b.labels == a.labels[place], overlaps[place], -1.0)
+        if len(fits) and fits.max() >= iou_thr:
+            one, other = a.masks[int(place)], b.masks[int(fits.argmax())]
+            found.append(float((one & other).sum() / max(1, (one | other).sum())))
+    return found
+
+
 class TFLiteDetector:
     """The file in TensorFlow Lite's interpreter on all cores, with the file's own box decoding and NMS."""
 
@@ -159,10 +189,18 @@ def _evaluate(name: str, truth: COCO, results: Sequence[dict[str, Any]]) -> Figu
     if not results:
         return Figures(name, 0.0, 0.0)
     plain = json.loads(json.dumps(list(results)))  # COCO writes into what it is given
-    evaluation = _quietly(lambda: COCOeval(truth, truth.loadRes(plain), 'bbox'))
+    found = _quietly(truth.loadRes, plain)
+    ap, ap50 = _ap(truth, found, 'bbox')
+    masked = 'segmentation' in plain[0] and all(a.get('segmentation') for a in truth.anns.values())
+    return Figures(name, ap, ap50, _ap(truth, found, 'segm')[0] if masked else None)
+
+
+def _ap(truth: COCO, found: COCO, kind: str) -> tuple[float, float]:
+    """AP and AP50 of boxes, ``bbox``, or masks, ``segm``."""
+    evaluation = _quietly(COCOeval, truth, found, kind)
     for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
         _quietly(step)
-    return Figures(name, float(evaluation.stats[0]), float(evaluation.stats[1]))
+    return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
 def _results(detector: Detector, found: Detections, entry: dict[str, Any]) -> list[dict[str, Any]]:

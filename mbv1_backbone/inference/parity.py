@@ -209,20 +209,27 @@ def compare_detectors(
         images: Files.
         truth: Annotated images for AP; None to leave it out.
     """
-    from mbv1_backbone.inference.detector_parity import evaluate_detectors, share_of_same
+    from mbv1_backbone.inference.detector_parity import evaluate_detectors, mask_overlaps, share_of_same
 
     parity, same, both = Parity(dict(images=len(images))), 0, 0
+    alike: list[float] = []
     for path in tqdm(images, unit='image', leave=False):
         pair = [detector.detect([path])[0] for detector in (ours, exported)]
         found = share_of_same(pair[0], pair[1], _SCORE, _OVERLAP)
         same, both = same + found[0], both + found[1]
+        if pair[0].masks is not None:
+            alike += mask_overlaps(pair[0], pair[1], _SCORE, _OVERLAP)
     if not both:
         parity.failures.append(f'neither finds anything in these images that scores {_SCORE} or more')
     parity.figures['boxes'] = both
     parity.require('same_boxes', same / max(1, both), MIN_SAME[precision])
+    if alike:
+        parity.require('same_masks', float(np.mean(np.array(alike) >= _OVERLAP)), MIN_SAME[precision])
     if truth is not None:
         before, after = evaluate_detectors(dict(pytorch=ours, exported=exported), truth.folder, truth.file)
         _require_kept(parity, 'ap', before.ap, after.ap)
+        if before.mask_ap is not None and after.mask_ap is not None:
+            _require_kept(parity, 'mask_ap', before.mask_ap, after.mask_ap)
     return parity
 
 

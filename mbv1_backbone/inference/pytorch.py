@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, one_line
+from mbv1_backbone.detection.masks import Masks
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.inference.detector import Detections
@@ -228,4 +229,5 @@ def _to_detections(instances: Any) -> Detections:
         instances.scores.float().cpu().numpy(),
         instances.labels.cpu().numpy(),
         instances.landmarks.float().cpu().numpy() if 'landmarks' in instances else None,
+        Masks.of_arrays(instances.masks.cpu().numpy()) if 'masks' in instances else None,
     )

@@ -66,6 +66,13 @@ class OfImage(Plain):
     height: int
 
 
+class RunLengths(Plain):
+    """An object's pixels in COCO's form."""
+
+    size: tuple[int, int] = Field(description='height and width of the image, in pixels')
+    counts: str
+
+
 class Object(Plain):
     """Something that was detected."""
 
@@ -75,6 +82,7 @@ class Object(Plain):
     category: str
     category_id: int | str
     landmarks: list[tuple[float, float]] | None = None
+    segmentation: RunLengths | None = None
 
 
 class ImageObjects(OfImage):

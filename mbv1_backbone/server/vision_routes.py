@@ -191,7 +191,8 @@ def _detector(service: Service) -> Detector:
 
 def _objects(detector: Detector, found: Detections) -> list[schemas.Object]:
     marks = [None] * len(found) if found.landmarks is None else found.landmarks.tolist()
-    rows = zip(_plain(found.boxes), _plain(found.scores), found.labels.tolist(), marks, strict=True)
+    outlines = [None] * len(found) if found.masks is None else found.masks.rles()
+    rows = zip(_plain(found.boxes), _plain(found.scores), found.labels.tolist(), marks, outlines, strict=True)
     return [
         schemas.Object(
             box=box,
@@ -200,8 +201,9 @@ def _objects(detector: Detector, found: Detections) -> list[schemas.Object]:
             category=detector.classes[label],
             category_id=detector.category_ids[label],
             landmarks=points,
+            segmentation=None if outline is None else schemas.RunLengths(**outline),
         )
-        for box, score, label, points in rows
+        for box, score, label, points, outline in rows
     ]
 
 

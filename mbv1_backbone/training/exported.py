@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.detection.masks import Masks
 from mbv1_backbone.runtime.sessions import Session, top_left
 
 __all__ = ['ExportedModel']
@@ -72,14 +74,8 @@ class ExportedModel(BaseModel):
             for sample, embedding in zip(samples, self.session.run(images)[0], strict=True):
                 sample.set_field(torch.from_numpy(embedding), 'embedding')
             return list(samples)
-        for sample, boxes, scores, labels in zip(samples, *self.session.run(images), strict=True):
-            kept = scores > 0
-            scale = np.tile(np.array(sample.scale_factor, np.float32), 2)
-            sample.pred_instances = InstanceData(
-                bboxes=torch.from_numpy(boxes[kept] / scale),
-                scores=torch.from_numpy(scores[kept]),
-                labels=torch.from_numpy(labels[kept]),
-            )
+        for sample, *outputs in zip(samples, *self.session.run(images), strict=True):
+            sample.pred_instances = _instances(outputs, sample)
         return list(samples)
 
     def _check_size(self, size: tuple[int, ...]) -> None:
@@ -93,3 +89,18 @@ class ExportedModel(BaseModel):
                 f'{self.session.path}: its input is {spec.size[0]} x {spec.size[1]} (height x width), the '
                 f'test pipeline of the config gives {size[0]} x {size[1]}: both must be the same'
             )
+
+
+def _instances(outputs: Sequence[np.ndarray], sample: Any) -> InstanceData:
+    """A detector's outputs for one image, in pixels of its file; masks where it has them."""
+    boxes, scores, labels, *more = outputs
+    kept = scores > 0
+    found = boxes[kept] / np.tile(np.array(sample.scale_factor, np.float32), 2)
+    instances = InstanceData(
+        bboxes=torch.from_numpy(found),
+        scores=torch.from_numpy(scores[kept]),
+        labels=torch.from_numpy(labels[kept]),
+    )
+    if more and more[0].ndim == 3:  # landmarks are not evaluated
+        instances.masks = torch.from_numpy(np.asarray(Masks.of_boxes(more[0][kept], found, sample.ori_shape)))
+    return instances

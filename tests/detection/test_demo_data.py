@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from pycocotools.mask import decode
 
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.detection import demo_data
@@ -9,7 +10,7 @@ from mbv1_backbone.detection.demo_data import EMPTY, SHAPES, SIZE, draw_scene, m
 
 
 def scenes(count):
-    return [draw_scene(np.random.default_rng([0, 0, index])) for index in range(count)]
+    return [draw_scene(np.random.default_rng([0, 0, index]))[:2] for index in range(count)]
 
 
 def test_the_seed_decides_everything():
@@ -52,5 +53,11 @@ def test_files_are_coco(tmp_path):
         assert len(coco['images']) == report[split]['images'] == count
         assert len(coco['annotations']) == report[split]['boxes']
         assert [a['id'] for a in coco['annotations']] == list(range(1, len(coco['annotations']) + 1))
+        masks = np.stack([decode(a['segmentation']) for a in coco['annotations']]).astype(bool)
+        for mask, annotation in zip(masks, coco['annotations'], strict=True):
+            x, y, w, h = annotation['bbox']
+            assert mask[y : y + h, x : x + w].sum() == mask.sum() > 0.2 * w * h * 0.4
+            others = [a['image_id'] == annotation['image_id'] for a in coco['annotations']]
+            assert (masks[others].sum(0) <= 1).all()  # a pixel is of the object on top
         for entry in coco['images']:
             assert read_image(tmp_path / 'images' / entry['file_name']).shape == (SIZE, SIZE, 3)

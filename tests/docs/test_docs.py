@@ -58,7 +58,7 @@ def clone(tmp_path: Path) -> Path:
         (tmp_path / name).symlink_to(ROOT / name)
     data = tmp_path / 'data'
     data.mkdir()
-    for name in ('lfw', 'imagenet', 'coco', 'cards', 'dogs3', 'caltech101'):
+    for name in ('lfw', 'imagenet', 'coco', 'cards', 'dogs3', 'caltech101', 'pennfudan'):
         (data / name).symlink_to(SHARED / name)
     (data / 'weights').mkdir()
     for path in (SHARED / 'weights').iterdir():

@@ -14,6 +14,7 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
+from pycocotools.mask import decode
 from support import embedders
 from support.plain_graphs import patterns
 from support.project import ROOT
@@ -27,7 +28,7 @@ from mbv1_backbone.export.writers import write
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference import parity
 from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetection
-from mbv1_backbone.inference.detector_parity import share_of_same
+from mbv1_backbone.inference.detector_parity import mask_overlaps, share_of_same
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import NotExportable, embedder_spec, exportable
 from mbv1_backbone.inference.fastest import keep_int8
@@ -352,7 +353,11 @@ def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
 
 
 @pytest.mark.parametrize(
-    'name', ['faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_fpn_coco', 'ssdlite_mbv1_coco']
+    'name',
+    [
+        *('faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_fpn_coco', 'ssdlite_mbv1_coco'),
+        'mask_rcnn_mbv1_fpn_pennfudan',
+    ],
 )
 def test_every_kind_of_detector_answers_as_the_pytorch_one(tmp_path, shared, name):
     """Random weights, and thresholds so low that there is something to compare."""
@@ -368,16 +373,34 @@ def test_every_kind_of_detector_answers_as_the_pytorch_one(tmp_path, shared, nam
         for key, weight in model.named_parameters():
             if ('cls' in key or 'reg' in key) and weight.ndim > 1:
                 weight.normal_(0, 0.02)
+            if 'mask_head' in key:
+                weight.normal_(0, 0.1)
     found = Trained('random', 'detector', Checkpoint(tmp_path, model.state_dict(), {}), cfg)
     ours = Detector(MMDetDetection(found))
     write(*exportable(found), tmp_path / 'd.onnx')
     exported = Detector.of_network(open_session(tmp_path / 'd.onnx', 'onnxruntime'))
     images = find_images([str(shared / 'coco' / 'val2017')])[:2]
     for before, after in zip(ours.detect(images), exported.detect(images), strict=True):
-        assert len(before) == len(after) == 100
+        assert len(before) == len(after) == cfg.model.test_cfg.get('rcnn', cfg.model.test_cfg).max_per_img
         np.testing.assert_allclose(after.scores[:20], before.scores[:20], atol=1e-5)
         same, both = share_of_same(before, after, float(before.scores[20]), 0.9)
         assert same >= 0.9 * both
+        assert (before.masks is None) == (after.masks is None) == ('mask' not in name)
+        if before.masks is not None:
+            overlaps = mask_overlaps(before, after, float(before.scores[20]), 0.9)
+            assert len(overlaps) >= 15
+            assert np.median(overlaps) > 0.95
+            assert 0.2 < np.mean([part.mean() for part in after.masks.parts]) < 0.8
+            compare_of_results(exported, after)
+
+
+def compare_of_results(detector, found):
+    """Masks are in COCO's results, and there are as many as boxes above a threshold."""
+    best = found.above(float(found.scores[4]))
+    results = detector.to_coco(best, 1, 'a.jpg')
+    assert len(results) == len(best.masks) < len(found)
+    for result, mask in zip(results, best.masks, strict=True):
+        np.testing.assert_array_equal(decode(result['segmentation']), mask)
 
 
 def test_what_is_no_detector_with_anchors_is_refused_in_one_line(ssd):

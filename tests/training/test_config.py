@@ -13,6 +13,7 @@ CONFIGS = [
     *('faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_600_coco', 'faster_rcnn_mbv1_fpn_coco'),
     *('retinanet_mbv1_fpn_640_coco', 'ssd_mbv1_0.75_tf_coco'),
     *('ssd_mbv1_0.75_tf_bccd', 'faster_rcnn_mbv1_300_bccd'),
+    *('mask_rcnn_mbv1_fpn_coco', 'mask_rcnn_mbv1_fpn_pennfudan'),
 ]
 
 
