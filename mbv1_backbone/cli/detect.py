@@ -1,6 +1,7 @@
-"""Detect objects in images: pictures and detections.json.
+"""Detect objects in images: pictures and detections.json; in films and cameras: a film and JSON lines.
 
 mbv1 detect NAME photos/ 'more/*.jpg' --out-dir detections
+mbv1 detect NAME street.mp4 --out-dir street --line 0,240,640,240
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mbv1_backbone.cli import options
+from mbv1_backbone.cli import film_options, options
 from mbv1_backbone.cli.image_verbs import add_images, add_outputs, inputs_of, look_at, print_left_out
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ RESULTS = 'detections.json'
 def add_arguments(parser: options.Parser) -> None:
     """What the verb takes."""
     parser.set_defaults(run=run)
-    parser.usage = 'mbv1 detect MODEL [CHECKPOINT] IMAGE [IMAGE ...] --out-dir FOLDER [options]'
+    parser.usage = 'mbv1 detect MODEL [CHECKPOINT] IMAGE|FILM|CAMERA ... --out-dir FOLDER [options]'
     add_images(
         parser,
         'name in the model zoo, exported file, or a config',
         'IMAGE',
         ': file, name in the zoo or exported file',
+        "; or films; or a camera's number or /dev/videoN, an rtsp:// or http:// address, or - for JPEG files "
+        'on standard input',
     )
     add_outputs(parser, 'the pictures', RESULTS, required=True)
     parser.add_argument(
@@ -40,11 +43,18 @@ def add_arguments(parser: options.Parser) -> None:
         help='leave out detections below it (default .3)',
     )
     options.add_batch_size(parser)
+    film_options.add_film_options(parser)
+    film_options.add_counting(parser)
     options.add_backend(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Detect, draw, write."""
+    if film_options.is_about_films(args, args.images):
+        from mbv1_backbone.cli.detect_films import run_films
+
+        run_films(args)
+        return
     inputs = inputs_of(args, RESULTS)
     from mbv1_backbone.cli.networks import open_network
     from mbv1_backbone.common.files import write_json

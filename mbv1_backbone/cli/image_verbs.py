@@ -37,7 +37,9 @@ class Inputs:
     what: str
 
 
-def add_images(parser: argparse.ArgumentParser, model: str, metavar: str, checkpoint: str = '') -> None:
+def add_images(
+    parser: argparse.ArgumentParser, model: str, metavar: str, checkpoint: str = '', films: str = ''
+) -> None:
     """The model and the images.
 
     Args:
@@ -45,13 +47,14 @@ def add_images(parser: argparse.ArgumentParser, model: str, metavar: str, checkp
         model: Help on it.
         metavar: Of an image.
         checkpoint: What a config's may be, for the help.
+        films: What is taken beside images, for the help.
     """
     parser.add_argument('model', metavar='MODEL', help=model)
     parser.add_argument(
         'images',
         nargs='*',
         metavar=f'[CHECKPOINT] {metavar}',
-        help=f'image files, folders or globs; of a config its checkpoint comes first{checkpoint}',
+        help=f'image files, folders or globs{films}; of a config its checkpoint comes first{checkpoint}',
     )
 
 

@@ -150,7 +150,7 @@ def _place_late(args: argparse.Namespace, extra: Sequence[str]) -> None:
     """
     left = list(extra)
     for action in args.parser.declared:
-        if action.option_strings or not left or any(word.startswith('-') for word in left):
+        if action.option_strings or not left or any(word.startswith('-') and word != '-' for word in left):
             continue
         value = getattr(args, action.dest, None)
         if action.nargs == '?' and value is None:

@@ -39,6 +39,7 @@ def draw_boxes(
     scores: Sequence[float] | None = None,
     width: int | None = None,
     masks: Masks | None = None,
+    texts: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Draw boxes, with class names, scores and masks where given.
 
@@ -50,6 +51,7 @@ def draw_boxes(
         scores: N scores in 0..1.
         width: Line width in pixels; by default it follows the image's size.
         masks: N objects' pixels, each tinted in a colour of its own.
+        texts: N texts, in place of names and scores.
 
     Returns:
         A new RGB uint8 (H, W, 3).
@@ -61,8 +63,7 @@ def draw_boxes(
     height, side = image.shape[0], max(image.shape[:2])
     x1, y1, x2, y2 = np.asarray(boxes, dtype=np.float32).reshape(-1, 4).clip(0).T
     x2, y2 = np.maximum(x1, x2.clip(max=image.shape[1] - 1)), np.maximum(y1, y2.clip(max=height - 1))
-    texts = None
-    if names is not None:
+    if texts is None and names is not None:
         texts = [names[label] for label in labels]
         if scores is not None:
             texts = [f'{text} {score:.2f}' for text, score in zip(texts, scores, strict=True)]
@@ -70,7 +71,7 @@ def draw_boxes(
     drawn = draw_bounding_boxes(
         torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
         torch.from_numpy(np.stack([x1, y1, x2, y2], axis=1)),
-        labels=texts,
+        labels=None if texts is None else list(texts),
         colors=colours,
         fill_labels=texts is not None,
         label_colors=['black' if sum(colour) > 330 else 'white' for colour in colours],

@@ -7,3 +7,4 @@ from .classifier import (
 from .detector import Detections as Detections, Detector as Detector
 from .embedder import Embedded as Embedded, FaceEmbedder as FaceEmbedder
 from .loading import load as load
+from .tracking import TrackedFrame as TrackedFrame, track as track

@@ -21,6 +21,9 @@ from mbv1_backbone.runtime.sessions import Network
 if TYPE_CHECKING:  # an exported detector needs neither mmengine nor mmdet
     from mmengine.config import Config
 
+    from mbv1_backbone.inference.tracking import TrackedFrame
+    from mbv1_backbone.video.sources import FilmLike
+
 __all__ = [
     'DetectionNetwork',
     'Detections',
@@ -207,6 +210,29 @@ class Detector:
         batches = batched(prepared, batch_size)
         for batch in map_concurrently(self._detect_batch, batches, self.parallel):
             yield from batch
+
+    def track(self, source: FilmLike, **options: Any) -> Iterator[TrackedFrame]:
+        """Detect in a film or camera, and follow what is found from frame to frame.
+
+        Args:
+            source: A film's file; a camera's number or ``/dev/videoN``; an address (``rtsp://``, ``http://``,
+                ...); ``-`` for JPEG files on standard input; or RGB arrays uint8 (H, W, 3).
+            **options: Of ``inference.tracking.track``: ``score_thr``, ``every``, ``lines``, ``zones``, ...
+
+        Yields:
+            Each frame with what is found in it.
+
+        Raises:
+            InputError: If the source or an option cannot be used.
+            NotInstalledError: Without the extra ``[video]``, unless ``tracks=False``.
+
+        Example:
+            >>> for frame in detector.track('cells.mp4', every=2):  # doctest: +SKIP
+            ...     print(frame.number, frame.seconds, frame.tracks, frame.detections.boxes)
+        """
+        from mbv1_backbone.inference.tracking import track
+
+        return track(self, source, **options)
 
     def _prepare(self, image: ImageLike) -> tuple[np.ndarray, Any] | InputError:
         """The image, and what the network is fed of it."""
