@@ -49,6 +49,7 @@ def test_the_package_itself_loads_next_to_nothing(run):
             {'numpy', 'PIL', 'faiss', 'scipy', 'charset_normalizer'},
         ),  # FAISS's clustering takes SciPy
         ('runtime', {'numpy', 'PIL'}),
+        ('video', {'numpy', 'PIL', 'cv2'}),
     ],
 )
 def test_rooms_that_never_load_torch(room, allowed, run):

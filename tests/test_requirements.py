@@ -70,6 +70,7 @@ def distribution(package):
         ('inference', ['detection', 'faces', 'deploy', 'weights']),
         ('face_gallery', ['faces']),
         ('server', ['server']),
+        ('video', ['video']),
         ('jobs', ['jobs', 'faces']),
     ],
 )

@@ -103,11 +103,13 @@ class Counter:
         middle = [sv.Position.CENTER]
         ends = [[sv.Point(*point) for point in line.points] for line in lines]
         self._lines = [sv.LineZone(start, end, middle, _CONFIRMED) for start, end in ends]
+        scale = min(1.0, max(0.35, max(size) / 1600))  # of texts
+        text = dict(text_scale=scale, text_thickness=1, text_padding=round(10 * scale))
         self._zones = []
         for zone in zones:
             made = sv.PolygonZone(np.rint(zone.points).astype(np.int64), middle)
-            self._zones.append(_Inside(made, sv.PolygonZoneAnnotator(made, sv.Color.WHITE)))
-        self._annotator = sv.LineZoneAnnotator(color=sv.Color.WHITE, text_orient_to_line=False)
+            self._zones.append(_Inside(made, sv.PolygonZoneAnnotator(made, sv.Color.WHITE, **text)))
+        self._annotator = sv.LineZoneAnnotator(color=sv.Color.WHITE, **text)
         self._frame = 0
 
     def update(self, boxes: np.ndarray, labels: np.ndarray, tracks: np.ndarray) -> None:
