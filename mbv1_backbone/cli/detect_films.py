@@ -127,9 +127,9 @@ def _draw(detector: Detector, seen: TrackedFrame) -> np.ndarray:
             f'{name} {track}' if track >= 0 else name
             for name, track in zip(names, seen.tracks.tolist(), strict=True)
         ]
-        drawn = draw_boxes(seen.image, found.boxes, (seen.tracks + 1).tolist(), texts=texts)
+        numbers = (seen.tracks + 1).tolist()  # for the colours
+        drawn = draw_boxes(seen.image, found.boxes, numbers, texts=texts, masks=found.masks)
     else:
-        drawn = draw_boxes(
-            seen.image, found.boxes, found.labels.tolist(), detector.classes, found.scores.tolist()
-        )
+        said = (found.labels.tolist(), detector.classes, found.scores.tolist())
+        drawn = draw_boxes(seen.image, found.boxes, *said, masks=found.masks)
     return drawn if seen.counter is None else seen.counter.draw(drawn)
