@@ -181,6 +181,26 @@ def shards(args: Namespace) -> None:
     _write(args, 'shards', dict(machine=spec, result=done))
 
 
+def service(args: Namespace) -> None:
+    """A service of ``mbv1 serve`` beside the library."""
+    from benchmarks.service import measure
+
+    files = find_images([args.photos])[: args.images]
+    spec = _machine('fastapi', 'starlette', 'uvicorn')
+    found = measure(args.detector, args.model, files, args.clients, args.rounds)
+    print(
+        f'\n{args.clients} clients on this machine, one image a request, {len(files)} files of {args.photos}'
+    )
+    print(f'{"":14}{"library":>12}{"service":>12}{"ratio":>8}{"p50":>10}{"p95":>10}   CPU an image')
+    for route, value in found.items():
+        print(
+            f'{route:14}{value["library"]:8.1f} i/s{value["service"]:8.1f} i/s{value["ratio"]:8.2f}'
+            f'{value["p50"]:7.0f} ms{value["p95"]:7.0f} ms'
+            f'   {value["library_cpu"]:.1f} and {value["service_cpu"]:.1f} ms'
+        )
+    _write(args, 'service', dict(machine=spec, clients=args.clients, files=len(files), result=found))
+
+
 def training(args: Namespace) -> None:
     """A training step by stage."""
     from benchmarks.training import measure

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mbv1_backbone.common.cpu import bf16_is_fast, cpu_flags
 
-_REST = 0.1  # seconds between jobs, in which the threads of the last one stop spinning
+REST = 0.1  # seconds between jobs, in which the threads of the last one stop spinning
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def times(jobs: Mapping[str, Callable[[], object]], rounds: int = 5, title: str 
     cpus: dict[str, list[float]] = {name: [] for name in jobs}
     for number in tqdm(range(rounds + 1), unit='round', desc=title or None, leave=False):
         for name, job in jobs.items():
-            time.sleep(_REST)
+            time.sleep(REST)
             wall, cpu = time.perf_counter(), time.process_time()
             job()
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

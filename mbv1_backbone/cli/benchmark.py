@@ -38,6 +38,7 @@ def add_arguments(parser: options.Parser) -> None:
         ('gallery', 'galleries', 'Galleries beside other engines: search, changes, room.', (_add_gallery,)),
         ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_small_gallery)),
         ('shards', 'shards', 'One gallery against several that answer as one.', (_add_shards,)),
+        ('service', 'service', 'mbv1 serve beside the library: throughput, and p95.', (_add_service,)),
         ('training', 'training', 'A training step by stage.', (_add_training,)),
         ('variants', 'variants', "The paper's Tables 4 and 5 in miniature: accuracy.", (_add_variants,)),
     ):
@@ -94,6 +95,16 @@ def _add_faces(parser: options.Parser) -> None:
     parser.add_argument('--faces', default='data/demo/images', help='folder of face images, or of any')
     parser.add_argument('--model', default='facenet_mbv1_1.0-160_color', help='name in the zoo, or weights')
     parser.add_argument('--batch-sizes', type=options.at_least(1), nargs='+', default=[1, 8])
+
+
+def _add_service(parser: options.Parser) -> None:
+    _add_images(parser)
+    parser.add_argument('--photos', default='data/demo/images', help='folder of photographs')
+    parser.add_argument('--detector', default='ssd_mbv1_0.75_tf_bccd', help='name in the zoo')
+    parser.add_argument('--model', default='facenet_mbv1_1.0-160_color', help='embedder, likewise')
+    parser.add_argument(
+        '--clients', type=options.at_least(1), default=32, help='that ask at one time (default 32)'
+    )
 
 
 def _add_detectors(parser: options.Parser) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
+from h11 import LocalProtocolError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,16 +52,25 @@ class Guard:
             await self.app(scope, receive, send)
             return
         begun = time.monotonic()
-        status = 500
+        status, gone = 500, False
 
         async def sending(message: Message) -> None:
-            nonlocal status
-            if message['type'] == 'http.response.start':
-                status = message['status']
-            await send(message)
+            nonlocal status, gone
+            if gone:
+                return
+            if message['type'] != 'http.response.start':
+                await send(message)
+                return
+            status = message['status']
+            try:
+                await send(message)
+            except LocalProtocolError:  # what came was not HTTP any more: uvicorn has said so, and closes
+                status, gone = 400, True
 
         try:
             await self._answer(scope, receive, sending, begun)
+            while gone and (await receive())['type'] != 'http.disconnect':
+                continue  # uvicorn logs a line of who ends before that
         finally:
             route = getattr(scope.get('route'), 'path', 'none')
             method = scope['method'] if scope['method'] in (*_SAFE, 'POST', 'DELETE') else 'other'

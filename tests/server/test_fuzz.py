@@ -1,13 +1,15 @@
 """Requests of every kind of wrongness get 4xx in the one form, and never 5xx."""
 
+import itertools
 import json
 import os
 import random
 import re
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,13 +17,17 @@ from urllib.parse import urlsplit
 import hypothesis.configuration
 import numpy as np
 import pytest
+import uvicorn
 from server.conftest import files
 from server.fuzzing import Answer, check, described_requests, fuzz, not_http, own_requests, png_of
 from server.test_serve import serving, square, weights  # noqa: F401  (a fixture)
 
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.server.app import create_app
 from mbv1_backbone.server.client import Client
 from mbv1_backbone.server.keys import add_key
+from mbv1_backbone.server.service import Service
 
 MANY = int(os.environ.get('MBV1_FUZZ', '0'))  # make fuzz
 DETECTOR = 'ssd_mbv1_0.75_tf_bccd'
@@ -60,6 +66,50 @@ def test_no_request_is_a_defect(web, drawn, gallery):
     assert not gallery.integrity_problems()
 
 
+@contextmanager
+def listening(app):
+    """The application behind uvicorn, in a thread; its address."""
+    config = uvicorn.Config(
+        app, port=0, log_config=None, log_level='error', access_log=False, ws='none', lifespan='on'
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def statuses(address, sent):
+    """The statuses that come back for bytes of a connection."""
+    with closing(socket.create_connection(address, timeout=30)) as connection:
+        answer = b''
+        try:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            while got := connection.recv(65536):
+                answer += got
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    return [int(status) for status in re.findall(rb'HTTP/1\.[01] (\d{3})', answer)]
+
+
+def test_what_is_not_http_is_refused_and_writes_no_log(network, caplog):
+    rng = random.Random(0)
+    broken = b'POST /v1/x HTTP/1.1\r\nHost: elsewhere\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n'
+    whole = b'GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n'
+    with listening(create_app(Service(detector=Detector(network)), {'127.0.0.1'})) as address:
+        for sent in [broken, *(not_http(rng) for _ in range(60))]:
+            assert all(status < 500 for status in statuses(address, sent)), sent[:200]
+        assert statuses(address, broken) == [400]
+        assert statuses(address, whole) == [200]
+    assert not caplog.records
+
+
 class Process:
     """Asks a service's process, over connections of its own.
 
@@ -96,19 +146,6 @@ class Process:
     def close(self):
         self._connection.close()
 
-    def statuses(self, sent):
-        """The statuses that come back for bytes of a connection."""
-        with closing(socket.create_connection(self.address, timeout=30)) as connection:
-            answer = b''
-            try:
-                connection.sendall(sent)
-                connection.shutdown(socket.SHUT_WR)
-                while got := connection.recv(65536):
-                    answer += got
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-        return [int(status) for status in re.findall(rb'HTTP/1\.[01] (\d{3})', answer)]
-
 
 def memory(process):
     """Resident memory of a process in MiB."""
@@ -135,8 +172,8 @@ def test_a_process_outlives_many_requests(weights, tmp_path, drawn):  # noqa: F8
         for name, mine in drawn.items():
             client.enrol(mine, name)
         secrets = [key, str(tmp_path)]
-        first, second, raw = Process(url, key), Process(url, key), Process(url, None)
-        used = []
+        first, second = Process(url, key), Process(url, key)
+        used, connections = [], itertools.count()
 
         def own(seed, count):
             for request in own_requests(random.Random(seed), openapi, images, count):
@@ -146,9 +183,8 @@ def test_a_process_outlives_many_requests(weights, tmp_path, drawn):  # noqa: F8
             rng = random.Random(3)
             for _ in range(count):
                 sent = not_http(rng)
-                statuses = raw.statuses(sent)
-                raw.asked += 1
-                assert all(status < 500 for status in statuses), (sent[:200], statuses)
+                next(connections)
+                assert all(status < 500 for status in statuses(first.address, sent)), sent[:200]
 
         for part in range(5):
             with ThreadPoolExecutor(2) as pool:
@@ -165,7 +201,7 @@ def test_a_process_outlives_many_requests(weights, tmp_path, drawn):  # noqa: F8
         assert client.ready()
         for one in (first, second):
             one.close()
-        total = first.asked + second.asked + raw.asked
+        total = first.asked + second.asked + next(connections)
         slowest = max(first.slowest, second.slowest)
         print(f'\n{total} requests, the slowest {slowest:.2f} s, MiB {[round(one) for one in used]}')
         assert used[-1] - used[0] < 100
