@@ -88,7 +88,12 @@ def picture(request: Request, form: Images, score: Score = 0.3) -> Response:
     with decoded(form.uploads, service.limits, service.budget, deadline) as ([one], _):
         found = service.vision.objects([one], deadline)[0].above(score)
         drawn = draw_boxes(
-            one.pixels, found.boxes, found.labels.tolist(), detector.classes, found.scores.tolist()
+            one.pixels,
+            found.boxes,
+            found.labels.tolist(),
+            detector.classes,
+            found.scores.tolist(),
+            masks=found.masks,
         )
     content = io.BytesIO()
     Image.fromarray(drawn).save(content, format='PNG', compress_level=1)

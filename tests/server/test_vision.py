@@ -5,13 +5,16 @@ import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
-from server.conftest import files, photograph, png
+from pycocotools.mask import decode
+from server.conftest import Rectangles, files, photograph, png
 
 from mbv1_backbone.common.images import read_image
+from mbv1_backbone.detection.masks import Masks
 from mbv1_backbone.inference.classifier import Classifier
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.server import about_routes
@@ -56,6 +59,36 @@ def test_the_picture_is_the_image_with_boxes(web):
     assert drawn.shape == plain.shape
     assert (drawn != plain).any()
     assert web.post('/v1/detect/picture', files=files(b'', b'')).status_code == 422
+
+
+class Outlines(Rectangles):
+    """The same, with the pixels of what it finds."""
+
+    def _found(self, image):
+        found = super()._found(image)
+        return replace(found, masks=Masks.of_arrays((image > 40)[None][: len(found)]))
+
+
+def test_masks_are_answered_in_cocos_form_and_drawn(start):
+    web, plain = start(detector=Detector(Outlines())), start(detector=Detector(Rectangles()))
+    hollow = FACE.copy()
+    hollow[20:40, 10:30] = 0  # which its box does not tell
+    canvas = np.zeros((160, 200, 3), np.uint8)
+    canvas[20:84, 30:78] = hollow
+    sent = files(png(canvas), png(np.zeros((50, 70, 3), np.uint8)))
+    first, second = web.post('/v1/detect', files=sent).json()['results']
+    [found] = first['objects']
+    assert second['objects'] == []
+    np.testing.assert_array_equal(decode(found['segmentation']), canvas[..., 0] > 40)
+    [without] = plain.post('/v1/detect', files=sent).json()['results'][0]['objects']
+    assert without['segmentation'] is None
+    assert without['box'] == found['box']
+    drawn, boxes = (
+        read_image(one.post('/v1/detect/picture', files=sent[:1]).content) for one in (web, plain)
+    )
+    changed = (drawn != boxes).any(2)
+    assert changed[70:80, 35:70].mean() > 0.9  # on the object, under its name's label
+    assert not changed[:, 100:].any()
 
 
 def test_embeddings_are_the_librarys(web, faces, drawn):
