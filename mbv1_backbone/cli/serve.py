@@ -7,8 +7,11 @@ mbv1 serve --model facenet_mbv1_1.0-160_color --faces people
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import ssl
+import sys
+import webbrowser
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from mbv1_backbone.retrieval import GalleryLike
     from mbv1_backbone.server.service import Service
 
-__all__ = ['add_arguments', 'run']
+__all__ = ['add_arguments', 'open_page', 'run']
 
 _LOOPBACK = ('127.0.0.1', '::1', 'localhost')
 _LIMITS = {  # option -> attribute of Limits, its unit, help
@@ -60,6 +63,9 @@ def add_arguments(parser: options.Parser) -> None:
     web = parser.add_argument_group('who reaches it')
     web.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
     web.add_argument('--port', type=int, default=8000, help='0 takes any that is free (default 8000)')
+    web.add_argument(
+        '--open', action='store_true', help='open the page in a browser, where there is a screen'
+    )
     web.add_argument('--keys', metavar='FILE', help='of mbv1 serve-keys: clients need one of them')
     web.add_argument('--no-keys', action='store_true', help='whoever reaches --host may do everything')
     web.add_argument(
@@ -106,6 +112,8 @@ def run(args: argparse.Namespace) -> None:
         scheme, port = 'https' if args.tls_cert else 'http', listening.getsockname()[1]
         host = f'[{args.host}]' if ':' in args.host else args.host
         print(f'serving at {scheme}://{host}:{port}', flush=True)
+        if args.open:
+            open_page(f'{scheme}://{host}:{port}/')
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -151,6 +159,14 @@ def _listening(host: str, port: int) -> socket.socket:
         raise InputError(
             f'--host {host} --port {port}: {getattr(error, "strerror", None) or error}'
         ) from error
+
+
+def open_page(url: str) -> bool:
+    """Open the page in a browser of this screen, and say whether there is one; none of a terminal."""
+    has_screen = os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
+    if sys.platform.startswith('linux') and not has_screen:
+        return False
+    return webbrowser.open(url)
 
 
 def _check_tls(args: argparse.Namespace) -> None:

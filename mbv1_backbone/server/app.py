@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from mbv1_backbone import __version__
 from mbv1_backbone.common.errors import Mbv1Error
-from mbv1_backbone.server import about_routes, face_routes, upkeep_routes, vision_routes
+from mbv1_backbone.server import about_routes, face_routes, page_routes, upkeep_routes, vision_routes
 from mbv1_backbone.server.guarding import Guard, check_origins
 from mbv1_backbone.server.refusals import Refused, refused_by
 from mbv1_backbone.server.schemas import Error
@@ -65,7 +65,7 @@ def create_app(
         responses=_REFUSALS,
     )
     app.state.service = service
-    for module in (about_routes, vision_routes, face_routes, upkeep_routes):
+    for module in (page_routes, about_routes, vision_routes, face_routes, upkeep_routes):
         app.include_router(module.router)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_values)
