@@ -7,9 +7,10 @@ mbv1 train --data data/cards --model ssd_mbv1
 from __future__ import annotations
 
 import argparse
+import time
 from typing import TYPE_CHECKING
 
-from mbv1_backbone.cli import options, own_data
+from mbv1_backbone.cli import options, own_data, train_options
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -57,6 +58,7 @@ def add_arguments(parser: options.Parser) -> None:
         const='auto',
         help='go on from a checkpoint; without a value, from the newest in the work folder',
     )
+    train_options.add_arguments(parser)
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the batch')
     options.add_cfg_options(parser)
     options.add_launcher(parser)
@@ -64,6 +66,7 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train as a config and the options say."""
+    began = time.monotonic()
     from mbv1_backbone import training
     from mbv1_backbone.cli.networks import cfg_options
     from mbv1_backbone.common.errors import InputError
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
     own_data.check_options(args)
     if args.distill and not args.qat:
         raise InputError('--distill goes with --qat')
+    train_options.check(args)
     config = args.config if args.data is None else own_data.config_for_data(args)
     if config is None:
         return
@@ -80,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
     training.require_keys(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_output_folder(cfg.work_dir, name='--work-dir')
     _start(cfg, args)
+    train_options.use(cfg, args, time.monotonic() - began)
     if args.qat:
         training.use_qat(cfg, args.qat, args.distill, cfg_options(args))
     training.require_data(cfg, 'train_dataloader', 'val_dataloader')
@@ -100,7 +105,7 @@ def _start(cfg: Config, args: argparse.Namespace) -> None:
     if args.pretrained is not None and args.pretrained != NONE:
         start = training.default_start(cfg) if args.pretrained == options.DEFAULT else args.pretrained
         training.use_pretrained(cfg, start)
-    elif args.pretrained is None and args.data is not None:
+    elif args.pretrained is None and args.data is not None and not args.warm_start:
         try:
             training.use_pretrained(cfg, training.default_start(cfg))
         except InputError as error:

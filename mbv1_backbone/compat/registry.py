@@ -44,11 +44,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     'models.layers': ('Conv2dSame', 'SteadyBN'),
     'models.mobilenet_v1': ('MobileNetV1',),
     'models.pretrained': ('PretrainedHook',),
+    'training.averaging': ('RunEMAHook', 'StopEarlyHook'),
     'training.checkpoint': ('SafeCheckpointHook',),
     'training.recalibration': ('RecalibrateHook',),
     'training.curves': ('CurvesHook',),
+    'training.mosaic': ('MosaicOffHook',),
     'training.precision': ('BFloat16OptimWrapper',),
     'training.qat': ('QuantiseHook',),
+    'training.time_budget': ('TimedRateHook', 'TimedTrainLoop'),
+    'training.warm_start': ('WarmStartHook',),
 }
 _MODULES = {name: f'mbv1_backbone.{module}' for module, names in NAMES.items() for name in names}
 

@@ -24,6 +24,7 @@ __all__ = [
     'check_taps',
     'datasets_of',
     'default_start',
+    'follow_recipe',
     'kind_of',
     'load_config',
     'require_data',
@@ -128,17 +129,28 @@ def use_pretrained(cfg: Config, checkpoint: str) -> None:
     init_cfg = dict(type='Pretrained', checkpoint=url)
     if 'backbone.rows.0.conv.weight' in weights.state:
         init_cfg['prefix'] = 'backbone.'
-    requested = weights.recipe.backbone()
-    for layer in (backbone, (cfg.model.get('roi_head') or {}).get('shared_head')):
-        if layer is not None:
-            norm_cfg = {**(layer.get('norm_cfg') or dict(type='BN')), 'eps': weights.recipe.norm_eps}
-            layer.update(
-                padding=requested['padding'],
-                act_cfg=requested['act_cfg'],
-                norm_cfg=norm_cfg,
-                init_cfg=init_cfg,
-            )
-    _set_preprocessing(cfg.model, weights.recipe)
+    for layer in follow_recipe(cfg, weights.recipe):
+        layer.update(init_cfg=init_cfg)
+
+
+def follow_recipe(cfg: Config, recipe: Recipe) -> list[Any]:
+    """Have a config's backbone, its shared head and its images be as weights were trained with.
+
+    Args:
+        cfg: Changed in place.
+        recipe: Of the weights.
+
+    Returns:
+        The parts of the config that the weights are for.
+    """
+    requested = recipe.backbone()
+    layers = [cfg.model.get('backbone'), (cfg.model.get('roi_head') or {}).get('shared_head')]
+    layers = [layer for layer in layers if layer is not None]
+    for layer in layers:
+        norm_cfg = {**(layer.get('norm_cfg') or dict(type='BN')), 'eps': recipe.norm_eps}
+        layer.update(padding=requested['padding'], act_cfg=requested['act_cfg'], norm_cfg=norm_cfg)
+    _set_preprocessing(cfg.model, recipe)
+    return layers
 
 
 def default_start(cfg: Config) -> str:

@@ -16,6 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from tqdm import tqdm
 from typing_extensions import override
 
+from mbv1_backbone.training.averaging import best_checkpoint
 from mbv1_backbone.training.curves import headline
 
 __all__ = ['ProgressHook', 'TimeLeft']
@@ -134,6 +135,7 @@ class ProgressHook(Hook):
         left = self._time.estimate(*_what_is_left(runner, done), self._guess)
         if self._wants_bar:
             self._bar.set_postfix_str(self._state(runner, left), refresh=False)
+            self._bar.total = runner.max_iters  # which a run in a given time learns as it goes
             self._bar.update()
         elif left is not None and (self._clock() >= self._next_line or done == runner.max_iters):
             gap = (self._clock() - self._start + left) / _LINES
@@ -159,7 +161,10 @@ class ProgressHook(Hook):
     def after_train(self, runner: Runner) -> None:
         self._bar.close()
         if not self._quiet:
-            self._say(f'trained in {_clock_time(self._clock() - self._start)}')
+            best = best_checkpoint(runner)
+            self._say(
+                f'trained in {_clock_time(self._clock() - self._start)}' + f'; best: {best}' * bool(best)
+            )
 
     def _state(self, runner: Runner, left: float | None) -> str:
         loss = runner.message_hub.get_scalar('train/loss').mean(20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from mbv1_backbone.training.progress import ProgressHook
 from mbv1_backbone.training.recalibration import RecalibrateHook
 from mbv1_backbone.training.resume import ResumeHook
 from mbv1_backbone.training.terminal import QuietRunner
+from mbv1_backbone.training.time_budget import TimedTrainLoop
 
 __all__ = ['build_runner', 'evaluate', 'resume_from', 'scale_learning_rate', 'train']
 
@@ -210,9 +212,10 @@ def _summary(runner: Runner) -> str:
     if runner.val_loop is not None:
         images += f', {len(runner.val_loop.dataloader.dataset)} for validation'
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
-    length = (
-        f'{loop.max_epochs} epochs, ' * by_epoch + f'{loop.max_iters} steps of {loader.batch_size} images'
-    )
+    length = f'{loop.max_epochs} epochs, ' * by_epoch + f'{loop.max_iters} steps'
+    if isinstance(loop, TimedTrainLoop):
+        length = f'{timedelta(seconds=round(loop.seconds))} in steps'
+    length += f' of {loader.batch_size} images'
     start = f'goes on from {runner.cfg.load_from}\n' if runner.cfg.get('resume') else ''
     return (
         f'{start}{runner.experiment_name}: {images}; {length}; {precision_of(runner.cfg)}\n'
