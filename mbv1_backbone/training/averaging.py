@@ -54,8 +54,9 @@ class StopEarlyHook(EarlyStoppingHook):
             raise InputError(
                 f'--early-stop: the validation gives no {self.monitor}, but {", ".join(sorted(metrics))}'
             )
+        over = runner.train_loop.stop_training  # a run in a given time may end here by itself
         super().after_val_epoch(runner, metrics)
-        if runner.train_loop.stop_training:
+        if runner.train_loop.stop_training and not over:
             runner.logger.warning(
                 f'{self.monitor} is no better than {self.best_score:.3f} since '
                 f'{amount(self.wait_count, "validation")}: training stops here, at epoch {runner.epoch}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from typing import Any
 
@@ -20,9 +21,9 @@ __all__ = ['TimedRateHook', 'TimedTrainLoop', 'use_time_budget']
 _WARM_UP = 0.03  # of the time
 _START = 0.01  # of the rate, at the first step
 _VALIDATIONS = 10  # a run, about
-_GUESS = 0.7  # of a training image's time, that a validation image takes, as long as none was measured
+_GUESS = 1.5  # of a training image's time, that a validation image takes, as long as none was measured
 _SLACK = 1.2  # a validation and a checkpoint may take so much longer than those before
-_WRITING = 2.0  # seconds, of a checkpoint
+_WRITING = 5.0  # seconds, of a checkpoint and curves
 
 
 @LOOPS.register_module()
@@ -34,7 +35,8 @@ class TimedTrainLoop(EpochBasedTrainLoop):
     Args:
         runner: Of the run.
         dataloader: Of the training images.
-        seconds: From here to the end of the last validation.
+        seconds: To the end of the run.
+        began: The process and its time that they count from; in another process they count from here.
         kwargs: Of mmengine's loop.
     """
 
@@ -43,9 +45,11 @@ class TimedTrainLoop(EpochBasedTrainLoop):
         runner: Runner,
         dataloader: DataLoader | dict[str, Any],
         seconds: float,
+        began: tuple[int, float] = (0, 0.0),
         **kwargs: Any,
     ) -> None:
-        self._begin, self.seconds = _now(), float(seconds)
+        self.seconds = float(seconds)
+        self._begin = began[1] if began[0] == os.getpid() else _now()
         self._first: tuple[int, float] | None = None  # step and time that the pace is measured from
         self._validating, self._paused = 0.0, 0.0
         super().__init__(runner, dataloader, **kwargs)
@@ -165,6 +169,6 @@ def use_time_budget(cfg: Config, seconds: float) -> None:
         raise InputError(f'--time-budget is for training by epochs; config {cfg.filename} has {kind}')
     cfg.train_cfg.pop('by_epoch', None)
     cfg.train_cfg.pop('dynamic_intervals', None)
-    cfg.train_cfg.update(type='TimedTrainLoop', seconds=round(seconds, 1))
+    cfg.train_cfg.update(type='TimedTrainLoop', seconds=round(seconds, 1), began=[os.getpid(), _now()])
     cfg.param_scheduler = []
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='TimedRateHook')]
