@@ -18,6 +18,7 @@ from mbv1_backbone.cli import (
     face_fit,
     face_groups,
     face_targets,
+    face_tracks,
     options,
 )
 from mbv1_backbone.common.choices import FACE_POLICIES
@@ -54,6 +55,11 @@ def add_arguments(parser: options.Parser) -> None:
     face_attributes.add_arguments(
         parser.add_verb(
             'attributes', 'Find the faces of photographs, and say what each looks like.', face_attributes.run
+        )
+    )
+    face_tracks.add_arguments(
+        parser.add_verb(
+            'track', 'Follow the faces of films and cameras, and say whom they show.', face_tracks.run
         )
     )
     attribute_costs.add_arguments(

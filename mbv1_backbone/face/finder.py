@@ -181,14 +181,7 @@ class FaceFinder:
         Raises:
             InputError: If there is no face, or several where the policy is ``reject``.
         """
-        faces = look_turned(self.detector, image)
-        widths = faces.boxes[:, 2:] - faces.boxes[:, :2]
-        single = without_doubles(faces)
-        order = [
-            i
-            for i in np.argsort(-faces.areas(), kind='stable')
-            if single[i] and widths[i].max() >= self.min_side and widths[i].min() >= 2
-        ]
+        faces, order = self._look(image)
         if self.crops and self._is_crop(image, faces, order):
             return [(fit_square(image, size), _of_crop(image, faces, order))]
         if not order:
@@ -197,6 +190,26 @@ class FaceFinder:
             raise InputError(f'{len(order)} faces found, one wanted')
         chosen = order if self.policy == 'all' else order[:1]
         return [(_cut_out(image, faces, int(i), size), _place(image, faces, int(i))) for i in chosen]
+
+    def find_all(self, image: np.ndarray, size: int) -> list[tuple[np.ndarray, Place]]:
+        """Every face of an image, largest first, whatever the policy; an empty list where there is none.
+
+        No image is taken for a crop: frames of a film are none.
+        """
+        faces, order = self._look(image)
+        return [(_cut_out(image, faces, int(i), size), _place(image, faces, int(i))) for i in order]
+
+    def _look(self, image: np.ndarray) -> tuple[Faces, list[np.intp]]:
+        """What the detector finds, and which of it are faces that count, the largest first."""
+        faces = look_turned(self.detector, image)
+        widths = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        single = without_doubles(faces)
+        order = [
+            i
+            for i in np.argsort(-faces.areas(), kind='stable')
+            if single[i] and widths[i].max() >= self.min_side and widths[i].min() >= 2
+        ]
+        return faces, order
 
     def _none_found(self, image: np.ndarray, faces: Faces) -> str:
         """Why there is no face, in one line."""

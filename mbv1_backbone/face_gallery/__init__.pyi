@@ -6,3 +6,11 @@ from .sources import (
     read_photographs as read_photographs,
     read_sources as read_sources,
 )
+from .tracks import (
+    FaceName as FaceName,
+    FaceTrack as FaceTrack,
+    FaceTracker as FaceTracker,
+    TrackedFace as TrackedFace,
+    TrackedFaces as TrackedFaces,
+    track_faces as track_faces,
+)

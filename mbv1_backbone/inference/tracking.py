@@ -11,7 +11,7 @@ import numpy as np
 from mbv1_backbone.common.errors import InputError, Mbv1Error
 from mbv1_backbone.inference.detector import Detections, Detector
 from mbv1_backbone.video.counting import Counter, Line, Zone
-from mbv1_backbone.video.frames import Frame, FrameSource
+from mbv1_backbone.video.frames import Frame, FrameSource, frames_until
 from mbv1_backbone.video.sources import FilmLike, open_source
 from mbv1_backbone.video.tracks import LEAST_SCORE, Tracker
 
@@ -122,12 +122,9 @@ def detect_frames(
     fault: list[Mbv1Error] = []
 
     def images() -> Iterator[np.ndarray]:
-        try:
-            for frame in source:
-                pending.append(frame)
-                yield frame.image
-        except Mbv1Error as error:  # the frames before it are still on their way
-            fault.append(error)
+        for frame in frames_until(source, fault):
+            pending.append(frame)
+            yield frame.image
 
     for result in detector.stream(images(), batch_size):
         if isinstance(result, InputError):

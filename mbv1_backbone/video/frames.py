@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error
 
-__all__ = ['POLICIES', 'Frame', 'FrameReader', 'FrameSource']
+__all__ = ['POLICIES', 'Frame', 'FrameReader', 'FrameSource', 'frames_until']
 
 POLICIES = ('auto', 'all', 'newest')
 _PATIENCE = 2.0  # seconds that the end of a reader is waited for: its camera may be silent
@@ -185,6 +185,19 @@ class FrameSource:
         finally:
             self._slot.end(error)
             self._reader.close()
+
+
+def frames_until(source: FrameSource, fault: list[Mbv1Error]) -> Iterator[Frame]:
+    """The frames of a source for what works on several at once: it goes on to its end where they break off.
+
+    Args:
+        source: Open.
+        fault: Gets the error, to be raised when the frames before it are done.
+    """
+    try:
+        yield from source
+    except Mbv1Error as error:
+        fault.append(error)
 
 
 class _Slot:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.films import PASSING, Square, colour_detector, frames, write_mpeg4
 
+from benchmarks.idf1 import idf1
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.inference.detector import Detections, Detector
 from mbv1_backbone.inference.tracking import detect_frames, track
@@ -16,6 +17,7 @@ from mbv1_backbone.video.frames import FrameSource
 from mbv1_backbone.video.sources import open_source
 
 pytest.importorskip('trackers', reason='needs the extra [video]')
+pytest.importorskip('trackeval', reason='what tracks are measured by')
 
 
 @pytest.fixture(scope='module')
@@ -140,31 +142,6 @@ class Drawn:
         return Detections(boxes.astype(np.float32), scores, np.zeros(len(boxes), np.int64))
 
 
-def idf1(truth: Sequence[np.ndarray], found: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """By TrackEval, the reference implementation (https://github.com/JonathonLuiten/TrackEval).
-
-    Args:
-        truth: Of each frame the box of each thing.
-        found: Of each frame boxes and their tracks.
-    """
-    trackeval = pytest.importorskip('trackeval')
-    known = sorted({track for _, tracks in found for track in tracks.tolist()})
-    data = dict(
-        num_gt_dets=sum(map(len, truth)),
-        num_tracker_dets=sum(len(tracks) for _, tracks in found),
-        num_gt_ids=len(truth[0]),
-        num_tracker_ids=len(known),
-        gt_ids=[np.arange(len(boxes)) for boxes in truth],
-        tracker_ids=[np.array([known.index(t) for t in tracks.tolist()], int) for _, tracks in found],
-        similarity_scores=[
-            trackeval.datasets._base_dataset._BaseDataset._calculate_box_ious(a, b.astype(float), 'x0y0x1y1')
-            for a, (b, _) in zip(truth, found, strict=True)
-        ],
-    )
-    metric = trackeval.metrics.Identity({'PRINT_CONFIG': False})
-    return float(metric.eval_sequence(data)['IDF1'])
-
-
 def drawn_idf1(missed: float, false: float, count: int = 150) -> float:
     """IDF1 of twelve squares that go across each other's ways."""
     random = np.random.default_rng(3)
@@ -176,7 +153,7 @@ def drawn_idf1(missed: float, false: float, count: int = 150) -> float:
         (frame.detections.boxes[frame.tracks >= 0], frame.tracks[frame.tracks >= 0])
         for frame in Detector(drawn).track(frames((), count, (300, 300)))
     ]
-    return idf1(drawn.truth, found)
+    return idf1([(boxes, np.arange(len(boxes))) for boxes in drawn.truth], found)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +171,7 @@ def test_numbers_of_the_reference_are_as_defined():
     """Two things in four frames, and one changes its number in the middle: 6 of 8 boxes are right."""
     boxes = np.array([(0, 0, 10, 10), (20, 20, 30, 30)], float)
     found = [(boxes, np.array([0, 1 if number < 2 else 5])) for number in range(4)]
-    assert idf1([boxes] * 4, found) == pytest.approx(2 * 6 / (8 + 8))
+    assert idf1([(boxes, np.arange(2))] * 4, found) == pytest.approx(2 * 6 / (8 + 8))
 
 
 def test_memory_does_not_grow_with_the_film():
