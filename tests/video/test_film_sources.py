@@ -3,6 +3,7 @@
 import io
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.films import PASSING, frames, jpeg, write_mpeg4
+from support.rtsp import rtsp_camera
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.video.jpegs import split_jpegs
@@ -259,6 +261,23 @@ def test_a_camera_at_an_address_is_live_and_a_film_there_is_not(film):
     ):
         assert not source.live
         assert len(list(source)) == source.length == 50
+
+
+def test_an_rtsp_camera_gives_its_newest_frames():
+    drawn = list(frames(PASSING, 60))
+    with rtsp_camera(drawn, pause=0.01) as address, open_source(address) as source:
+        assert source.live
+        assert source.length is None
+        found = []
+        for frame in source:
+            found.append(frame)
+            time.sleep(0.05)  # slower than the camera
+    assert len(found) + source.dropped == source.read >= 40
+    assert source.dropped > 5
+    assert found[-1].number > 40
+    times = [frame.seconds for frame in found]
+    assert times == sorted(times)
+    assert np.abs(found[0].image.astype(int) - drawn[found[0].number]).mean() < 8
 
 
 @pytest.mark.parametrize(
