@@ -130,7 +130,13 @@ class TimedRateHook(Hook):
             group.setdefault('initial_lr', group['lr'])
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the rate of the step."""
+        """Set the rate of the step.
+
+        Args:
+            runner: Of the run.
+            batch_idx: Unused.
+            data_batch: Unused.
+        """
         share = _rate(runner.train_loop.progress)
         for group in runner.optim_wrapper.param_groups:
             group['lr'] = group['initial_lr'] * share
