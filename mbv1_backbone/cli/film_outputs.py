@@ -74,6 +74,10 @@ class Written:
             parts.append(f'{amount(source.dropped, "frame")} dropped for newer ones')
         if source.unreadable:
             parts.append(f'{amount(source.unreadable, "frame")} unreadable and left out')
+        if source.note:
+            parts.append(source.note)
+        if source.live and not self.interrupted and self.frames != source.length:
+            parts.append('then no more frames came')
         if self.codec:
             parts.append(f'film in {self.codec}')
         if self.codec.startswith('MPEG-4'):

@@ -15,6 +15,7 @@ __all__ = ['Capture', 'open_camera', 'open_film', 'open_stream']
 _WAIT = 10  # seconds for an address to answer, and for its next frame
 _FPS = (0.1, 1000.0)  # what a file may say of itself; what is outside is no frame rate
 _USUAL_FPS = 25.0
+_COUNTED = ('.mp4', '.m4v', '.mov', '.3gp', '.avi')  # containers that have a table of their frames
 
 
 class Capture:
@@ -22,15 +23,17 @@ class Capture:
 
     Args:
         opened: It is.
-        sized: Whether it says how many frames it has, and its end is one.
+        sized: Whether it has an end.
+        counted: Whether its container has the number of its frames.
 
     Attributes:
         fps: Frames a second, as the source says; 25 where it does not.
         length: Frames, as the source says; None where it does not.
+        counted: Of the arguments.
     """
 
-    def __init__(self, opened: cv2.VideoCapture, sized: bool) -> None:
-        self._capture = opened
+    def __init__(self, opened: cv2.VideoCapture, sized: bool, counted: bool = False) -> None:
+        self._capture, self.counted = opened, counted
         fps, count = opened.get(cv2.CAP_PROP_FPS), opened.get(cv2.CAP_PROP_FRAME_COUNT)
         self.fps = float(fps) if _FPS[0] <= fps <= _FPS[1] else _USUAL_FPS
         self.length = int(count) if sized and 0 < count < 2**40 else None
@@ -58,15 +61,16 @@ class Capture:
     def fault(self, read: int) -> str:
         """Why the film ended too soon, after so many frames; empty where it did not.
 
-        Containers tell the number of frames, or it follows from their length: a film is broken off where both
-        frames and time are missing.
+        It does where both frames and time are missing.
         """
         if self.length is None or read >= self.length:
             return ''
         whole, reached = self.length / self.fps, self._last + 1 / self.fps
         if whole - reached <= max(3 / self.fps, 0.01 * whole):
             return ''
-        return f'breaks off after {read} of {self.length} frames, at {reached:.1f} of {whole:.1f} seconds'
+        if self.counted:
+            return f'breaks off after {read} of {self.length} frames, at {reached:.1f} of {whole:.1f} seconds'
+        return f'its last frame is at {self._last:.1f} of {whole:.1f} seconds'
 
     def close(self) -> None:
         """Let go of the source."""
@@ -92,7 +96,7 @@ def open_film(path: Path, name: str) -> Capture:
     opened = _open(str(path.absolute()), cv2.CAP_FFMPEG)
     if opened is None:
         raise InputError(f'{name}: is no film that OpenCV can decode')
-    return Capture(opened, True)
+    return Capture(opened, True, path.suffix.lower() in _COUNTED)
 
 
 def open_stream(address: str, name: str) -> Capture:

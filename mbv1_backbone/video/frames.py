@@ -39,10 +39,13 @@ class FrameReader(Protocol):
     Attributes:
         fps: Frames a second, as the source says or as is usual.
         length: Frames, as the source says; None of a live one.
+        counted: Whether it knows the number of its frames; else ``length`` follows from its duration, and its
+            last frame may well stand still for long.
     """
 
     fps: float
     length: int | None
+    counted: bool
 
     def grab(self) -> bool:
         """Go to the next frame; False at the end."""
@@ -79,6 +82,7 @@ class FrameSource:
         dropped: Frames that came while an earlier one was worked on, and so were left out.
         unreadable: Frames that could not be decoded, and so were left out.
         stopped: Whether the frames were asked to end.
+        note: How far the source fell short of what it says, where that need not be a fault; else empty.
     """
 
     def __init__(
@@ -95,7 +99,7 @@ class FrameSource:
         ahead = None if reader.length is None else -(-reader.length // every)
         self.length = limit if ahead is None else min(ahead, limit or ahead)
         self.read = self.dropped = self.unreadable = 0
-        self.stopped = False
+        self.stopped, self.note = False, ''
         self._slot = _Slot()
         self._thread: threading.Thread | None = None
 
@@ -131,8 +135,9 @@ class FrameSource:
         if not count:
             more = f': {self.unreadable} cannot be decoded' if self.unreadable else ''
             raise InputError(f'{self.name}: holds no frame{more or (fault and f": {fault}")}')
-        if fault:
+        if fault and self._reader.counted:
             raise DamagedFileError(f'{self.name}: {fault}')
+        self.note = fault
 
     def stop(self) -> None:
         """Let the frames end here; a signal's handler may ask for it."""

@@ -27,6 +27,7 @@ class JpegStream:
     """
 
     length: int | None = None
+    counted = True
 
     def __init__(self, stream: BinaryIO, fps: float) -> None:
         self.fps = fps

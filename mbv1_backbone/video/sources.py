@@ -79,6 +79,7 @@ class _Arrays:
     """Frames that are arrays already."""
 
     length: int | None = None
+    counted = True
 
     def __init__(self, images: Iterator[np.ndarray], fps: float) -> None:
         self._images, self.fps = images, fps

@@ -1,6 +1,7 @@
 """Frames of films, cameras, addresses and streams of JPEG files."""
 
 import io
+import re
 import sys
 import threading
 import time
@@ -106,6 +107,24 @@ def test_a_film_that_is_cut_off_gives_what_it_has_and_says_where(film, tmp_path)
     ):
         found.extend(iter(source))
     assert 5 < len(found) < 80
+
+
+def test_a_film_without_a_table_that_ends_early_is_a_note(tmp_path):
+    """The last frame of a recorded screen may stand still: a length in seconds is no number of frames."""
+    av = pytest.importorskip('av')
+    with av.open(str(tmp_path / 'a.mkv'), 'w') as file:
+        stream = file.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, 'yuv420p'
+        for image in frames(PASSING, 100):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
+        file.mux(stream.encode(None))
+    cut = tmp_path / 'cut.mkv'
+    cut.write_bytes((tmp_path / 'a.mkv').read_bytes()[: (tmp_path / 'a.mkv').stat().st_size // 2])
+    with open_source(tmp_path / 'a.mkv') as whole, open_source(cut) as source:
+        assert len(list(whole)) == 100
+        assert whole.note == ''
+        assert 5 < len(list(source)) < 80
+        assert re.fullmatch(r'its last frame is at [0-2]\.\d of 4\.0 seconds', source.note)
 
 
 @pytest.mark.parametrize(
