@@ -27,6 +27,7 @@ class Boxes:
     """Finds three boxes that cross the frame, a new one every few frames: a network without weights."""
 
     classes, category_ids, backend, parallel = ('thing',), (1,), 'none', 1
+    fingerprint = settings = ''
 
     def __init__(self) -> None:
         self._frame = 0

@@ -71,7 +71,7 @@ def distribution(package):
         ('face_gallery', ['faces']),
         ('server', ['server']),
         ('video', ['video']),
-        ('jobs', ['jobs', 'faces']),
+        ('jobs', ['jobs', 'faces', 'ray']),
     ],
 )
 def test_a_room_imports_what_its_extras_bring(room, extras):

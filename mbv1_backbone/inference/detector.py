@@ -94,6 +94,14 @@ class DetectionNetwork(Protocol):
     def parallel(self) -> int:
         """Batches that should go through the network at once."""
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights."""
+
+    @property
+    def settings(self) -> str:
+        """SHA-256 of what the config says of the network; empty in files of early versions."""
+
     def prepare(self, image: np.ndarray, /) -> Any:
         """What the network is fed of an image, RGB uint8 (H, W, 3)."""
 
@@ -167,6 +175,11 @@ class Detector:
     def parallel(self) -> int:
         """Batches that go through the network at once."""
         return self.network.parallel
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights."""
+        return self.network.fingerprint
 
     def detect(self, images: ImageLike | Iterable[ImageLike], batch_size: int = 8) -> list[Detections]:
         """Detect in images.
@@ -309,6 +322,16 @@ class ExportedDetection:
     def parallel(self) -> int:
         """Batches that should go through the network at once."""
         return self.network.parallel
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights."""
+        return self.network.spec.fingerprint
+
+    @property
+    def settings(self) -> str:
+        """SHA-256 of what the config says of the network; empty in files of early versions."""
+        return self.network.spec.settings
 
     def prepare(self, image: np.ndarray, /) -> tuple[np.ndarray, tuple[float, float]]:
         """The image in the size of the input, and by how much its width and height were scaled."""

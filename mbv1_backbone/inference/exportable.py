@@ -38,7 +38,15 @@ from mbv1_backbone.training.classifier_input import classifier_crop, classifier_
 from mbv1_backbone.training.network_input import resize_of, size_of_resize
 from mbv1_backbone.weights.zoo import licence_of
 
-__all__ = ['Exportable', 'NotExportable', 'embedder_spec', 'exportable', 'exportable_backbone', 'input_of']
+__all__ = [
+    'Exportable',
+    'NotExportable',
+    'embedder_spec',
+    'exportable',
+    'exportable_backbone',
+    'input_of',
+    'settings_of',
+]
 
 
 class NotExportable(InputError):
@@ -155,7 +163,7 @@ def _detector(found: Trained, precision: str) -> Exportable:
         category_ids=found.category_ids,
         keep_ratio=resize.get('keep_ratio', False),
         any_size=resize.type.endswith('BoundedResize'),
-        settings=_settings(found),
+        settings=settings_of(found),
     )
     try:
         if spec.any_size and has_landmarks(found.model):
@@ -167,7 +175,7 @@ def _detector(found: Trained, precision: str) -> Exportable:
         raise NotExportable(f'{found.name}: {error}') from error
 
 
-def _settings(found: Trained) -> str:
+def settings_of(found: Trained) -> str:
     """SHA-256 of what a detector's config says of the network: the same weights may be in another one."""
     assert found.config is not None  # a detector has one
     return hashlib.sha256(json.dumps(found.config.model, sort_keys=True, default=str).encode()).hexdigest()

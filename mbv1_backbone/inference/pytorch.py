@@ -18,7 +18,7 @@ from mbv1_backbone.detection.masks import Masks
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.face.model import FaceEmbeddingModel
 from mbv1_backbone.inference.detector import Detections
-from mbv1_backbone.inference.exportable import embedder_spec
+from mbv1_backbone.inference.exportable import embedder_spec, settings_of
 from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.models.recipe import Recipe
@@ -178,6 +178,8 @@ class MMDetDetection:
         classes: Names, by label.
         category_ids: Ids in results, by label.
         parallel: How many threads should run it.
+        fingerprint: SHA-256 of the weights.
+        settings: SHA-256 of what the config says of the network.
     """
 
     parallel = 1
@@ -186,6 +188,8 @@ class MMDetDetection:
         assert found.config is not None  # a detector has one
         self.classes = found.classes
         self.category_ids = found.category_ids
+        self.fingerprint = found.fingerprint
+        self.settings = settings_of(found)
         self._device = device_of(device)
         self._network = folded(found.model).to(self._device)
         self._bf16 = bf16

@@ -11,4 +11,5 @@ from .inputs import (
     read_images as read_images,
 )
 from .tables import read_about as read_about
-from .worker import Counts as Counts, JobCounter as JobCounter, embed_images as embed_images, work as work
+from .tasks import detect_images as detect_images, embed_images as embed_images
+from .worker import Counts as Counts, JobCounter as JobCounter, work as work

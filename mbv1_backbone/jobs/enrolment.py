@@ -116,6 +116,8 @@ def check_parquet(files: Sequence[Path]) -> dict[str, Any]:
     first: dict[str, Any] = {}
     for file in files:
         about = read_about(file)
+        if about['task'] != 'embed':
+            raise InputError(f'{file}: detections of mbv1 detect-job, which a gallery has no use for')
         first = first or about
         for key in ('model', 'preprocessing', 'dims'):
             if about[key] != first[key]:

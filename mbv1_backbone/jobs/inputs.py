@@ -21,10 +21,22 @@ from mbv1_backbone.common.folders import SUFFIXES, walk_images
 from mbv1_backbone.common.images import MAX_BYTES, read_file
 from mbv1_backbone.common.prefetch import prefetch
 
-__all__ = ['IMAGE', 'PARQUET', 'TAR', 'Columns', 'Encoded', 'Input', 'absolute', 'list_inputs', 'read_images']
+__all__ = [
+    'IMAGE',
+    'PARQUET',
+    'TAR',
+    'Columns',
+    'Encoded',
+    'Input',
+    'absolute',
+    'check_inputs',
+    'list_inputs',
+    'read_images',
+]
 
 IMAGE, TAR, PARQUET = 'image', 'tar', 'parquet'
 _TARS = ('.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
+_GLOB = '*?['
 _READERS, _AHEAD = 4, 8  # files that are read at once, and that are held
 _ROWS = 16  # of a Parquet file that are held
 # What a damaged archive raises while it is read as a stream.
@@ -83,6 +95,17 @@ def absolute(name: str) -> str:
     return name if '://' in name else os.path.abspath(name)
 
 
+def check_inputs(names: Iterable[str]) -> None:
+    """Check what costs nothing: that paths are there, before a network is loaded.
+
+    Raises:
+        InputError: If one is not, and is neither a glob nor a URL.
+    """
+    for name in names:
+        if '://' not in name and not any(sign in name for sign in _GLOB) and not os.path.exists(name):
+            raise InputError(f'{shown(name)}: no such file or folder')
+
+
 def list_inputs(names: Iterable[str]) -> Iterator[Input]:
     """What is to be read, in the same order every time.
 
@@ -122,7 +145,7 @@ def _inputs_of(name: str) -> Iterator[Input]:
         elif files.exists(path):
             yield from _of_file(name)
         else:
-            matches = sorted(files.glob(path)) if any(sign in path for sign in '*?[') else []
+            matches = sorted(files.glob(path)) if any(sign in path for sign in _GLOB) else []
             for match in matches:
                 yield from _of_file(files.unstrip_protocol(match) if '://' in name else match)
 

@@ -64,6 +64,9 @@ class Leases:
                 file.write(lease.content)
         except FileExistsError:
             return None
+        except OSError:  # a full disk: what nobody holds must not look as if somebody did
+            path.unlink(missing_ok=True)
+            raise
         return lease
 
     @contextmanager

@@ -20,12 +20,14 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
 from mbv1_backbone.common.files import write_json
 from mbv1_backbone.jobs.inputs import IMAGE, Columns, Input, list_inputs
 from mbv1_backbone.jobs.leases import Leases
+from mbv1_backbone.jobs.tables import RESULTS
 
 __all__ = ['LEASES', 'Plan', 'check_job_folder', 'is_planned', 'made_plan', 'open_plan']
 
 _FOLDER, _ABOUT, _INPUTS = 'plan', 'job.json', 'inputs.parquet'
 LEASES = 'leases'
 _SCHEMA = pa.schema([('kind', pa.string()), ('source', pa.string()), ('file', pa.string())])
+_NEEDED = {'inputs', 'part_size', 'image_column', 'name_column', 'model'}
 _WAIT = 0.5  # seconds until another worker's plan is looked for again
 
 
@@ -54,13 +56,23 @@ class Plan:
             rows = listed.read_row_group(part).to_pylist()
         return [Input(**row) for row in rows]
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What the file of each part says of the job beside its task."""
+        return {key: self.about[key] for key in ('made_with', 'policy') if key in self.about}
+
     def result(self, part: int) -> Path:
         """The file of a part, which is there once the part is done."""
-        return self.folder / f'faces-{part:06d}.parquet'
+        return self.folder / f'{self.results}-{part:06d}.parquet'
+
+    @property
+    def results(self) -> str:
+        """What the job finds, which is what its files are called: ``faces`` or ``detections``."""
+        return RESULTS[self.about['task']]
 
     def undone(self) -> list[int]:
         """Parts that are not done."""
-        there = {name for name in os.listdir(self.folder) if name.startswith('faces-')}
+        there = set(os.listdir(self.folder))
         return [part for part in range(self.parts) if self.result(part).name not in there]
 
 
@@ -115,7 +127,7 @@ def made_plan(folder: str | os.PathLike[str], about: Mapping[str, Any], leases: 
                 folder.rmdir()
             raise
     plan = open_plan(folder)
-    for key in sorted({*plan.about, *about}):
+    for key in sorted({*plan.about, *about}, key=lambda name: (name != 'task', name)):
         if key != 'made_with' and plan.about.get(key) != about.get(key):
             raise InputError(
                 f'{folder}: a job was begun there with {key} {plan.about.get(key)!r:.120}, this is '
@@ -152,8 +164,10 @@ def open_plan(folder: str | os.PathLike[str]) -> Plan:
     folder = Path(folder)
     path = folder / _FOLDER / _INPUTS
     try:
-        about = json.loads((folder / _FOLDER / _ABOUT).read_bytes())
-        return Plan(folder, dict(about), pq.read_metadata(path).num_row_groups)
+        about = dict(json.loads((folder / _FOLDER / _ABOUT).read_bytes()))
+        if about.get('task') not in RESULTS or not about.keys() >= _NEEDED:
+            raise ValueError(f'{_ABOUT} does not say what the job does')
+        return Plan(folder, about, pq.read_metadata(path).num_row_groups)
     except (OSError, ValueError, TypeError, pa.ArrowInvalid) as error:
         raise DamagedFileError(f'{folder / _FOLDER}: not the plan of a job: {one_line(error)}') from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,13 +32,13 @@ def local_rank() -> int | None:
 
 
 def run_workers(
-    count: int, worker: Callable[..., None], args: tuple[Any, ...], watch: Callable[[], object]
+    count: int, worker: Callable[..., int], args: tuple[Any, ...], watch: Callable[[], object]
 ) -> None:
     """Run workers until all have ended. One that dies leaves its part to the others.
 
     Args:
         count: Of processes.
-        worker: A module's function, of ``args`` and the process's number.
+        worker: A module's function of ``args`` and the process's number, which gives an exit code.
         args: That can be pickled.
         watch: Called now and then.
 
@@ -45,7 +46,7 @@ def run_workers(
         InputError: If none of them has ended well.
     """
     context = multiprocessing.get_context('spawn')
-    processes = [context.Process(target=worker, args=(*args, number)) for number in range(count)]
+    processes = [context.Process(target=_ended, args=(worker, *args, number)) for number in range(count)]
     try:
         for process in processes:
             process.start()
@@ -59,3 +60,7 @@ def run_workers(
     codes = [process.exitcode for process in processes]
     if 0 not in codes:
         raise InputError(f'no worker has ended well (exit codes {codes}); the same command goes on')
+
+
+def _ended(worker: Callable[..., int], *args: Any) -> None:
+    sys.exit(worker(*args))

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mbv1_backbone.common.errors import InputError, one_line
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.jobs.inputs import Encoded, read_images
+from mbv1_backbone.jobs.inputs import read_images
 from mbv1_backbone.jobs.leases import TIMEOUT, Leases
 from mbv1_backbone.jobs.plan import LEASES, Plan, check_job_folder, made_plan
-from mbv1_backbone.jobs.tables import FAILURES, Failure, PartResult, read_about, write_failures, write_part
+from mbv1_backbone.jobs.tables import FAILURES, read_about, write_failures, write_part
+from mbv1_backbone.jobs.tasks import Task, task_of
 
-__all__ = ['Counts', 'JobCounter', 'embed_images', 'work']
+__all__ = ['Counts', 'JobCounter', 'work']
 
 _WAIT = 1.0  # seconds until parts that others work on are looked at again
 
@@ -30,13 +31,13 @@ class Counts:
     Attributes:
         parts: That are done.
         images: In these.
-        faces: In these.
+        rows: Faces or detections in these.
         failures: In these.
     """
 
     parts: int = 0
     images: int = 0
-    faces: int = 0
+    rows: int = 0
     failures: int = 0
 
 
@@ -57,7 +58,7 @@ class JobCounter:
                 self._seen.add(part)
                 self.counts.parts += 1
                 self.counts.images += about['images']
-                self.counts.faces += about['faces']
+                self.counts.rows += about['rows']
                 self.counts.failures += len(about['failures'])
         return self.counts
 
@@ -65,7 +66,7 @@ class JobCounter:
 def work(
     folder: str | os.PathLike[str],
     about: Mapping[str, Any],
-    embedder: FaceEmbedder,
+    network: FaceEmbedder | Detector,
     batch_size: int = 8,
     share: float | None = None,
     timeout: float = TIMEOUT,
@@ -75,10 +76,10 @@ def work(
 
     Args:
         folder: Of the job's output, on a disk that all workers share.
-        about: ``inputs``, ``part_size``, ``image_column``, ``name_column``, ``flip``, ``policy``,
-            ``made_with``; the same for all workers.
-        embedder: The same for all.
-        batch_size: Faces that go through the network at once.
+        about: ``inputs``, ``part_size``, ``image_column``, ``name_column``, ``made_with``, and ``flip`` and
+            ``policy`` of an embedder, ``score_thr`` of a detector; the same for all workers.
+        network: The same for all.
+        batch_size: Faces or images that go through the network at once.
         share: Where in the list of parts this worker begins, 0..1, so that workers seldom meet; by default
             anywhere.
         timeout: Seconds after which the part of a worker that shows no life is taken over.
@@ -92,10 +93,10 @@ def work(
             read; the same call tries them again.
     """
     check_job_folder(folder)
-    full = {**about, 'model': embedder.fingerprint, 'preprocessing': embedder.preprocessing}
+    task = task_of(network, about)
     leases = Leases(Path(folder) / LEASES, timeout)
-    plan = made_plan(folder, full, leases)
-    worker = _Worker(plan, embedder, leases, batch_size)
+    plan = made_plan(folder, {**about, **task.about}, leases)
+    worker = _Worker(plan, task, leases, batch_size)
     failed: dict[int, str] = {}
     while undone := [part for part in plan.undone() if part not in failed]:
         if not worker.go_through(_from(undone, share), failed, done):
@@ -110,7 +111,7 @@ def work(
 @dataclass(frozen=True)
 class _Worker:
     plan: Plan
-    embedder: FaceEmbedder
+    task: Task
     leases: Leases
     batch_size: int
 
@@ -136,42 +137,9 @@ class _Worker:
         return any_free
 
     def _do(self, part: int) -> None:
-        about = self.plan.about
         images = read_images(self.plan.inputs(part), self.plan.columns)
-        found = embed_images(self.embedder, images, self.batch_size, about['flip'])
-        kept = {key: about[key] for key in ('model', 'preprocessing', 'made_with', 'policy')}
-        write_part(self.plan.result(part), found, kept)
-
-
-def embed_images(
-    embedder: FaceEmbedder, images: Iterator[Encoded], batch_size: int = 8, flip: bool = False
-) -> PartResult:
-    """Embed the faces of images whose files are read; a few of these are in memory at any time.
-
-    Args:
-        embedder: What embeds.
-        images: The files, and what could not be read.
-        batch_size: Faces that go through the network at once.
-        flip: Average with the embedding of the mirrored face.
-
-    Raises:
-        InputError: If the images cannot be read on.
-    """
-    read: list[tuple[str, str, str]] = []
-    failures: list[Failure] = []
-
-    def contents() -> Iterator[bytes]:
-        for image in images:
-            if image.content is None:
-                failures.append(Failure(image.source, image.file, image.reason))
-            else:
-                read.append((image.source, image.file, hashlib.sha256(image.content).hexdigest()))
-                yield image.content
-
-    found = embedder.embed(contents(), batch_size, flip)
-    count = len(read) + sum(bool(failure.file) for failure in failures)
-    failures += [Failure(*read[index][:2], reason) for index, reason in found.failures.items()]
-    return PartResult(read, found.sources.tolist(), found.vectors, found.places, failures, count)
+        found = self.task.run(images, self.batch_size)
+        write_part(self.plan.result(part), found, {**self.task.about, **self.plan.shown})
 
 
 def _collect_failures(plan: Plan, leases: Leases) -> None:

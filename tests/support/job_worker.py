@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from mbv1_backbone.inference.detector import Detections, Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.jobs import work
 
@@ -42,6 +43,44 @@ def embedder(seconds=0.0):
     return FaceEmbedder(PlainNetwork(seconds))
 
 
+class PlainDetection:
+    """Finds the lighter half of an image, and what is dark in the middle of it."""
+
+    classes = ('light', 'dark')
+    category_ids = (1, 2)
+    backend = 'NumPy'
+    parallel = 1
+    fingerprint = 'e' * 64
+    settings = 'a' * 64
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def prepare(self, image):
+        return None
+
+    def detect(self, batch):
+        time.sleep(self.seconds)
+        return [self._one(image.astype(np.float32).mean(axis=2) / 255) for image, _ in batch]
+
+    @staticmethod
+    def _one(image):
+        height, width = image.shape
+        left, right = image[:, : width // 2].mean(), image[:, width // 2 :].mean()
+        half = [0, 0, width // 2, height] if left > right else [width // 2, 0, width, height]
+        middle = [width / 4, height / 4, 3 * width / 4, 3 * height / 4]
+        dark = 1 - image[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4].mean()
+        scores = np.array([max(left, right), dark], np.float32)
+        found = Detections(np.array([half, middle], np.float32), scores, np.array([0, 1]))
+        return found.chosen(np.argsort(-scores))
+
+
+def detector(seconds=0.0):
+    return Detector(PlainDetection(seconds))
+
+
+NETWORKS = {'embed': embedder, 'detect': detector}
+
 if __name__ == '__main__':
-    folder, *inputs = sys.argv[1:]
-    work(folder, {**ABOUT, 'inputs': inputs}, embedder(0.15), 4)
+    folder, task, *inputs = sys.argv[1:]
+    work(folder, {**ABOUT, 'inputs': inputs}, NETWORKS[task](0.15), 4)
