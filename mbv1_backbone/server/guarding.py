@@ -102,8 +102,9 @@ class Guard:
         host = headers.get(b'host', '')
         if self.hosts is not None and _name(host) not in self.hosts:
             return Refused(421, 'host', f'Host: the service is not called {host[:80]!r}')
-        if scope['method'] not in _SAFE and self._from_elsewhere(headers, scope['scheme'], host):
-            return Refused(403, 'origin', 'Origin: pages of other sites may change nothing here')
+        opened = scope['method'] in _SAFE and headers.get(b'sec-fetch-mode') == 'navigate'  # by a link
+        if not opened and self._from_elsewhere(headers, scope['scheme'], host):
+            return Refused(403, 'origin', 'Origin: pages of other sites may neither change nor read here')
         length = headers.get(b'content-length', '0')
         if not length.isascii() or not length.isdigit():
             return Refused(400, 'invalid', 'Content-Length: must be a whole number')

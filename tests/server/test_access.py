@@ -153,6 +153,17 @@ def test_pages_of_other_sites_change_nothing(web, gallery, drawn, headers):
     assert not any(name.startswith('access-control') for name in answer.headers)
 
 
+def test_pages_of_other_sites_show_nothing_and_may_link(web):
+    image = {'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image'}
+    for site in ('cross-site', 'same-site'):  # whether an entry is there could be seen by the image's size
+        refused = web.get('/v1/faces/entries/1/thumbnail', headers={**image, 'Sec-Fetch-Site': site})
+        assert (refused.status_code, refused.json()['error']['code']) == (403, 'origin')
+    assert web.get('/v1/models', headers={**image, 'Sec-Fetch-Site': 'same-origin'}).status_code == 200
+    link = {'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate'}
+    assert web.get('/v1/models', headers=link).status_code == 200
+    assert web.post('/v1/faces/cluster', json={}, headers=link).status_code == 403
+
+
 def test_pages_that_are_allowed_may_ask_and_no_others(start, network):
     web = start(origins=['https://People.example:443', 'http://localhost:3000'], detector=Detector(network))
     cross = {'Sec-Fetch-Site': 'cross-site'}
