@@ -12,14 +12,19 @@ EMBEDDER ?= facenet_mbv1_1.0-160_color
 RETINAFACE := $(SHARED)/weights/retinaface_mobilenet0.25.safetensors
 DETECTOR ?= $(if $(wildcard $(RETINAFACE)),$(FACES)/retinaface.onnx,auto)
 GALLERY := $(RUN) -m mbv1_backbone gallery
+SERVED := work_dirs/serve
+OBJECTS ?= ssd_mbv1_0.75_tf_bccd
+FACE_DETECTOR ?= $(if $(wildcard $(RETINAFACE)),$(RETINAFACE),auto)
+PORT ?= 8000
 
-.PHONY: help install demo faces photos test fuzz bench docs docs-long lint format clean
+.PHONY: help install demo faces photos serve test fuzz bench docs docs-long lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make install  virtual environment in $(VENV) with everything the demo and the tests need'
 	@echo 'make demo     draw data, train SSD, evaluate it, write pictures: less than ten minutes on two cores'
 	@echo 'make faces    find, group and search the faces of photographs: PHOTOS=FOLDER, by default of the shared data'
+	@echo 'make serve    the page: a detector (OBJECTS=NAME), and a gallery of faces in $(SERVED); more options: SERVE=--keep-thumbnails'
 	@echo 'make test     the tests'
 	@echo 'make fuzz     10,000 wrong requests to a service: about twenty minutes'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
@@ -72,6 +77,11 @@ faces: | photos $(READY) $(filter $(FACES)/%,$(DETECTOR))
 	@echo 'All faces of each:          $(FACES)/groups/group-*.png'
 	@echo 'Whom others are like:       $(FACES)/search.png'
 	@echo 'To name one:                mbv1 gallery rename $(FACES)/gallery GROUP NAME'
+
+serve: | $(READY)
+	@mkdir -p $(SERVED)
+	$(RUN) -m mbv1_backbone serve --detector $(OBJECTS) --model $(EMBEDDER) --face-detector $(FACE_DETECTOR) \
+		--faces $(SERVED)/gallery --create --port $(PORT) --open $(SERVE)
 
 test: $(READY)
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -179,6 +179,31 @@ def test_objects_of_photographs(served, visit, cells, tmp_path):
     expect(page.locator('#objects .photo')).to_have_count(0)
 
 
+def test_masks_are_drawn(visit, tmp_path):
+    """Of an answer with COCO's own run lengths: the pixels that its library encoded, and no others."""
+    encoding = pytest.importorskip('pycocotools.mask')
+    generator = np.random.default_rng(0)
+    mask = np.zeros((40, 30), np.uint8)
+    mask[5:35, 4:20] = generator.random((30, 16)) < 0.5
+    mask[39, 7:9] = 1
+    counts = encoding.encode(np.asfortranarray(mask))['counts'].decode()
+    one = dict(box=[4, 5, 20, 40], score=0.9, label=0, category='thing', category_id=1)
+    one['segmentation'] = dict(size=[40, 30], counts=counts)
+    answer = dict(image=0, name='a.png', width=30, height=40, objects=[one])
+    Image.new('RGB', (30, 40)).save(tmp_path / 'a.png')
+    page = visit('objects')
+    page.route('**/v1/detect*', lambda route: route.fulfill(json=dict(results=[answer], failures=[])))
+    choose(page, 'objects', tmp_path / 'a.png')
+    pixels = page.locator('#objects canvas.masks').evaluate(
+        """(canvas) => {
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return [canvas.width, canvas.height, ...data.filter((_, place) => place % 4 === 3)];
+    }"""
+    )
+    assert pixels[:2] == [30, 40]
+    assert (np.array(pixels[2:]).reshape(40, 30) > 0).tolist() == (mask > 0).tolist()
+
+
 def test_a_photograph_is_dropped(visit, cells):
     page = visit('objects')
     drop = """([node, bytes]) => {

@@ -1,11 +1,14 @@
 """The files of the page, as they are sent; what they do is tested in Chromium, in test_page.py."""
 
+import shutil
+import subprocess
 import webbrowser
 
 import pytest
 from support.project import ROOT
 
 from mbv1_backbone.cli import serve
+from mbv1_backbone.cli.main import build_parser
 from mbv1_backbone.server.keys import KeyFile, add_key
 from mbv1_backbone.server.page_routes import HEADERS
 
@@ -54,3 +57,26 @@ def test_a_browser_is_opened_where_there_is_a_screen(monkeypatch, screen, opened
     monkeypatch.setattr(webbrowser, 'open', lambda url: asked.append(url) or True)
     assert serve.open_page('http://127.0.0.1:8000/') is bool(opened)
     assert asked == opened
+
+
+@pytest.mark.skipif(shutil.which('make') is None, reason='needs make')
+def test_make_serve_asks_for_what_there_is():
+    """From a bare machine: a detector of the clone's zoo, and a gallery that is made."""
+    words = [
+        'make',
+        '--dry-run',
+        'serve',
+        'VENV=/venv',
+        'RETINAFACE=',
+        'PORT=8123',
+        'SERVE=--keep-thumbnails',
+    ]
+    lines = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = lines.replace('\\\n', ' ').strip().splitlines()[-1].split()
+    assert command[1:3] == ['-m', 'mbv1_backbone']
+    args = build_parser().parse_args(command[3:])
+    serve._check(args)
+    for name in (args.detector, args.model):
+        assert (ROOT / 'model_zoo' / name / f'{name}.safetensors').is_file()
+    assert (args.create, args.open, args.keep_thumbnails, args.port) == (True, True, True, 8123)
+    assert (args.face_detector, args.host) == ('auto', '127.0.0.1')

@@ -424,9 +424,48 @@ const objectsOf = (photo, lowest) => ({
   objects: photo.answer.objects.filter((one) => one.score >= lowest),
 });
 
+const hueOfLabel = (label) => (label * 137.5 + 265) % 360;
+
 function colour(node, label) {
-  node.style.setProperty('--hue', (label * 137.5 + 265) % 360);
+  node.style.setProperty('--hue', hueOfLabel(label));
   return node;
+}
+
+/** COCO's run lengths, decompressed: pixels column by column, every second run is of the object. */
+function runsOf(counts) {
+  const runs = [];
+  for (let at = 0; at < counts.length; ) {
+    let [value, shift, code] = [0, 0, 32];
+    for (; code & 32; shift += 5) {
+      code = counts.charCodeAt(at) - 48;
+      at += 1;
+      value |= (code & 31) << shift;
+    }
+    if (code & 16) value |= -1 << shift;
+    runs.push(runs.length > 2 ? value + runs.at(-2) : value);
+  }
+  return runs;
+}
+
+function masksOf({ objects, width, height }) {
+  const scale = Math.min(1, 1200 / Math.max(width, height));
+  const canvas = el('canvas', { className: 'masks', width: Math.round(width * scale), height: Math.round(height * scale) });
+  const pen = canvas.getContext('2d');
+  pen.scale(canvas.width / width, canvas.height / height);
+  for (const { segmentation, label } of objects.filter((one) => one.segmentation).reverse()) {
+    pen.fillStyle = `oklch(70% .2 ${hueOfLabel(label)})`;
+    let begin = 0;
+    runsOf(segmentation.counts).forEach((run, place) => {
+      for (let at = begin; place % 2 && at < begin + run; ) {
+        const [x, y] = [Math.floor(at / height), at % height];
+        const length = Math.min(height - y, begin + run - at);
+        pen.fillRect(x, y, 1, length);
+        at += length;
+      }
+      begin += run;
+    });
+  }
+  return canvas;
 }
 
 function drawObjects(photo, lowest) {
@@ -435,7 +474,7 @@ function drawObjects(photo, lowest) {
     const name = el('span', {}, `${one.category} ${short(one.score)}`);
     return photo.place(colour(el('div', { className: 'mark' }, name), one.label), one.box);
   });
-  photo.marks.replaceChildren(...marks);
+  photo.marks.replaceChildren(...(shown.objects.some((one) => one.segmentation) ? [masksOf(shown)] : []), ...marks);
   photo.marks.classList.toggle('many', marks.length > 8);
   const wasOpen = $('details', photo.side)?.open ?? false;
   const rows = shown.objects.map((one) => [
@@ -755,7 +794,7 @@ async function group() {
 
 const plot = { points: [], place: 0 };
 const HEIGHT = 300;
-const EDGE = { left: 46, right: 14, top: 30, bottom: 40 };
+const EDGE = { left: 54, right: 14, top: 30, bottom: 42 };
 
 async function showCurve() {
   const known = service.stats.calibration;
@@ -806,11 +845,11 @@ function drawCurve() {
   svg.replaceChildren();
   for (const dir of [0, 0.25, 0.5, 0.75, 1]) {
     add('line', 'grid', { x1: EDGE.left, x2: width - EDGE.right, y1: y(dir), y2: y(dir) });
-    add('text', 'tick end', { x: EDGE.left - 8, y: y(dir) + 4 }, `${100 * dir} %`);
+    add('text', 'tick end', { x: EDGE.left - 14, y: y(dir) + 4 }, `${100 * dir} %`);
   }
   for (const fpir of [first, ...[0.001, 0.01, 0.1, 1].filter((value) => value > 1.5 * first)]) {
     add('line', 'grid', { x1: x(fpir), x2: x(fpir), y1: EDGE.top, y2: HEIGHT - EDGE.bottom });
-    add('text', fpir === 1 ? 'tick end' : 'tick', { x: fpir === 1 ? width - EDGE.right : x(fpir), y: HEIGHT - EDGE.bottom + 17 }, share(fpir));
+    add('text', fpir === 1 ? 'tick end' : 'tick', { x: fpir === 1 ? width - EDGE.right : x(fpir), y: HEIGHT - EDGE.bottom + 20 }, share(fpir));
   }
   add('text', 'tick', { x: (EDGE.left + width - EDGE.right) / 2, y: HEIGHT - 4 }, 'strangers taken for somebody (FPIR)');
   add('text', 'tick start', { x: EDGE.left, y: 14 }, 'people named rightly (DIR)');
