@@ -279,5 +279,8 @@ def _reading(name: str) -> Iterator[None]:
     except ImportError as error:
         raise NotInstalledError(f'{shown(name)}: {one_line(error)}', name=error.name) from error
     except Exception as error:  # of botocore, gcsfs, aiohttp, ...: any kind
-        reason = getattr(error, 'strerror', None) or one_line(error) or type(error).__name__
+        missing = (
+            'no such file' if isinstance(error, FileNotFoundError) else ''
+        )  # of object stores: a bare key
+        reason = getattr(error, 'strerror', None) or missing or one_line(error) or type(error).__name__
         raise InputError(f'{shown(name)}: {reason}') from error

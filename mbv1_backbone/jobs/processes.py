@@ -19,16 +19,31 @@ _LOCAL = ('LOCAL_RANK', 'SLURM_LOCALID')
 
 
 def rank_and_size() -> tuple[int, int]:
-    """The number of this process and how many there are, of torchrun or Slurm; 0 of 1 without them."""
+    """The number of this process and how many there are, of torchrun or Slurm; 0 of 1 without them.
+
+    Raises:
+        InputError: If the environment says no numbers.
+    """
     for rank, size in _RANKS:
         if rank in os.environ and size in os.environ:
-            return int(os.environ[rank]), max(1, int(os.environ[size]))
+            return _number(rank), max(1, _number(size))
     return 0, 1
 
 
 def local_rank() -> int | None:
-    """The number of this process on its machine; None where nobody has said."""
-    return next((int(os.environ[name]) for name in _LOCAL if name in os.environ), None)
+    """The number of this process on its machine; None where nobody has said.
+
+    Raises:
+        InputError: If the environment says no number.
+    """
+    return next((_number(name) for name in _LOCAL if name in os.environ), None)
+
+
+def _number(name: str) -> int:
+    text = os.environ[name]
+    if not (text.isascii() and text.isdigit()):
+        raise InputError(f'environment variable {name} must be a whole number, got {text!r:.40}')
+    return int(text)
 
 
 def run_workers(

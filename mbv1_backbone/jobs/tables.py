@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def write_part(path: str | os.PathLike[str], part: PartResult, about: Mapping[st
     failures = [[one.source, one.file, one.reason] for one in part.failures]
     extra = {**about, 'images': part.count, 'failures': failures}
     table = pa.table(dict(part.columns)).replace_schema_metadata({_KEY: json.dumps(extra).encode()})
-    with atomic_file(path) as file:
+    with _named(path), atomic_file(path) as file:
         pq.write_table(table, file, compression='zstd')
 
 
@@ -168,9 +169,20 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def write_failures(path: str | os.PathLike[str], parts: Iterable[Path]) -> None:
     """Write the failures of all parts into one table, part by part."""
-    with atomic_file(path) as file, pq.ParquetWriter(file, _FAILED) as writer:
+    with _named(path), atomic_file(path) as file, pq.ParquetWriter(file, _FAILED) as writer:
         for rows in _failures(parts):
             writer.write_table(pa.Table.from_pylist(rows, _FAILED))
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an error of the system say which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
 
 
 def _failures(parts: Iterable[Path]) -> Iterator[list[dict[str, str]]]:

@@ -91,6 +91,9 @@ def test_workers_that_others_start_know_their_rank(names, monkeypatch):
     monkeypatch.setenv(names[0], '3')
     monkeypatch.setenv(names[1], '4')
     assert rank_and_size() == (3, 4)
+    monkeypatch.setenv(names[0], 'first')
+    with pytest.raises(InputError, match=f"{names[0]} must be a whole number, got 'first'"):
+        rank_and_size()
 
 
 def test_two_workers_of_slurm_do_one_job(photos, job, tmp_path):

@@ -5,11 +5,14 @@ import io
 import json
 import os
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from contextlib import contextmanager
 
 import fsspec
 import numpy as np
@@ -22,8 +25,10 @@ from support.project import ROOT
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.jobs import JobCounter, parquet_files, work
+from mbv1_backbone.jobs.inputs import check_inputs
 from mbv1_backbone.jobs.leases import Leases
 from mbv1_backbone.jobs.plan import open_plan
+from mbv1_backbone.jobs.tables import write_failures
 
 COLUMNS = ['file', 'sha256', 'box', 'score', 'landmarks', 'embedding', 'model']
 
@@ -180,6 +185,10 @@ def test_damage_is_told_and_what_may_come_right_is_tried_again(photos, tmp_path)
     (tmp_path / 'list.txt').write_text(f'{tmp_path}/b.tar\n{photos}/person0/001.jpg\n')
     finished(tmp_path / 'listed', tmp_path / 'list.txt')
     assert rows(tmp_path / 'listed').num_rows == 1
+    (tmp_path / 'list.txt').write_text('memory://none/a.jpg\n')
+    finished(tmp_path / 'urls', tmp_path / 'list.txt')
+    [failure] = pq.read_table(tmp_path / 'urls' / 'failures.parquet').to_pylist()
+    assert failure['reason'] == 'memory://none/a.jpg: no such file'
     (tmp_path / 'late.tar').write_bytes(buffer.getvalue())
     shards = str(tmp_path / '*.tar')
     (tmp_path / 'late').mkdir()
@@ -199,9 +208,41 @@ def test_damage_is_told_and_what_may_come_right_is_tried_again(photos, tmp_path)
     assert rows(tmp_path / 'late').num_rows == 4
 
 
+@contextmanager
+def full_disk():
+    """No file may grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_no_lease_and_names_the_file(undisturbed, tmp_path):
+    leases = Leases(tmp_path)
+    with pytest.raises(OSError, match='File too large'), full_disk():
+        leases.claim('000000')
+    assert not os.listdir(tmp_path)
+    assert leases.claim('000000') is not None
+    with pytest.raises(OSError, match='File too large') as raised, full_disk():
+        write_failures(tmp_path / 'failures.parquet', sorted(undisturbed.glob('faces-*')))
+    assert raised.value.filename == str(tmp_path / 'failures.parquet')
+    assert os.listdir(tmp_path) == ['000000']
+
+
+def test_a_plan_that_does_not_say_what_the_job_does_is_damaged(undisturbed, tmp_path):
+    shutil.copytree(undisturbed / 'plan', tmp_path / 'job' / 'plan')
+    (tmp_path / 'job' / 'plan' / 'job.json').write_text('{}')
+    with pytest.raises(DamagedFileError, match=r'job\.json does not say what the job does'):
+        finished(tmp_path / 'job', tmp_path)
+
+
 def test_another_job_and_wrong_places_are_refused(photos, undisturbed, tmp_path):
     with pytest.raises(InputError, match='a job was begun there with flip False, this is True'):
         finished(undisturbed, photos, flip=True)
+    with pytest.raises(InputError, match='nowhere: no such file or folder'):
+        check_inputs([str(tmp_path), 's3://a/b', '*.tar', str(tmp_path / 'nowhere')])
     with pytest.raises(InputError, match='nothing to read there'):
         finished(tmp_path / 'none', tmp_path / 'nowhere')
     assert not (tmp_path / 'none').exists()
