@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.film_options import refuse_films
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.common.files import shown
 
@@ -111,6 +112,7 @@ def _paths(args: argparse.Namespace) -> tuple[list[Path], list[Any] | None]:
             raise InputError('--root is of the files of --labels')
         if not args.photos:
             raise InputError('give photographs, or --labels')
+        refuse_films(args.photos)
         return find_images(args.photos), None
     if args.photos:
         raise InputError(f'--labels names the photographs; {args.photos[0]} is one too many')

@@ -9,9 +9,9 @@ from typing import Any
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.video.names import FILMS, is_address, is_film
+from mbv1_backbone.video.names import FILMS, is_address, is_film, shown_source
 
-__all__ = ['add_counting', 'add_film_options', 'films_of', 'is_about_films']
+__all__ = ['add_counting', 'add_film_options', 'films_of', 'is_about_films', 'refuse_films']
 
 _POLICIES = ('auto', 'all', 'newest')
 _OF_FILMS = ('every', 'num', 'frames', 'fps', 'line', 'zone', 'no_tracks')
@@ -73,6 +73,18 @@ def is_about_films(args: argparse.Namespace, words: Sequence[str]) -> bool:
         if getattr(args, name, None):
             raise InputError(f'--{name.replace("_", "-")} is about films and cameras, and none is given')
     return False
+
+
+def refuse_films(words: Sequence[str]) -> None:
+    """Say which verb takes films, of one that looks at the faces of photographs.
+
+    Raises:
+        InputError: If one of the words is a film or camera.
+    """
+    if film := next((word for word in words if is_film(word)), None):
+        raise InputError(
+            f'{shown_source(film)}: mbv1 faces track takes films and cameras, this verb photographs'
+        )
 
 
 def films_of(words: Sequence[str]) -> list[str]:

@@ -213,6 +213,12 @@ def test_the_verb_refuses(words, said, film, gallery, tmp_path, monkeypatch, cap
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('verb', [('faces', 'attributes'), ('gallery', 'search', 'people', '--model', 'm')])
+def test_verbs_of_photographs_name_the_one_of_films(verb, film, tmp_path, capsys):
+    assert main([*verb[:3], str(film), *verb[3:]]) == 2
+    assert f'film {film}: mbv1 faces track takes films and cameras' in capsys.readouterr().err
+
+
 def test_a_gallery_of_crops_is_refused(film, tmp_path, capsys):
     with Gallery.create(tmp_path / 'crops', 3, 'f' * 64, dict(face='middle square', size=32)):
         pass

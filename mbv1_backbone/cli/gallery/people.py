@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from mbv1_backbone.cli import options
+from mbv1_backbone.cli.film_options import refuse_films
 from mbv1_backbone.cli.gallery.embedders import check_embedder, made_with, note_made_with, open_embedder
 from mbv1_backbone.cli.gallery.entries import read_filter
 from mbv1_backbone.cli.gallery.from_parquet import add_from_parquet
@@ -74,6 +75,7 @@ def search(args: Namespace) -> None:
     """Say who is on images."""
     if args.recall is not None:
         refuse_address(args.gallery, 'search --recall')
+    refuse_films(args.images)
     probes = find_images(args.images)[: args.num]
     threshold = None if args.all else 'calibrated' if args.threshold is None else args.threshold
     with open_gallery(args.gallery, read_only=args.read_only) as gallery:
