@@ -7,7 +7,7 @@ import socketserver
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 
 import numpy as np
@@ -56,7 +56,8 @@ def rtsp_camera(images: Sequence[np.ndarray], fps: int = 25, pause: float = 0.0)
                     fields[name.lower()] = value.strip()
                 self.answer(method, fields)
                 if method == 'PLAY':
-                    self.play()
+                    with suppress(ConnectionError):  # who asked has gone
+                        self.play()
                     return
 
         def answer(self, method: str, fields: dict[str, str]) -> None:
