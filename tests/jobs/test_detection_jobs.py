@@ -124,8 +124,9 @@ def test_two_workers_of_slurm_do_one_job(photos, job, tmp_path):
         assert json.dumps(read_about(file)['made_with']) == '{"model": "plain"}'
 
 
-def test_workers_on_ray_do_the_same(photos, job, tmp_path):
+def test_workers_on_ray_do_the_same(photos, job, tmp_path, monkeypatch):
     pytest.importorskip('ray', reason='ray is not installed')
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), str(ROOT / 'tests')]))
     from support.job_command import opened
 
     from mbv1_backbone.cli import detect_job, options
