@@ -87,8 +87,8 @@ class FilmWriter:
             encoder.close()
             if not self._frames:
                 return
-            if not self._temporary.stat().st_size:
-                raise InputError(f'{self.path}: nothing could be written')
+            if isinstance(encoder, _Mpeg4) and _frames_of(self._temporary) != self._frames:
+                raise InputError(f'{self.path}: cannot be written whole; is the disk full?')
             mask = os.umask(0)
             os.umask(mask)
             self._temporary.chmod(0o666 & ~mask)
@@ -151,6 +151,14 @@ class _Mpeg4:
 
     def close(self) -> None:
         self._file.release()
+
+
+def _frames_of(path: Path) -> int:
+    """Frames that a film's table has; OpenCV says nothing where a disk is full."""
+    film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = int(film.get(cv2.CAP_PROP_FRAME_COUNT)) if film.isOpened() else 0
+    film.release()
+    return count
 
 
 def _even(image: np.ndarray) -> np.ndarray:

@@ -59,6 +59,22 @@ def test_frames_of_another_size_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_film_that_a_full_disk_cut_off_is_told(tmp_path, monkeypatch):
+    """OpenCV writes on without a word; what it left is no film."""
+    original = importlib.util.find_spec
+    monkeypatch.setattr(
+        'mbv1_backbone.video.writer.find_spec', lambda name: None if name == 'av' else original(name)
+    )
+    film = FilmWriter(tmp_path / 'a.mp4', (160, 120), 25)
+    for number, image in enumerate(frames(PASSING, 9)):
+        film.write(image, number / 25)
+    film._encoder.close()
+    monkeypatch.setattr(film._encoder, 'close', lambda: film._temporary.write_bytes(b'cut off'))
+    with pytest.raises(InputError, match=r'a\.mp4: cannot be written whole; is the disk full\?'):
+        film.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_film_that_cannot_be_begun_leaves_nothing(tmp_path, codec):
     with pytest.raises(InputError, match='frames of 0 x 5 pixels are none'):
         FilmWriter(tmp_path / 'a.mp4', (0, 5), 25)
