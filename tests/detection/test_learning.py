@@ -7,9 +7,11 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from PIL import Image
+from pycocotools.mask import decode
 from support.project import ROOT
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -42,6 +44,17 @@ FPN = dict(
         bbox_head=dict(in_channels=64, fc_out_channels=128, num_classes=5),
     ),
 )
+MASK = dict(
+    FPN,
+    roi_head=dict(
+        FPN['roi_head'],
+        mask_roi_extractor=dict(out_channels=64),
+        mask_head=dict(in_channels=64, conv_out_channels=64, num_convs=2, num_classes=5),
+    ),
+    train_cfg=dict(  # fewer regions than on real data, for the sake of time
+        rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=96))
+    ),
+)
 RETINA = dict(
     backbone=NARROW,
     neck=dict(in_channels=[64, 128, 256], out_channels=64),
@@ -55,6 +68,7 @@ CASES = [
     ('faster_rcnn_mbv1_300_coco', C4, 160, 100),
     ('faster_rcnn_mbv1_600_coco', C4, 288, 100),
     ('faster_rcnn_mbv1_fpn_coco', FPN, 160, 80),
+    ('mask_rcnn_mbv1_fpn_coco', MASK, 160, 80),
     ('retinanet_mbv1_fpn_640_coco', RETINA, 160, 150),
 ]
 
@@ -80,6 +94,10 @@ def samples(folder, side, count=2):
             bboxes=torch.tensor(corners, dtype=torch.float32),
             labels=torch.tensor([a['category_id'] - 1 for a in found]),
         )
+        whole = np.zeros((len(found), image.height, image.width), np.uint8)
+        for mask, annotation in zip(whole, found, strict=True):
+            mask[:] = decode(annotation['segmentation'])
+        sample.gt_instances.masks = BitmapMasks(whole, image.height, image.width).resize((side, side))
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4))
         pixels = np.asarray(image.resize((side, side)))[..., ::-1].copy()
         inputs.append(torch.from_numpy(pixels).permute(2, 0, 1))
@@ -132,3 +150,8 @@ def test_a_detector_learns_images_by_heart(name, narrow, side, steps, demo_data)
         overlaps = bbox_overlaps(truth.bboxes, confident.bboxes)
         overlaps[truth.labels[:, None] != confident.labels[None]] = 0
         assert overlaps.max(dim=1).values.min() > 0.5, (truth.bboxes, confident.bboxes)
+        if 'mask' in name:
+            pairs = zip(
+                truth.masks.masks.astype(bool), confident.masks[overlaps.argmax(1)].numpy(), strict=True
+            )
+            assert np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs]) > 0.6
