@@ -354,6 +354,12 @@ def test_the_camera_is_searched_live(people, visit):
     page.get_by_role('button', name='Camera').click()
     expect(page.locator('#search video')).to_be_visible()
     expect(page.locator('#search .mark')).to_have_text(re.compile('Aaron Peirsol'))
+    page.locator('#search .mark').click()
+    dialog = page.locator('#face-dialog')
+    dialog.get_by_label('Name').fill('Somebody live')
+    dialog.get_by_role('button', name='Enrol', exact=True).click()
+    expect(page.locator('#search .mark')).to_have_text(re.compile('Somebody live'))
+    assert names_of(people)['Somebody live'] == 1
     page.get_by_role('button', name='Stop camera').click()
     expect(page.locator('#search .photo')).to_have_count(0)
 

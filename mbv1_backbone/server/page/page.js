@@ -215,7 +215,7 @@ async function firstEntry(identity) {
 /** One photograph of a view, with its answer: a file, or what the camera shows at present. */
 class Photo {
   constructor(file, media, name) {
-    Object.assign(this, { file, media, name, answer: null, seconds: null });
+    Object.assign(this, { file, media, name, picture: media, answer: null, seconds: null });
     this.marks = el('div', { className: 'marks' });
     this.stage = el('div', { className: 'stage' }, media, this.marks);
     this.side = el('div', { className: 'side' }, el('p', { className: 'note' }, 'Asking…'));
@@ -319,11 +319,13 @@ class PhotoView {
     tell(`${count(photos.length, 'photograph')} done`);
   }
 
-  async ask(photo) {
+  async ask(photo, file = photo.file, picture = photo.media) {
     const begun = performance.now();
     try {
-      photo.answer = await this.look(photo.file);
-      photo.seconds = (performance.now() - begun) / 1000;
+      const answer = await this.look(file);
+      // what somebody is pressing stays until it is pressed; the camera's next frame follows
+      if (photo === this.camera?.photo && photo.card.matches(':active')) return;
+      Object.assign(photo, { answer, file, picture, reason: null, seconds: (performance.now() - begun) / 1000 });
       this.draw(photo, this.lowest);
     } catch (error) {
       if (!(error instanceof Refusal)) console.error(error);
@@ -372,14 +374,12 @@ class PhotoView {
     this.cameraButton.ariaPressed = 'true';
     this.cameraButton.lastChild.textContent = 'Stop camera';
     await video.play();
-    const canvas = el('canvas');
     while (this.camera?.photo === photo) {
-      Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
+      const canvas = el('canvas', { width: video.videoWidth, height: video.videoHeight });
       canvas.getContext('2d').drawImage(video, 0, 0);
       const frame = await new Promise((done) => canvas.toBlob(done, 'image/jpeg', 0.9));
       if (!document.hidden && frame && !$('dialog[open]')) {
-        photo.file = new File([frame], 'camera.jpg', { type: 'image/jpeg' });
-        await this.ask(photo);
+        await this.ask(photo, new File([frame], 'camera.jpg', { type: 'image/jpeg' }), canvas);
       }
       await sleep(photo.answer ? 0.03 : 0.3);
     }
@@ -538,10 +538,10 @@ function cut(photo, face, size = 112) {
   const { width, height } = photo.answer;
   const [x1, y1, x2, y2] = face.box ?? [0, 0, width, height];
   const side = (face.box ? 1.4 : 1) * Math.max(x2 - x1, y2 - y1);
-  const scale = (photo.media.naturalWidth || photo.media.videoWidth || width) / width;
+  const scale = (photo.picture.naturalWidth || photo.picture.width || width) / width;
   const place = [(x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side, side].map((value) => value * scale);
   try {
-    canvas.getContext('2d').drawImage(photo.media, ...place, 0, 0, size, size);
+    canvas.getContext('2d').drawImage(photo.picture, ...place, 0, 0, size, size);
   } catch {
     return letter('?'); // the browser cannot show this kind of file
   }
@@ -562,7 +562,9 @@ function drawFaces(photo, lowest) {
     rows.push(el('li', {}, cut(photo, face), el('div', {}, el('b', {}, who?.identity ?? 'Unknown'), el('small', {}, about)), el('button', { type: 'button', on: { click: open }, ariaLabel: `Face ${place + 1}: look closer` }, who ? 'Look' : 'Enrol')));
     return photo.place(button, face.box ?? [0, 0, photo.answer.width, photo.answer.height]);
   });
+  const focused = [...photo.marks.children].indexOf(document.activeElement);
   photo.marks.replaceChildren(...marks);
+  marks[focused]?.focus();
   const wasOpen = $('details', photo.side)?.open ?? false;
   photo.side.replaceChildren(...photo.head(count(photo.answer.faces.length, 'face')), el('ul', { className: 'found-faces' }, rows), jsonDetails(facesOf(photo, lowest), wasOpen));
 }
@@ -580,7 +582,7 @@ async function enrol(photo, face, identity) {
 let chosen = null; // the photograph and face of the dialog
 
 function openFace(photo, face) {
-  chosen = { photo: Object.assign(Object.create(photo), { file: photo.file }), face };
+  chosen = { photo: { file: photo.file }, face }; // of the camera the frame that is shown
   const dialog = $('#face-dialog');
   const who = whoIs(face, searchView.lowest);
   $('h2', dialog).textContent = who?.identity ?? 'Unknown';
@@ -744,8 +746,8 @@ async function removePerson() {
 const grouping = new Map(); // what clustering said of a group, by its name
 
 async function showUnknown() {
-  const some = async (kind) => (await ask('faces/people', { query: { kind, limit: 100 } })).people;
-  const [groups, alone] = await Promise.all([some('group'), some('alone')]);
+  const some = (kind) => ask('faces/people', { query: { kind, limit: 200 } });
+  const [{ people: groups, next: moreGroups }, { people: alone, next: moreAlone }] = await Promise.all([some('group'), some('alone')]);
   groups.sort((a, b) => b.images - a.images);
   $('.groups').replaceChildren(...groups.map(groupCard));
   $('#unknown .alone').replaceChildren(...alone.map(({ identity }) => {
@@ -756,7 +758,7 @@ async function showUnknown() {
   $('.alone-title').hidden = !alone.length;
   const nothing = !groups.length && !alone.length;
   $('#unknown .group').disabled = nothing;
-  $('#unknown .found').textContent = nothing ? 'There are none. Search, and enrol unknown faces for grouping.' : `${count(groups.length, 'group')}, ${count(alone.length, 'face')} alone`;
+  $('#unknown .found').textContent = nothing ? 'There are none. Search, and enrol unknown faces for grouping.' : `${count(groups.length, 'group')}${moreGroups ? ' and more' : ''}, ${count(alone.length, 'face')}${moreAlone ? ' and more' : ''} alone`;
 }
 
 function groupCard({ identity, images }) {
