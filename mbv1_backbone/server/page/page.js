@@ -645,7 +645,7 @@ async function showPeople() {
   await filterPeople();
   const { stats } = service;
   const picture = stats.thumbnails ? 'a picture of 112 pixels a side' : 'no picture';
-  $('#people .kept').textContent = `Of each face the gallery keeps its embedding, name, box, landmarks, quality and ${picture}; of photographs nothing. What is deleted here is found no more.`;
+  $('#people .kept').textContent = `Of each face the gallery keeps its embedding, name, box, landmarks, quality and ${picture}; of photographs nothing. What is deleted here is found no more; mbv1 gallery compact erases it from the files, too.`;
 }
 
 async function morePeople() {
