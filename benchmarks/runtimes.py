@@ -47,6 +47,9 @@ RUNTIMES = (
     Runtime('LiteRT int8', 'int8.tflite', 'litert', 'ai_edge_litert'),
     Runtime('ncnn fp32', 'fp32.ncnn.param', 'ncnn', 'ncnn'),
     Runtime('ncnn fp16', 'fp16.ncnn.param', 'ncnn', 'ncnn'),
+    Runtime('torch.export fp32', 'fp32.pt2', 'pt2', 'torch'),
+    Runtime('ExecuTorch fp32', 'fp32.pte', 'executorch', 'executorch'),
+    Runtime('ExecuTorch int8', 'int8.pte', 'executorch', 'executorch'),
 )
 
 
@@ -77,10 +80,7 @@ def measure(rounds: int, threads: Sequence[int] = (1, 2), width: float = 1.0) ->
         for count in threads:
             jobs: dict[str, Callable[[], Any]] = {}
             for runtime in installed():
-                session = open_session(
-                    Path(folder) / runtime.file, runtime.backend, count, precision=runtime.precision
-                )
-                jobs[runtime.name] = partial(_run, session, image)
+                jobs[runtime.name] = _job(Path(folder), runtime, count, image)
             for name, taken in times(jobs, rounds, f'{count} thread{"s" * (count > 1)}').items():
                 found[name][f'cpu_{count}'] = 1000 * taken.cpu / _RUNS
                 found[name][f'wall_{count}'] = 1000 * taken.wall / _RUNS
@@ -107,6 +107,12 @@ def _written(folder: Path, runtime: Runtime, width: float) -> float:
     if not file.is_file():
         export(file, width, runtime.file.partition('.')[0])
     return sum(path.stat().st_size for path in files_of(file)) / 1e6
+
+
+def _job(folder: Path, runtime: Runtime, threads: int, image: np.ndarray) -> Callable[[], None]:
+    """A run of a runtime's file; no other variable holds the session, which ends with the job."""
+    session = open_session(folder / runtime.file, runtime.backend, threads, precision=runtime.precision)
+    return partial(_run, session, image)
 
 
 def _run(session: Session, image: np.ndarray) -> None:

@@ -30,6 +30,7 @@ SUFFIXES = {
     'coreml': '.mlpackage',
     'torch-export': '.pt2',
     'aoti': '.aoti.pt2',
+    'executorch': '.pte',
 }
 
 
@@ -55,7 +56,7 @@ def add_arguments(parser: options.Parser) -> None:
         parser,
         tuple(dict.fromkeys(Path(suffix).suffix or suffix for suffix in SUFFIXES.values())),
         'file to write: .onnx, .xml for OpenVINO, .tflite for LiteRT, .ncnn.param, .mlpackage for Core ML, '
-        '.pt2 for torch.export, .aoti.pt2 for AOTInductor',
+        '.pt2 for torch.export, .aoti.pt2 for AOTInductor, .pte for ExecuTorch',
         required=True,
     )
     parser.add_argument('--images', nargs='+', required=True, help='real images: files, folders or globs')

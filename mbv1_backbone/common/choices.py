@@ -14,9 +14,9 @@ __all__ = [
     'PARTS',
 ]
 
-BACKENDS = ('auto', 'openvino', 'onnxruntime', 'litert', 'ncnn', 'coreml', 'pt2', 'torch')
+BACKENDS = ('auto', 'openvino', 'onnxruntime', 'litert', 'ncnn', 'coreml', 'pt2', 'executorch', 'torch')
 COMPUTED_IN = ('auto', 'fp32', 'bf16')
-EXPORT_FORMATS = ('onnx', 'openvino', 'litert', 'ncnn', 'coreml', 'torch-export', 'aoti')
+EXPORT_FORMATS = ('onnx', 'openvino', 'litert', 'ncnn', 'coreml', 'torch-export', 'aoti', 'executorch')
 EXPORT_INPUTS = ('uint8', 'int8')
 EXPORT_PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mbv1_backbone.runtime.spec import ModelSpec
 
-__all__ = ['AUTHOR', 'description_of', 'labels_of', 'names_of']
+__all__ = ['AUTHOR', 'description_of', 'labels_of', 'names_of', 'of_one_size']
 
 AUTHOR = 'mbv1-backbone'
 _WHAT = {
@@ -20,6 +22,11 @@ def description_of(spec: ModelSpec) -> str:
     height, width = spec.size
     count = f', {len(spec.classes)} classes' if spec.classes else ''
     return f'{_WHAT[spec.kind]}, {width} x {height} pixels{count}, {spec.precision}'
+
+
+def of_one_size(spec: ModelSpec) -> ModelSpec:
+    """The spec of a file for images of one size, which has left out what is no class."""
+    return replace(spec, recipe={**spec.recipe, 'background': None}, any_size=False, multiple=1)
 
 
 def names_of(spec: ModelSpec, count: int) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ import torch
 from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import batched_nms, roi_align
+from torchvision.ops import roi_align
 
 from mbv1_backbone.detection.masks import THRESHOLD
 from mbv1_backbone.export.graphs import Graph, Normalise
+from mbv1_backbone.runtime.suppression import kept_of_image
 
 __all__ = [
     'DenseDecoder',
@@ -81,9 +82,14 @@ class OneStage(DetectorGraph):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (N, K, 4) in pixels, scores and labels (N, K) of images, uint8 (N, H, W, 3) in RGB."""
+        boxes, scores = self.candidates(images)
+        best, labels, which = multiclass_nms(boxes, scores, *limits_of(self.cfg))
+        return _chosen(boxes, which), best, labels
+
+    def candidates(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (N, A, 4) in pixels and scores (N, A, classes) of all anchors, before suppression."""
         boxes, scores = self.decoder(self.model.extract_feat(self.normalise(images)))
-        best, labels, which = multiclass_nms(torch.cat(boxes, 1), torch.cat(scores, 1), *limits_of(self.cfg))
-        return _chosen(torch.cat(boxes, 1), which), best, labels
+        return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
 class TwoStage(DetectorGraph):
@@ -285,18 +291,8 @@ class NonMaxSuppression(torch.autograd.Function):
         """
         kept = []
         for image in range(len(boxes)):
-            label, box = (scores[image] > score_thr).nonzero(as_tuple=True)
-            order = scores[image, label, box].argsort(descending=True)
-            best = order[:0]
-            for count in (
-                8 * max_boxes,
-                len(order),
-            ):  # what is left of the best does not depend on the others
-                if len(best) < max_boxes:
-                    first = order[:count]
-                    values = boxes[image, box[first]], scores[image, label[first], box[first]], label[first]
-                    best = first[batched_nms(*values, iou_threshold)][:max_boxes]
-            kept.append(torch.stack([torch.full_like(best, image), label[best], box[best]], 1))
+            label, box = kept_of_image(boxes[image], scores[image], score_thr, iou_threshold, max_boxes)
+            kept.append(torch.stack([torch.full_like(box, image), label, box], 1))
         return torch.cat(kept)
 
     @staticmethod

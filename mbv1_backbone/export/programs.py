@@ -8,36 +8,39 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError, one_line
+from mbv1_backbone.export.about import of_one_size
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.models.layers import folded
 from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
-__all__ = ['exported_program', 'save_compiled', 'save_program']
+__all__ = ['exported_program', 'quiet', 'save_compiled', 'save_program']
 
 
-def exported_program(graph: Graph, spec: ModelSpec) -> torch.export.ExportedProgram:
+def exported_program(graph: Graph, spec: ModelSpec, one_image: bool = False) -> torch.export.ExportedProgram:
     """A graph, with batch norms folded, as a program for any number of images of its size.
 
     Args:
         graph: Copied.
         spec: Of the graph.
+        one_image: The program is for one image at a time, and its weights have their channels first.
 
     Raises:
         InputError: If ``torch.export`` does not take the graph.
     """
-    images = torch.zeros((2, *spec.size, 3), dtype=torch.uint8)
-    batch = torch.export.Dim('batch', min=1)
+    images = torch.zeros((1 if one_image else 2, *spec.size, 3), dtype=torch.uint8)
+    shapes = None if one_image else ({0: torch.export.Dim('batch', min=1)},)
     try:
-        with torch.no_grad(), _quiet():
-            return torch.export.export(
-                folded(graph.eval()), (images,), dynamic_shapes=({0: batch},), strict=False
-            )
+        network = folded(graph.eval())
+        if one_image:
+            network = convert_conv2d_weight_memory_format(network, torch.contiguous_format)
+        with torch.no_grad(), quiet():
+            return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # of many kinds, by what is amiss
         raise InputError(
             f'torch.export does not take this {spec.kind}: {one_line(error)[:200]}; onnx and openvino do'
@@ -56,8 +59,8 @@ def save_program(graph: Graph, spec: ModelSpec, path: Path) -> None:
         InputError: If ``torch.export`` does not take the graph.
     """
     program = exported_program(graph, spec)
-    with _quiet():
-        torch.export.save(program, path, extra_files={KEY: _of_one_size(spec).as_text()})
+    with quiet():
+        torch.export.save(program, path, extra_files={KEY: of_one_size(spec).as_text()})
 
 
 def save_compiled(graph: Graph, spec: ModelSpec, path: Path) -> None:
@@ -78,13 +81,13 @@ def save_compiled(graph: Graph, spec: ModelSpec, path: Path) -> None:
 
     options = {'cpp.dynamic_threads': True, 'cpp.cxx': (compiler,)}
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
     except Exception as error:  # of many kinds, by what is amiss
         raise InputError(f'AOTInductor does not compile this {spec.kind}: {one_line(error)[:200]}') from error
     with zipfile.ZipFile(path, 'a') as archive:
         folder = archive.namelist()[0].split('/')[0]
-        archive.writestr(f'{folder}/extra/{KEY}', _of_one_size(spec).as_text())
+        archive.writestr(f'{folder}/extra/{KEY}', of_one_size(spec).as_text())
 
 
 def _compiler() -> str:
@@ -100,12 +103,8 @@ def _compiler() -> str:
     )
 
 
-def _of_one_size(spec: ModelSpec) -> ModelSpec:
-    return replace(spec, any_size=False, multiple=1)
-
-
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without PyTorch's warnings of what it will rename in itself."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter('ignore')

@@ -1,4 +1,4 @@
-"""Models to files: ONNX, by way of it OpenVINO, LiteRT, ncnn, Core ML, torch.export and AOTInductor."""
+"""Models to files: ONNX and, by way of it, OpenVINO here, the other formats by writers of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from mbv1_backbone.common.telemetry import no_telemetry
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.openvino_int8 import quantised_openvino
 from mbv1_backbone.runtime import engines
-from mbv1_backbone.runtime.sessions import DIGEST, SUFFIXES
+from mbv1_backbone.runtime.openvino import DIGEST
+from mbv1_backbone.runtime.sessions import SUFFIXES
 from mbv1_backbone.runtime.spec import KEY, OPSET, ModelSpec
 
 __all__ = ['MIN_CALIBRATION', 'write']
@@ -40,6 +41,10 @@ _PRECISIONS_OF = {
     '.param': ('fp32', 'fp16'),
     '.mlpackage': ('fp32', 'fp16'),
     '.pt2': ('fp32',),
+    '.pte': ('fp32', 'int8'),
+}
+_WHY_NOT = {
+    ('.param', 'int8'): ' (ncnn quantises by ncnn2table and ncnn2int8, programs that its wheels leave out)'
 }
 
 
@@ -62,6 +67,7 @@ def write(
             ``.ncnn.bin`` and ``.ncnn.json`` beside it: fp32 or fp16 (weights), one image at a time.
             Core ML's ``.mlpackage``, a folder: fp32 or fp16 (weights and computation), one image at a time.
             ``.pt2`` of ``torch.export``: fp32; ``.aoti.pt2`` has it compiled by AOTInductor.
+            ExecuTorch's ``.pte``, for XNNPACK: fp32 or int8, one image at a time.
         calibration: For int8: images uint8 (H, W, 3) of the input's size, from which ranges are measured.
             Those of one colour, and copies, are left out. A ``.tflite`` of a network that was trained with
             ranges takes these, and no images.
@@ -76,52 +82,72 @@ def write(
     if spec.precision == 'int8' and (graph.ranges is None or path.suffix != '.tflite'):
         calibration = _with_content(calibration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == '.tflite':
-        from mbv1_backbone.export.litert.writer import litert_bytes
-
-        write_atomically(path, litert_bytes(graph, spec, calibration, input_type))
-        return
-    if path.suffix == '.param':
+    if path.suffix in ('.tflite', '.pte'):
+        write_atomically(path, _bytes_of(graph, spec, path.suffix, calibration, input_type))
+    elif path.suffix == '.param':
         from mbv1_backbone.export.ncnn.writer import ncnn_files
 
         for file, content in ncnn_files(graph, spec, path).items():
             write_atomically(file, content)
-        return
+    else:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
+            if path.suffix in ('.mlpackage', '.pt2'):
+                _save(graph, spec, path, Path(folder) / path.name)
+            else:
+                _write_onnx(graph, spec, path, Path(folder), calibration)
+
+
+def _bytes_of(
+    graph: Graph, spec: ModelSpec, suffix: str, calibration: Sequence[np.ndarray], input_type: str
+) -> bytes:
+    """A file of LiteRT's or of ExecuTorch's."""
+    if suffix == '.pte':
+        from mbv1_backbone.export.executorch import executorch_bytes
+
+        return executorch_bytes(graph, spec, calibration)
+    from mbv1_backbone.export.litert.writer import litert_bytes
+
+    return litert_bytes(graph, spec, calibration, input_type)
+
+
+def _save(graph: Graph, spec: ModelSpec, path: Path, draft: Path) -> None:
+    """What a library writes itself, which may stop half way."""
     if path.suffix == '.mlpackage':
         from mbv1_backbone.export.coreml.writer import save_coreml
 
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
-            save_coreml(graph, spec, Path(folder) / path.name)
-            replace_folder(Path(folder) / path.name, path)
+        save_coreml(graph, spec, draft)
+        replace_folder(draft, path)
         return
-    if path.suffix == '.pt2':
-        from mbv1_backbone.export.programs import save_compiled, save_program
+    from mbv1_backbone.export.programs import save_compiled, save_program
 
-        save = save_compiled if path.name.endswith('.aoti.pt2') else save_program
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
-            save(graph, spec, Path(folder) / path.name)
-            write_atomically(path, (Path(folder) / path.name).read_bytes())
-        return
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
-        source = Path(folder) / 'model.onnx'
-        source.write_bytes(_onnx(graph, spec))
-        if path.suffix == '.onnx':
-            if spec.precision == 'int8':
-                source = _quantised(source, calibration)
-            write_atomically(path, source.read_bytes())
-            return
-        model = engines.openvino_core().read_model(source)
+    save = save_compiled if path.name.endswith('.aoti.pt2') else save_program
+    save(graph, spec, draft)
+    write_atomically(path, draft.read_bytes())
+
+
+def _write_onnx(
+    graph: Graph, spec: ModelSpec, path: Path, folder: Path, calibration: Sequence[np.ndarray]
+) -> None:
+    """ONNX, or what OpenVINO makes of it."""
+    source = folder / 'model.onnx'
+    source.write_bytes(_onnx(graph, spec))
+    if path.suffix == '.onnx':
         if spec.precision == 'int8':
-            model = quantised_openvino(model, calibration)
-        model.set_rt_info(spec.as_text(), [KEY])
-        made = Path(folder) / 'model.xml'
-        halves = spec.precision in ('fp16', 'bf16')
-        engines.openvino().save_model(model, made, compress_to_fp16=halves)
-        weights = made.with_suffix('.bin').read_bytes()
-        model.set_rt_info(sha256(weights).hexdigest(), [DIGEST])  # of what is known once it is written
-        engines.openvino().save_model(model, made, compress_to_fp16=halves)
-        write_atomically(path.with_suffix('.bin'), weights)
-        write_atomically(path, made.read_bytes())
+            source = _quantised(source, calibration)
+        write_atomically(path, source.read_bytes())
+        return
+    model = engines.openvino_core().read_model(source)
+    if spec.precision == 'int8':
+        model = quantised_openvino(model, calibration)
+    model.set_rt_info(spec.as_text(), [KEY])
+    made = folder / 'model.xml'
+    halves = spec.precision in ('fp16', 'bf16')
+    engines.openvino().save_model(model, made, compress_to_fp16=halves)
+    weights = made.with_suffix('.bin').read_bytes()
+    model.set_rt_info(sha256(weights).hexdigest(), [DIGEST])  # of what is known once it is written
+    engines.openvino().save_model(model, made, compress_to_fp16=halves)
+    write_atomically(path.with_suffix('.bin'), weights)
+    write_atomically(path, made.read_bytes())
 
 
 def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
@@ -135,8 +161,9 @@ def _check(spec: ModelSpec, path: Path, input_type: str) -> None:
     if spec.precision not in _PRECISIONS_OF[path.suffix]:
         usual = ', '.join(_PRECISIONS_OF[path.suffix])
         others = ', '.join(suffix for suffix, has in _PRECISIONS_OF.items() if spec.precision in has)
+        why = _WHY_NOT.get((path.suffix, spec.precision), '')
         raise InputError(
-            f'{path.name}: {path.suffix} is written in {usual}; {spec.precision} is for {others}'
+            f'{path.name}: {path.suffix} is written in {usual}; {spec.precision} is for {others}{why}'
         )
     if wrong := [name for name in spec.classes if _is_no_text(name) and path.suffix in _WITH_LABELS]:
         raise InputError(f'{path.name}: the name of a class is no valid text: {wrong[0]!a}')

@@ -22,7 +22,8 @@ from mbv1_backbone.common.cpu import bf16_is_fast, cores, cpu_flags
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import write_atomically, write_json
 from mbv1_backbone.common.prefetch import map_concurrently
-from mbv1_backbone.runtime.sessions import Session, files_of, open_session
+from mbv1_backbone.runtime.onnxruntime import onnx_spec
+from mbv1_backbone.runtime.sessions import Session, check_options, files_of, open_session
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.weights.cache import cache_folder, sha256_of
 
@@ -76,21 +77,39 @@ def open_fastest(
     answer = os.environ.get(MEASURE_VARIABLE, '')
     if answer not in ('', '0', '1'):
         raise InputError(f'{MEASURE_VARIABLE} must be 0 or 1, got {answer!r}')
-    by_flags = open_session(path, backend, threads, mode, precision)
-    if answer == '0' or path.suffix != '.onnx' or by_flags.spec.precision != 'fp32':
-        return by_flags
-    ways = _ways(path, by_flags.spec, backend, precision)
-    file = _choice_file(ways, by_flags.spec, threads, mode)
-    if len(ways) < 2:
-        return by_flags
-    chosen = None if answer == '1' else _kept(file, ways)
-    if chosen is None:
-        if not _can_write(file.parent):
-            return by_flags
-        chosen = _measured(ways, threads, mode, file)
-    if chosen == _Way(path, by_flags.backend.split()[0], by_flags.precision):
-        return by_flags
-    return open_session(chosen.path, chosen.backend, threads, mode, chosen.precision)
+    spec = onnx_spec(path) if answer != '0' and path.suffix == '.onnx' else None
+    if spec is None or spec.precision != 'fp32':
+        return open_session(path, backend, threads, mode, precision)
+    check_options(threads, mode, precision)
+    ways = _ways(path, spec, backend, precision)
+    exact = [way for way in ways if not _is_int8(way.path)]
+    for some in (ways, exact):
+        try:
+            found = _by_choice(some, spec, threads, mode, answer == '1') if len(some) > 1 else None
+            break
+        except InputError:
+            if some == exact:
+                raise  # else the int8 file is damaged, which OpenVINO tells where it opens it
+    return found or open_session(path, backend, threads, mode, precision)
+
+
+def _by_choice(
+    ways: Sequence[_Way], spec: ModelSpec, threads: int | None, mode: str, anew: bool
+) -> Session | None:
+    """A session of what was chosen before, or is measured now; None where nothing can be kept.
+
+    Args:
+        ways: At least two.
+        spec: Of the network.
+        threads: Cores to use; None for all.
+        mode: ``'latency'`` or ``'throughput'``.
+        anew: Measure whatever was chosen before.
+    """
+    file = _choice_file(ways, spec, threads, mode)
+    chosen = None if anew else _kept(file, ways)
+    if chosen is not None:
+        return open_session(chosen.path, chosen.backend, threads, mode, chosen.precision)
+    return _measured(ways, threads, mode, file) if _can_write(file.parent) else None
 
 
 def keep_int8(path: Path, spec: ModelSpec) -> Path:
@@ -144,8 +163,10 @@ def _int8_file(spec: ModelSpec) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
+    """Whether a file was kept there; whether its weights are what was kept is checked where it is opened."""
     try:
-        return _hashes(path) == path.with_suffix('.sha256').read_text()
+        kept = path.with_suffix('.sha256').read_text().split()
+        return kept[:1] == [sha256_of(path)] and all(file.is_file() for file in files_of(path))
     except OSError:
         return False
 
@@ -193,8 +214,8 @@ def _kept(file: Path, ways: Sequence[_Way]) -> _Way | None:
     return None
 
 
-def _measured(ways: Sequence[_Way], threads: int | None, mode: str, file: Path) -> _Way:
-    """The fastest; kept, and said."""
+def _measured(ways: Sequence[_Way], threads: int | None, mode: str, file: Path) -> Session:
+    """A session of the fastest; the choice is kept, and said."""
     sessions = {way: open_session(way.path, way.backend, threads, mode, way.precision) for way in ways}
     milliseconds = {way: 1000 * seconds for way, seconds in _times(sessions).items()}
     chosen = ways[0]
@@ -208,7 +229,7 @@ def _measured(ways: Sequence[_Way], threads: int | None, mode: str, file: Path) 
     except OSError as error:
         logging.getLogger('mbv1_backbone').warning('%s: cannot be written (%s)', file, error.strerror)
     print(f'fastest here, from now on: {chosen} ({told}); kept in {file}', file=sys.stderr)
-    return chosen
+    return sessions[chosen]
 
 
 def _times(sessions: dict[_Way, Session]) -> dict[_Way, float]:

@@ -38,6 +38,7 @@ _FILES_OF = {
     'ncnn': '.param',
     'coreml': '.mlpackage',
     'pt2': '.pt2',
+    'executorch': '.pte',
 }  # backends that nothing is exported for on the way
 _WRITTEN_BY = {'pt2': 'torch-export'}  # of those that have another name than what is written for them
 

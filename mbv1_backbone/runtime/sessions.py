@@ -1,14 +1,11 @@
-"""Exported files, ready to run: ONNX Runtime, OpenVINO, LiteRT, ncnn, Core ML and, by torch, ``.pt2``."""
+"""Exported files, ready to run, by whichever runtime reads them."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
-import queue
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,20 +13,19 @@ import numpy as np
 
 from mbv1_backbone.common import choices
 from mbv1_backbone.common.choices import COMPUTED_IN, MODES
-from mbv1_backbone.common.cpu import bf16_is_fast
 from mbv1_backbone.common.errors import InputError, NotInstalledError
-from mbv1_backbone.runtime import engines
 from mbv1_backbone.runtime.coreml import check_coreml, coreml_files_of, open_coreml
+from mbv1_backbone.runtime.executorch import open_executorch
 from mbv1_backbone.runtime.litert import is_exported_litert, open_litert
 from mbv1_backbone.runtime.ncnn import ncnn_files_of, open_ncnn
+from mbv1_backbone.runtime.onnxruntime import open_onnxruntime
+from mbv1_backbone.runtime.openvino import Int8Error, open_openvino
 from mbv1_backbone.runtime.programs import open_program
-from mbv1_backbone.runtime.spec import KEY, ModelSpec
+from mbv1_backbone.runtime.spec import ModelSpec
 
 __all__ = [
     'BACKENDS',
-    'DIGEST',
     'SUFFIXES',
-    'Int8Error',
     'Network',
     'Outputs',
     'Reopen',
@@ -42,8 +38,7 @@ __all__ = [
     'top_left',
 ]
 
-SUFFIXES = ('.onnx', '.xml', '.tflite', '.param', '.mlpackage', '.pt2')
-DIGEST = 'mbv1_bin_sha256'  # under which an .xml file says what its .bin is
+SUFFIXES = ('.onnx', '.xml', '.tflite', '.param', '.mlpackage', '.pt2', '.pte')
 BACKENDS = tuple(name for name in choices.BACKENDS if name != 'torch')
 _READERS = {
     '.onnx': ('openvino', 'onnxruntime'),
@@ -52,12 +47,21 @@ _READERS = {
     '.param': ('ncnn',),
     '.mlpackage': ('coreml',),
     '.pt2': ('pt2',),
+    '.pte': ('executorch',),
 }
-_OPENED = {'litert': open_litert, 'ncnn': open_ncnn, 'coreml': open_coreml, 'pt2': open_program}
+_OPENED = {
+    'litert': open_litert,
+    'ncnn': open_ncnn,
+    'coreml': open_coreml,
+    'pt2': open_program,
+    'executorch': open_executorch,
+    'onnxruntime': open_onnxruntime,
+}
 _PACKAGES = {
     'litert': ('ai_edge_litert', 'ai-edge-litert'),
     'coreml': ('coremltools', 'coremltools'),
     'pt2': ('torch', 'torchvision'),
+    'executorch': ('executorch', "'mbv1-backbone[executorch]'"),
 }  # to import, and to install
 Outputs = tuple[np.ndarray, ...]
 Reopen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]  # function, arguments, named arguments
@@ -134,15 +138,15 @@ def open_session(
 
     Args:
         path: ``.onnx``, OpenVINO's ``.xml`` with its ``.bin`` beside it, ``.tflite``, ncnn's ``.param``
-            with its ``.bin`` and ``.json``, Core ML's ``.mlpackage``, or ``.pt2``.
+            with its ``.bin`` and ``.json``, Core ML's ``.mlpackage``, ``.pt2``, or ``.pte``.
         backend: ``'openvino'``, ``'onnxruntime'``, ``'litert'``, ``'ncnn'``, ``'coreml'`` (on macOS),
-            ``'pt2'`` (PyTorch), or ``'auto'``: LiteRT for ``.tflite``, ncnn for ``.param``, Core ML for
-            ``.mlpackage``, PyTorch for ``.pt2``, else OpenVINO where it is installed, else ONNX Runtime, and
-            ONNX Runtime for ``.onnx`` in int8.
-        threads: Cores to use; None for all. For ``.pt2`` they are PyTorch's, the whole process's.
-        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: all but ONNX Runtime and
-            PyTorch work on several at once, a core on each, which takes longer for each of them, but less for
-            all.
+            ``'pt2'`` (PyTorch), ``'executorch'``, or ``'auto'``: LiteRT for ``.tflite``, ncnn for ``.param``,
+            Core ML for ``.mlpackage``, PyTorch for ``.pt2``, ExecuTorch for ``.pte``, else OpenVINO where it
+            is installed, else ONNX Runtime, and ONNX Runtime for ``.onnx`` in int8.
+        threads: Cores to use; None for all. For ``.pt2`` they are PyTorch's, the whole process's; for
+            ``.pte`` those that the first such file of the process was opened with.
+        mode: ``'latency'``: all cores work on one batch. ``'throughput'``: OpenVINO, LiteRT and ncnn work on
+            several at once, a core on each, which takes longer for each of them, but less for all.
         precision: That OpenVINO computes in: ``'fp32'``, ``'bf16'`` or ``'auto'``: bfloat16 where the
             processor multiplies in it and the file is ``.onnx`` or was exported for it. ONNX Runtime computes
             in the file's.
@@ -178,24 +182,26 @@ def open_session(
 
 def _open(path: Path, backends: list[str], threads: int | None, mode: str, precision: str) -> Session:
     """By the first of the backends, or the second where the first computes the file wrongly."""
-    if backends[0] in _OPENED:
-        spec, version, run, parallel = _OPENED[backends[0]](path, threads, mode)
-
-        def checked(images: np.ndarray) -> Outputs:
-            check_images(images, spec)
-            if len(images):
-                return run(images)
-            return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
-
-        halves = backends[0] == 'coreml' and spec.precision == 'fp16'
-        return Session(path, spec, version, 'fp16' if halves else _computes(spec, False), checked, parallel)
+    bf16 = False
     if backends[0] == 'openvino':
         try:
-            return _openvino(path, threads, mode, precision)
+            spec, version, run, parallel, bf16 = open_openvino(path, threads, mode, precision)
         except Int8Error:
             if 'onnxruntime' not in backends:
                 raise
-    return _onnxruntime(path, threads)
+            return _open(path, ['onnxruntime'], threads, mode, precision)
+    else:
+        spec, version, run, parallel = _OPENED[backends[0]](path, threads, mode)
+
+    def checked(images: np.ndarray) -> Outputs:
+        check_images(images, spec)
+        if len(images):
+            return run(images)
+        return tuple(output[:0] for output in run(np.zeros((1, *spec.size, 3), np.uint8)))
+
+    halves = backends[0] == 'coreml' and spec.precision == 'fp16'
+    exact = 'bf16' if bf16 else 'fp16' if halves else 'fp32'
+    return Session(path, spec, version, 'int8' if spec.precision == 'int8' else exact, checked, parallel)
 
 
 def check_options(threads: int | None, mode: str, precision: str) -> None:
@@ -215,10 +221,6 @@ def check_options(threads: int | None, mode: str, precision: str) -> None:
         raise InputError(f'precision must be one of {", ".join(COMPUTED_IN)}, got {precision!r}')
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f'threads must be at least 1, got {threads!r}')
-
-
-class Int8Error(InputError):
-    """OpenVINO 2026.4 computes ONNX Runtime's int8 graphs wrongly: an SSD's finds nothing there."""
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
@@ -263,93 +265,6 @@ def top_left(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
     whole: np.ndarray = np.full((height, width, 3), np.round(spec.recipe['mean']), np.uint8)
     whole[: image.shape[0], : image.shape[1]] = image
     return whole
-
-
-def _onnxruntime(path: Path, threads: int | None) -> Session:
-    runtime = engines.onnxruntime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    try:
-        session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-    except Exception as error:  # onnxruntime's own kinds have no common base
-        raise InputError(f'{path}: not a readable ONNX file: {str(error)[:200]}') from error
-    spec = ModelSpec.from_text(session.get_modelmeta().custom_metadata_map.get(KEY), path)
-
-    def run(images: np.ndarray) -> Outputs:
-        check_images(images, spec)
-        return tuple(session.run(None, {'images': images}))
-
-    return Session(path, spec, f'onnxruntime {runtime.__version__}', _computes(spec, False), run)
-
-
-def _openvino(path: Path, threads: int | None, mode: str, precision: str) -> Session:
-    core = engines.openvino_core()
-    try:
-        model = core.read_model(path)
-    except RuntimeError as error:
-        raise InputError(f'{path}: OpenVINO cannot read it: {_reason(error)}') from error
-    spec = ModelSpec.from_text(_said(model), path)
-    _check_weights(model, path)
-    if spec.precision == 'int8' and path.suffix == '.onnx':
-        raise Int8Error(
-            f'{path}: OpenVINO computes .onnx in int8 wrongly: run it by onnxruntime, or export to openvino'
-        )
-    halves = spec.precision == 'bf16' or (spec.precision == 'fp32' and path.suffix == '.onnx')
-    bf16 = precision == 'bf16' or (precision == 'auto' and halves and bf16_is_fast())
-    options: dict[str, Any] = dict(
-        INFERENCE_PRECISION_HINT='bf16' if bf16 else 'f32',
-        PERFORMANCE_HINT=mode.upper(),
-    )
-    if threads is not None:
-        options['INFERENCE_NUM_THREADS'] = threads
-    compiled = core.compile_model(model, 'CPU', options)
-    parallel = int(compiled.get_property('OPTIMAL_NUMBER_OF_INFER_REQUESTS'))
-    free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    for _ in range(parallel):
-        free.put(compiled.create_infer_request())
-
-    def run(images: np.ndarray) -> Outputs:
-        check_images(images, spec)
-        request = free.get()
-        try:
-            found = request.infer({'images': images}, share_inputs=True)
-            return tuple(np.array(found[port]) for port in compiled.outputs)
-        finally:
-            free.put(request)
-
-    # Two threads that are the first to hand over arrays wait for each other for ever in OpenVINO 2026.4.
-    run(np.zeros((1, *spec.size, 3), np.uint8))
-    version = f'openvino {engines.openvino().__version__.split("-")[0]}'
-    return Session(path, spec, version, _computes(spec, bf16), run, parallel)
-
-
-def _check_weights(model: Any, path: Path) -> None:
-    """Refuse an ``.xml`` with another's ``.bin``: OpenVINO takes any that is long enough."""
-    beside = path.with_suffix('.bin')
-    if not model.has_rt_info([DIGEST]):  # of an .onnx file, or of a version that did not say it
-        return
-    if sha256(beside.read_bytes()).hexdigest() != str(model.get_rt_info([DIGEST]).value):
-        raise InputError(f'{beside}: damaged, or not the weights of {path.name}')
-
-
-def _reason(error: RuntimeError) -> str:
-    """The last of OpenVINO's lines that says something: the first ones name its source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
-
-
-def _computes(spec: ModelSpec, bf16: bool) -> str:
-    return 'int8' if spec.precision == 'int8' else 'bf16' if bf16 else 'fp32'
-
-
-def _said(model: Any) -> str | None:
-    """What an OpenVINO model says of itself; one read from ONNX keeps it with its framework's data."""
-    for where in ([KEY], ['framework', KEY]):
-        if model.has_rt_info(where):
-            return str(model.get_rt_info(where).value)
-    return None
 
 
 def _installed(name: str) -> bool:

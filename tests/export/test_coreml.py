@@ -18,7 +18,7 @@ from support.plain_graphs import IMAGENET, classifier, patterns, small_ssd, ssd_
 
 from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import DamagedFileError, InputError, NoSpaceError
 from mbv1_backbone.common.images import find_images
 from mbv1_backbone.export.coreml.stored import compare_stored
 from mbv1_backbone.export.detectors import detector_graph_of
@@ -247,6 +247,26 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path):
         InputError, match=r'\.mlpackage is written in fp32, fp16; int8 is for \.onnx, \.xml, \.tflite'
     ):
         write(graph, spec, tmp_path / 'c.mlpackage')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('error', 'complaint'),
+    [
+        (
+            shutil.Error([('a', 'b', "[Errno 28] No space left on device: 'a' -> 'b'")]),
+            'no space left on the',
+        ),
+        (RuntimeError('[MIL FileWriter]: Unknown error occurred'), 'cannot write weights to .*: no space'),
+    ],
+)  # what coremltools 9 raises where the disk of the file, or of temporary files, is full
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, error, complaint):
+    def save(model, path):
+        raise error
+
+    monkeypatch.setattr('coremltools.models.MLModel.save', save)
+    with pytest.raises(NoSpaceError, match=rf'c\.mlpackage: .*{complaint}'):
+        write(*classifier(), tmp_path / 'c.mlpackage')
     assert list(tmp_path.iterdir()) == []
 
 

@@ -39,6 +39,7 @@ from mbv1_backbone.inference.resolve import Trained, resolve
 from mbv1_backbone.models.recipe import recipe_of
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.runtime import engines
+from mbv1_backbone.runtime.onnxruntime import onnx_spec
 from mbv1_backbone.runtime.sessions import Session, open_session
 from mbv1_backbone.runtime.spec import ModelSpec
 from mbv1_backbone.training import load_config
@@ -66,6 +67,7 @@ def test_an_embedder_answers_as_the_pytorch_one(tmp_path, gray, name, backend):
     write_embedder(model, tmp_path / name)
     session = open_session(tmp_path / name, backend)
     assert (session.backend.split()[0], session.precision) == (backend, 'fp32')
+    assert onnx_spec(tmp_path / name) == (session.spec if backend == 'onnxruntime' else None)
     exported = FaceEmbedder(session)
     assert (exported.fingerprint, exported.dims) == (ours.fingerprint, ours.dims)
     assert exported.preprocessing == ours.preprocessing
@@ -324,7 +326,7 @@ def test_what_cannot_be_opened_or_written_is_one_line(tmp_path, ssd):
     graph, spec = EmbedderGraph(model), embedder_spec(model, recipe_of(model, 'test'), 'bf16')
     with pytest.raises(InputError, match=r'\.onnx is written in fp32, int8; bf16 is for \.xml'):
         write(graph, spec, tmp_path / 'e.onnx')
-    with pytest.raises(InputError, match=r'\.xml, \.tflite, \.param, \.mlpackage, \.pt2, got'):
+    with pytest.raises(InputError, match=r'\.xml, \.tflite, \.param, \.mlpackage, \.pt2, \.pte, got'):
         write(graph, spec, tmp_path / 'e.pb')
     with pytest.raises(InputError, match='int8 needs at least 8 images to calibrate on, got 0'):
         write_embedder(model, tmp_path / 'e.onnx', 'int8')

@@ -20,10 +20,13 @@ class Machine:
     """Runtimes that take as long as they are told, in milliseconds."""
 
     def __init__(self):
-        self.takes, self.runs, self.now = {}, 0, 0.0
+        self.takes, self.runs, self.now, self.opened = {}, 0, 0.0, []
 
     def open_session(self, path, backend='auto', threads=None, mode='latency', precision='auto'):
         int8 = Path(path).suffix == '.xml'
+        self.opened.append(Path(path).name)
+        if int8 and Path(path).with_suffix('.bin').read_text() == 'damaged':
+            raise InputError(f'{path}: damaged')
         backend = 'openvino' if backend == 'auto' else backend
         fast = precision == 'auto' and backend == 'openvino' and fastest.bf16_is_fast()
         computed = 'int8' if int8 else 'bf16' if fast or precision == 'bf16' else 'fp32'
@@ -44,6 +47,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.delenv('MBV1_MEASURE')
     made = Machine()
     monkeypatch.setattr(fastest, 'open_session', made.open_session)
+    monkeypatch.setattr(fastest, 'onnx_spec', lambda path: SPEC)
     monkeypatch.setattr(fastest, 'time', SimpleNamespace(perf_counter=lambda: made.now))
     return made
 
@@ -67,9 +71,9 @@ def test_the_fastest_is_taken_and_kept(machine, capsys, fp32, other, bf16, name)
     told = capsys.readouterr().err
     assert told.startswith(f'fastest here, from now on: {name} (openvino fp32 ')
     assert told.count('\n') == 1
-    machine.runs = 0
+    machine.runs, machine.opened = 0, []
     assert chosen() == name
-    assert machine.runs == 0
+    assert (machine.runs, machine.opened) == (0, ['e.onnx'])  # compiled once
     assert capsys.readouterr().err == ''
 
 
@@ -127,6 +131,13 @@ def test_int8_is_taken_where_a_compared_file_of_this_network_is_kept(machine, tm
     assert chosen() == 'openvino int8'
     assert chosen(precision='fp32') == 'openvino fp32'
     kept.with_suffix('.bin').write_text('damaged')
+    assert chosen() == 'openvino bf16'
+    machine.opened = []
+    assert chosen() == 'openvino bf16'
+    assert machine.opened == [kept.name, 'e.onnx']
+    kept.with_suffix('.bin').write_text('e.bin')
+    assert chosen() == 'openvino int8'
+    kept.write_text('damaged')
     assert chosen() == 'openvino bf16'
     with pytest.raises(InputError, match=r'only \.xml files in int8 are kept for load, this is fp32'):
         fastest.keep_int8(tmp_path / 'e.xml', SPEC)

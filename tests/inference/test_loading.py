@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_is_run_by_pytorch(tmp_path, shared):
         (
             (FACES,),
             dict(backend='tensorrt'),
-            'backend must be one of auto, openvino, onnxruntime, litert, ncnn, coreml, pt2, torch, got',
+            'one of auto, openvino, onnxruntime, litert, ncnn, coreml, pt2, executorch, torch, got',
         ),
         ((FACES,), dict(mode='fast'), 'mode must be one of latency, throughput, got'),
         ((FACES,), dict(precision='int4'), 'precision must be one of auto, fp32, bf16, got'),

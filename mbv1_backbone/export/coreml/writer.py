@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mbv1_backbone.export.about import AUTHOR, description_of, labels_of
+from mbv1_backbone.common.errors import NoSpaceError
+from mbv1_backbone.export.about import AUTHOR, description_of, labels_of, of_one_size
 from mbv1_backbone.export.coreml.detections import COREML
 from mbv1_backbone.export.coreml.program import add_program
 from mbv1_backbone.export.graphs import Graph
@@ -22,6 +25,7 @@ from mbv1_backbone.runtime.spec import KEY, ModelSpec
 __all__ = ['coreml_plan', 'save_coreml']
 
 _RAW = ('raw_confidence', 'raw_coordinates')  # between the network and the suppression
+_WRITES = '[MIL FileWriter]'  # with which coremltools complains of a file that it cannot write to
 _SUPPRESSED = ('confidence', 'coordinates')  # as Vision takes them
 _SAID = {
     IMAGE: 'RGB image; normalising is in the network',
@@ -62,12 +66,13 @@ def save_coreml(graph: Graph, spec: ModelSpec, path: Path) -> None:
 
     Raises:
         InputError: If something in the graph has no operator there.
+        NoSpaceError: If the disk is full.
         NotInstalledError: If coremltools is not installed.
     """
     plan = coreml_plan(graph, spec.size)
-    spec = replace(spec, recipe={**spec.recipe, 'background': None}, any_size=False, multiple=1)
+    spec = of_one_size(spec)
     names = _RAW if spec.kind == 'detector' else graph.outputs
-    with _quiet():
+    with _quiet(), _disk_errors(path):
         tools = coremltools()
         model = _converted(tools, plan, spec, dict(zip(plan.outputs, names, strict=True)))
         if spec.kind == 'detector':
@@ -78,6 +83,25 @@ def save_coreml(graph: Graph, spec: ModelSpec, path: Path) -> None:
             model.user_defined_metadata[LABELS] = json.dumps(_labels(plan, spec))
         _describe(model, spec)
         model.save(str(path))
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """A full disk as such: the tools write to the folder for temporary files, and copy from there."""
+    try:
+        yield
+    except shutil.Error as error:  # with a list of what could not be copied, and of why as text
+        reason = error.args[0][0][-1] if isinstance(error.args[0], list) else str(error)
+        numbers = [f'[Errno {number}]' for number in (errno.ENOSPC, errno.EDQUOT)]
+        if any(number in reason for number in numbers):
+            raise NoSpaceError(f'{path.name}: no space left on the disk to write it to') from error
+        raise OSError(errno.EIO, reason, str(path)) from error
+    except RuntimeError as error:
+        if _WRITES not in str(error):
+            raise
+        raise NoSpaceError(
+            f'{path.name}: coremltools cannot write weights to {tempfile.gettempdir()}: no space left there'
+        ) from error
 
 
 @contextlib.contextmanager

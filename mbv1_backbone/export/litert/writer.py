@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError, NotInstalledError
-from mbv1_backbone.export.about import names_of
+from mbv1_backbone.export.about import names_of, of_one_size
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.litert.detections import LITERT
 from mbv1_backbone.export.litert.halves import in_halves
@@ -54,9 +54,8 @@ def litert_bytes(
         if missing := sorted(set(measured(plan)) - set(ranges.ranges)):
             raise InputError(f'its quantisation is of another network: it has no range of {missing[0]}')
         plan = in_int8(plan, ranges, input_type)
-    recipe = {**spec.recipe, 'background': None}  # left out of the file
-    spec = replace(spec, recipe=recipe, any_size=False, multiple=1)
-    about = described_weights(recipe, spec.kind, plan.norms, spec.classes, spec.category_ids)
+    spec = of_one_size(spec)
+    about = described_weights(spec.recipe, spec.kind, plan.norms, spec.classes, spec.category_ids)
     names = spec.classes
     if spec.kind == 'classifier':
         names = names_of(spec, plan.values[plan.outputs[0]].shape[-1])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from mbv1_backbone.export.about import of_one_size
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.ncnn.detections import NCNN
 from mbv1_backbone.export.ncnn.layers import layers_of
@@ -43,7 +43,7 @@ def ncnn_files(graph: Graph, spec: ModelSpec, path: Path) -> dict[Path, bytes]:
     blobs = sum(len(layer.outputs) for layer in layers)
     lines = [str(_MAGIC), f'{len(layers)} {blobs}', *(layer.as_line() for layer in layers)]
     param, weights = ('\n'.join(lines) + '\n').encode(), b''.join(layer.weights for layer in layers)
-    spec = replace(spec, recipe={**spec.recipe, 'background': None}, any_size=False, multiple=1)
+    spec = of_one_size(spec)
     about = {
         KEY: json.loads(spec.as_text()),
         'outputs': dict(zip(names, map(_in_ncnn, shapes), strict=True)),
