@@ -9,6 +9,7 @@ SHARED := ../shared/data
 PHOTOS ?= $(SHARED)/lfw_color/whole
 FACES := work_dirs/faces
 EMBEDDER ?= facenet_mbv1_1.0-160_color
+EXECUTORCH := build/executorch
 RETINAFACE := $(SHARED)/weights/retinaface_mobilenet0.25.safetensors
 DETECTOR ?= $(if $(wildcard $(RETINAFACE)),$(FACES)/retinaface.onnx,auto)
 GALLERY := $(RUN) -m mbv1_backbone gallery
@@ -17,7 +18,7 @@ OBJECTS ?= ssd_mbv1_0.75_tf_bccd
 FACE_DETECTOR ?= $(if $(wildcard $(RETINAFACE)),$(RETINAFACE),auto)
 PORT ?= 8000
 
-.PHONY: help install demo faces photos serve test fuzz bench docs docs-long lint format clean
+.PHONY: help install demo faces photos serve test test-executorch fuzz bench docs docs-long lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo 'make serve    the page: a detector (OBJECTS=NAME), and a gallery of faces in $(SERVED); more options: SERVE=--keep-thumbnails'
 	@echo 'make test     the tests'
 	@echo 'make fuzz     10,000 wrong requests to a service: about twenty minutes'
+	@echo 'make test-executorch  the tests of --to executorch, in an environment of their own'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
 	@echo 'make docs     the documentation as a site in build/site'
 	@echo 'make docs-long  run every command of the documentation, the long ones too'
@@ -88,6 +90,15 @@ test: $(READY)
 
 fuzz: $(READY)
 	MBV1_FUZZ=10000 $(RUN) -m pytest -s tests/server/test_fuzz.py -k process
+
+# ExecuTorch pins releases of pytest and scikit-learn that are not the tests': it lies over their environment.
+test-executorch: $(READY)
+	$(PYTHON) -m venv $(EXECUTORCH)
+	$(EXECUTORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		executorch==1.2.0 torchao==0.17.0 ruamel.yaml==0.19.1
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(EXECUTORCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth
+	$(EXECUTORCH)/bin/python -m pytest -n 0 tests/export/test_executorch.py
 
 bench: | $(READY) data/demo/annotations/val.json
 	$(RUN) tools/benchmark.py all $(BENCH)

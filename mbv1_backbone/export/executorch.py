@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mbv1_backbone.common.errors import InputError, Mbv1Error, NotInstalledError, one_line
 from mbv1_backbone.export.about import of_one_size
+from mbv1_backbone.export.executorch_int8 import quantised_program
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.export.programs import exported_program, quiet
 from mbv1_backbone.runtime.executorch import Suppression, about_text, sealed
@@ -24,7 +25,6 @@ from mbv1_backbone.runtime.spec import KEY, ModelSpec
 
 __all__ = ['executorch_bytes']
 
-_IN_8_BITS = ('conv2d', 'linear')
 _FLATC = 'FLATC_EXECUTABLE'
 
 
@@ -34,9 +34,6 @@ def executorch_bytes(graph: Graph, spec: ModelSpec, calibration: Sequence[np.nda
     Takes ``images``, uint8 (1, H, W, 3) in RGB. Outputs are the graph's; a detector's are the boxes (1, A, 4)
     of all anchors, x1, y1, x2, y2 in pixels, and their scores (1, A, classes): ExecuTorch has no operator for
     their suppression, which the file describes. A method ``mbv1`` gives as JSON what the file says of itself.
-
-    In int8 convolutions and linear layers are quantised by torchao: weights symmetrically with a scale for
-    each output channel, activations with a scale and a zero point a tensor. The rest is computed in float32.
 
     Args:
         graph: Of a classifier, an embedder, a backbone, or a detector of one stage.
@@ -59,7 +56,7 @@ def executorch_bytes(graph: Graph, spec: ModelSpec, calibration: Sequence[np.nda
     try:
         with torch.no_grad(), quiet(), _logging_errors(), _flatc():
             if spec.precision == 'int8':
-                program = _in_int8(program, calibration)
+                program = quantised_program(program, calibration)
             lowered = exir.to_edge_transform_and_lower(
                 program, partitioner=[partition.XnnpackPartitioner()], constant_methods={KEY: about}
             )
@@ -96,23 +93,6 @@ def _without_suppression(graph: Graph) -> tuple[Graph, Suppression]:
             f'ExecuTorch files of this project have no operator for {missing}; export it to onnx or openvino'
         )
     return _Candidates(graph), Suppression(*limits_of(graph.cfg))
-
-
-def _in_int8(
-    program: torch.export.ExportedProgram, calibration: Sequence[np.ndarray]
-) -> torch.export.ExportedProgram:
-    """The program with convolutions and linear layers in 8 bits, by the images' ranges."""
-    steps = _tool('torchao.quantization.pt2e.quantize_pt2e')
-    quantizers = _tool('executorch.backends.xnnpack.quantizer.xnnpack_quantizer')
-    quantizer = quantizers.XNNPACKQuantizer()
-    config = quantizers.get_symmetric_quantization_config(is_per_channel=True)
-    for name in _IN_8_BITS:
-        quantizer.set_operator_type(getattr(torch.ops.aten, name).default, config)
-    network = steps.prepare_pt2e(program.module(), quantizer)
-    for image in calibration:
-        network(torch.from_numpy(image[None]))
-    sample = torch.zeros((1, *calibration[0].shape), dtype=torch.uint8)
-    return torch.export.export(steps.convert_pt2e(network), (sample,), strict=False)
 
 
 def _tool(name: str) -> Any:

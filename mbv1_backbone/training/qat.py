@@ -61,7 +61,7 @@ def use_qat(
     kept = {key.split('.')[0] for key in {*overridden} - {_RATE_KEY}}
     if distill and kind_of(cfg) == 'detector':
         raise InputError(_NOT_DISTILLED)
-    local_file(checkpoint)  # refused before anything is changed
+    read_checkpoint(local_file(checkpoint))  # refused before anything is written
     if 'train_cfg' not in kept:
         cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=_EPOCHS, val_interval=_EPOCHS)
     if 'optim_wrapper' not in kept:
