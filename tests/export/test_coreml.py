@@ -261,10 +261,10 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path):
     ],
 )  # what coremltools 9 raises where the disk of the file, or of temporary files, is full
 def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, error, complaint):
-    def save(model, path):
+    def convert(*args):
         raise error
 
-    monkeypatch.setattr('coremltools.models.MLModel.save', save)
+    monkeypatch.setattr('mbv1_backbone.export.coreml.writer._converted', convert)
     with pytest.raises(NoSpaceError, match=rf'c\.mlpackage: .*{complaint}'):
         write(*classifier(), tmp_path / 'c.mlpackage')
     assert list(tmp_path.iterdir()) == []

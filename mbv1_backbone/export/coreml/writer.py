@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,9 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The tools show a bar for each group of passes."""
-    with contextlib.redirect_stderr(io.StringIO()):
+    """The tools show a bar for each group of passes, and leave a folder to Python to remove."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter('ignore', ResourceWarning)
         yield
 
 
