@@ -5,6 +5,7 @@ is refused without it is tested; `make test-executorch` runs all.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -59,7 +60,11 @@ def test_a_classifier_runs_in_a_forked_process_and_is_pickled(tmp_path):
     script = 'import sys; from support.processes import check_other_processes as check; '
     script += 'print(check(sys.argv[1])[0].network)'
     done = subprocess.run(
-        [sys.executable, '-c', script, str(tmp_path / 'c.pte')], capture_output=True, text=True, timeout=300
+        [sys.executable, '-c', script, str(tmp_path / 'c.pte')],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
     )  # the first program of a process says how many threads it has
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith('executorch ')
