@@ -46,10 +46,13 @@ _STYLES = {
     'probabilities': ('tab:blue', 'o', "a teacher's probabilities"),
     'labels': ('tab:orange', 's', 'labels'),
 }
+_LINES = {'224': '-', '128': '--'}
 
 
 def draw_costs(runs: Sequence[CostedRun], path: str | Path, paper: Sequence[CostedRun] = PAPER) -> Path:
-    """Draw mean average precision against mult-adds, a curve for each kind of targets; the paper's beside it.
+    """Draw mean average precision against mult-adds; the paper's beside it.
+
+    A curve is of one kind of targets and one resolution; its points are named by their width.
 
     Args:
         runs: Measured here, at least one.
@@ -79,26 +82,31 @@ def draw_costs(runs: Sequence[CostedRun], path: str | Path, paper: Sequence[Cost
 
 
 def _curves(axes: Any, runs: Sequence[CostedRun]) -> None:
-    by_targets: dict[str, list[CostedRun]] = defaultdict(list)
+    """A curve for each kind of targets and resolution; networks of another depth stand alone, hollow."""
+    by_curve: dict[tuple[str, str, str], list[CostedRun]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.mult_adds):
-        by_targets[run.targets].append(run)
-    for targets, found in by_targets.items():
+        variant, network = ('', *run.name.split())[-2:]
+        by_curve[run.targets, variant, network.partition('-')[2]].append(run)
+    for (targets, variant, size), found in sorted(by_curve.items()):
         colour, marker, label = _STYLES[targets]
-        costs = [run.mult_adds / 1e6 for run in found]
         axes.plot(
-            costs, [run.mean_ap for run in found], color=colour, marker=marker, label=f'trained on {label}'
+            [run.mult_adds / 1e6 for run in found],
+            [run.mean_ap for run in found],
+            color=colour,
+            marker=marker,
+            markerfacecolor='white' if variant else colour,
+            linestyle=_LINES.get(size, '-'),
+            label=', '.join(part for part in (label, variant, f'{size} pixels' if size else '') if part),
         )
         above = targets == 'probabilities'
-        for run, cost in zip(found, costs, strict=True):
+        for run in found:
             axes.annotate(
-                f'{run.name}, {run.epochs} epochs' if run.epochs else run.name,
-                (cost, run.mean_ap),
+                run.name.removesuffix(f'-{size}'),
+                (run.mult_adds / 1e6, run.mean_ap),
                 textcoords='offset points',
-                xytext=(2, 6 if above else -6),
-                ha='left',
+                xytext=(0, 7 if above else -7),
+                ha='center',
                 va='bottom' if above else 'top',
-                rotation=50 if above else -50,
-                rotation_mode='anchor',
                 fontsize=7,
                 color=colour,
             )
