@@ -158,7 +158,8 @@ def load(
         checkpoint: Of the config; a file of ``mbv1 export`` here needs none.
         backend: ``'auto'``: the fastest that is there, see ``open_fastest``; PyTorch where there is no
             runtime; or one of ``'openvino'``, ``'onnxruntime'``, ``'torch'``; files for ``'litert'``
-            (``.tflite``), ``'ncnn'`` (``.param``), ``'coreml'`` (``.mlpackage``) and ``'pt2'`` (``.pt2``)
+            (``.tflite``), ``'ncnn'`` (``.param``), ``'coreml'`` (``.mlpackage``), ``'pt2'`` (``.pt2``) and
+            ``'executorch'`` (``.pte``)
             have no other. The object's ``backend`` says which it is.
         threads: Cores to use; None for all. Of PyTorch they are the whole process's.
         mode: ``'latency'`` or ``'throughput'``, as in ``open_session``.
