@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
@@ -65,6 +66,12 @@ class TimedTrainLoop(EpochBasedTrainLoop):
         if self._first is None or self._iter <= self._first[0]:
             return 0.0
         return (_now() - self._first[1] - self._paused) / (self._iter - self._first[0])
+
+    @override
+    def run(self) -> nn.Module:
+        self._max_epochs = max(self._max_epochs, self._epoch + 2)  # of a resumed run they may be over
+        self._max_iters = max(self._max_iters, self._iter + 2 * len(self.dataloader))
+        return super().run()
 
     @override
     def run_epoch(self) -> None:
@@ -123,11 +130,11 @@ class TimedRateHook(Hook):
 
     def __init__(self) -> None:
         self._began = 0.0
+        self._rates: list[float] = []
 
-    def before_train(self, runner: Runner) -> None:
-        """Note the rates of the config."""
-        for group in runner.optim_wrapper.param_groups:
-            group.setdefault('initial_lr', group['lr'])
+    def before_run(self, runner: Runner) -> None:
+        """Note the rates of the config, before a checkpoint brings its own."""
+        self._rates = [group['lr'] for group in runner.optim_wrapper.param_groups]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the rate of the step.
@@ -138,8 +145,8 @@ class TimedRateHook(Hook):
             data_batch: Unused.
         """
         share = _rate(runner.train_loop.progress)
-        for group in runner.optim_wrapper.param_groups:
-            group['lr'] = group['initial_lr'] * share
+        for group, rate in zip(runner.optim_wrapper.param_groups, self._rates, strict=True):
+            group['lr'] = rate * share
 
     def before_val_epoch(self, runner: Runner) -> None:
         """A validation begins."""

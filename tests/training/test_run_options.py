@@ -244,3 +244,20 @@ def test_all_of_them_train_a_detector(tiny_config, demo_data, tmp_path, capsys):
         )
         == 0
     )
+
+
+def test_a_resumed_run_has_its_own_time_and_rates(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
+    for seconds_given in (40, 60):
+        cfg = config(2)
+        use_time_budget(cfg, seconds_given)
+        resume_from(cfg, 'auto')
+        before = len(list((tmp_path / 'run').glob('epoch_*.pth')))
+        train(cfg)
+        assert 0.8 * seconds_given < len(SEEN) <= seconds_given
+        assert max(rate for rate, _ in SEEN) > 0.95 * cfg.optim_wrapper.optimizer.lr
+    assert before > 10
+    saved = torch.load(
+        max((tmp_path / 'run').glob('epoch_*.pth'), key=lambda p: int(p.stem[6:])), weights_only=True
+    )
+    assert saved['meta']['iter'] > 80
