@@ -69,8 +69,8 @@ class TimedTrainLoop(EpochBasedTrainLoop):
 
     @override
     def run(self) -> nn.Module:
-        self._max_epochs = max(self._max_epochs, self._epoch + 2)  # of a resumed run they may be over
-        self._max_iters = max(self._max_iters, self._iter + 2 * len(self.dataloader))
+        self._max_epochs = max(self.max_epochs, self._epoch + 2)  # of a resumed run they may be over
+        self._max_iters = max(self.max_iters, self._iter + 2 * len(self.dataloader))
         return super().run()
 
     @override
