@@ -7,6 +7,10 @@ from support.crowd import normalised
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery, tune
+from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.recall import RecallProbe
+from mbv1_backbone.retrieval.vectors import ArrayVectors
+from mbv1_backbone.retrieval.width import Width
 
 DIM = 16
 
@@ -63,3 +67,15 @@ def test_an_exact_index_needs_none_and_short_codes_cannot(tmp_path):
     gallery, _ = made(tmp_path / 'pq', 'IVF4,PQ2x4fs', 700)
     with pytest.raises(InputError, match=r'recall 0\.99 is out of reach of index IVF4,PQ2x4fs'):
         tune(gallery, 0.99)
+
+
+def test_where_codes_cannot_reach_it_the_search_is_no_wider_than_helps():
+    rng = np.random.default_rng(0)
+    people = normalised(rng.normal(size=(200, DIM))).repeat(15, axis=0)
+    vectors = normalised(people + 0.1 * rng.normal(size=people.shape)).astype(np.float32)
+    index = SearchIndex.build('IVF64,PQ8x4fs', vectors)
+    probe = RecallProbe(index, 10, 200, ArrayVectors(vectors))
+    tuned = probe.narrowest(0.99)
+    assert not tuned.reached
+    assert min(tuned.recall, tuned.newest) >= min(probe.measure(Width(nprobe=64))) - 0.003
+    assert tuned.width.nprobe <= 32
