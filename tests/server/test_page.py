@@ -369,7 +369,12 @@ def test_models_cards_and_speed(served, visit):
     expect(page.locator('.model')).to_have_count(2)
     expect(page.locator('.speed tbody tr', has_text='/v1/models').first).to_be_visible()
     page.get_by_role('button', name='Model card').first.click()
-    expect(page.locator('#card-dialog td', has_text='Platelets')).to_be_visible()
+    card = page.locator('#card-dialog')
+    expect(card.locator('td', has_text='Platelets').last).to_be_visible()
+    expect(card.locator('table')).to_have_count(2)
+    expect(card.locator('pre')).to_contain_text('mbv1 test')
+    expect(card.locator('h4')).to_have_text(['Figures', 'Limits'])
+    expect(card.locator('p', has_text='|')).to_have_count(0)
 
 
 def test_a_key_is_asked_for_and_kept_for_the_tab(networks, visit, cells, tmp_path):
@@ -379,8 +384,8 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(networks, visit, cells, tmp_pat
     with reachable(create_app(service)) as url:
         page = visit(url=url)
         dialog = page.locator('#key-dialog')
-        for given, told in (('wrong', ''), (key, 'This key is not known.')):
-            expect(dialog.locator('.error')).to_have_text(told)
+        for given, told in (('schlüssel', ''), ('wrong', 'A key is of'), (key, 'This key is not known.')):
+            expect(dialog.locator('.error')).to_contain_text(told)
             dialog.get_by_label('Key').fill(given)
             dialog.get_by_role('button', name='Use key').click()
         expect(page.locator('header nav a:visible')).to_have_text(['Detect', 'Models'])  # no gallery
@@ -394,6 +399,83 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(networks, visit, cells, tmp_pat
         other = page.context.new_page()
         other.goto(url)
         expect(other.locator('#key-dialog')).to_be_visible()
+        page.locator('#key-button').click()
+        dialog.get_by_role('button', name='Forget').click()
+        expect(page.locator('#key-dialog')).to_be_visible()  # nothing of before is shown any more
+        expect(page.locator('#objects .photo')).to_have_count(0)
+        assert page.evaluate('() => sessionStorage.length') == 0
+
+
+def test_names_are_texts_whatever_they_say(people, visit, photographs, tmp_path):
+    hostile = '<img src=x onerror="document.title=1">'
+    people.rename('Demi Moore', hostile)
+    file = tmp_path / '<b>"&amp;.jpg'
+    file.write_bytes(photographs['Demi Moore'][0].read_bytes())
+    page = visit('people')
+    expect(page.locator('.tile b', has_text='onerror')).to_have_text(hostile)
+    expect(person(page, hostile).locator('.rename input')).to_have_value(hostile)
+    page.keyboard.press('Escape')
+    page.get_by_role('link', name='Search').click()
+    choose(page, 'search', file)
+    expect(page.locator('#search .photo h2')).to_have_text(file.name)
+    expect(page.locator('#search .mark')).to_contain_text('onerror')
+    assert page.locator('img:not([src^="blob:"])').count() == 0
+
+
+def test_a_calibrated_threshold_is_the_one_that_is_used(people, visit, photographs):
+    people.set_calibration(dict(threshold=0.6523, fpir=0.01, low=0.6, high=0.7))
+    page = visit('search')
+    choose(page, 'search', photographs['Demi Moore'][0])
+    for score in (0.6523, 0.7):  # the slider's steps are coarser
+        with page.expect_download() as waiting:
+            page.locator('#search .download').click()
+        assert json.loads(Path(waiting.value.path()).read_text())['least_score'] == score
+        slide(page, '#search .score', 0.7)
+
+
+def test_a_blank_name_is_none(people, visit, photographs):
+    page = visit('search')
+    choose(page, 'search', photographs['Dan Morales'][0])
+    page.locator('#search .mark').first.click()
+    dialog = page.locator('#face-dialog')
+    dialog.get_by_label('Name').fill('  ')
+    dialog.get_by_role('button', name='Enrol', exact=True).click()
+    expect(page.locator('#status:popover-open')).to_contain_text('the name is empty')
+    assert len(people) == 6
+
+
+def test_the_largest_groups_come_first_and_all_are_counted(gallery, visit):
+    page = visit('models')
+    groups = [dict(identity=f'group-{n:010x}', images=2 + n, kind='group') for n in range(120)]
+    alone = dict(
+        people=[dict(identity='unnamed-0000000000', images=1, kind='alone')], next='unnamed-0000000000'
+    )
+    answers = {
+        'kind=group&limit=1000': dict(people=groups[:70], next='x'),
+        'kind=group&limit=1000&after=x': dict(people=groups[70:], next=None),
+        'kind=alone&limit=100': alone,
+    }
+
+    def answer(route):
+        told = answers.get(route.request.url.partition('?')[2])
+        route.fulfill(json=told) if told else route.fallback()
+
+    page.route('**/v1/faces/people?*', answer)
+    page.get_by_role('link', name='Unknown').click()
+    expect(page.locator('.group-card')).to_have_count(100)
+    expect(page.locator('.group-card .note').first).to_have_text('121 faces')
+    expect(page.locator('#unknown .found')).to_have_text(
+        '120 groups (the largest 100 are shown), more than 1 face alone'
+    )
+
+
+def test_the_skip_link_stays_in_its_view(gallery, visit):
+    page = visit('models')
+    expect(page.locator('#models h1')).to_be_visible()
+    page.locator('.skip').focus()
+    page.keyboard.press('Enter')
+    expect(page.locator('main')).to_be_focused()
+    expect(page.locator('#models h1')).to_be_visible()
 
 
 VIEWS = ('objects', 'search', 'people', 'unknown', 'threshold', 'models')

@@ -62,8 +62,8 @@ const KEY = 'mbv1-key';
 
 /** The answer of a route: JSON, text or a Blob. Asks for a key where one is needed, waits where the service is busy. */
 async function ask(path, { query = {}, json, form, method, as = 'json' } = {}) {
-  const values = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined && value !== null));
-  const url = `v1/${path}${values.size ? `?${values}` : ''}`;
+  const values = String(new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined && value !== null)));
+  const url = `v1/${path}${values && `?${values}`}`;
   const isChange = json !== undefined || method === 'DELETE';
   for (let left = 4; ; left -= 1) {
     const key = sessionStorage.getItem(KEY);
@@ -114,7 +114,12 @@ function askForKey(reason, refused) {
     $('input', dialog).value = '';
     const given = (event) => {
       event.preventDefault();
-      sessionStorage.setItem(KEY, $('input', dialog).value.trim());
+      const key = $('input', dialog).value.trim();
+      if (!/^[!-~]+$/.test(key)) { // a header cannot carry it
+        $('.error', dialog).textContent = 'A key is of letters, digits and signs of ASCII, without spaces.';
+        return;
+      }
+      sessionStorage.setItem(KEY, key);
       dialog.close('given');
     };
     $('form', dialog).addEventListener('submit', given);
@@ -178,7 +183,10 @@ const thumbnails = new Map(); // id -> promise of an address, null where there i
 
 function thumbnailOf(id) {
   if (!thumbnails.has(id)) {
-    const address = ask(`faces/entries/${id}/thumbnail`, { as: 'blob' }).then(URL.createObjectURL, () => null);
+    const address = ask(`faces/entries/${id}/thumbnail`, { as: 'blob' }).then(URL.createObjectURL, () => {
+      thumbnails.delete(id); // to be asked for again another time
+      return null;
+    });
     thumbnails.set(id, address);
   }
   return thumbnails.get(id);
@@ -188,7 +196,7 @@ const seen = new IntersectionObserver((changes) => {
   for (const { target, isIntersecting } of changes) {
     if (!isIntersecting) continue;
     seen.unobserve(target);
-    target.look();
+    target.look().catch(() => null); // the letter stays
   }
 });
 
@@ -205,17 +213,18 @@ function thumb(name, find) {
   return node;
 }
 
-async function firstEntry(identity) {
-  const { entries } = await ask('faces/entries', { query: { identity, limit: 1 } });
-  return entries[0]?.thumbnail ? entries[0].id : null;
+/** An entry of somebody that has a picture; earlier ones may have none. */
+async function pictured(identity) {
+  const { entries } = await ask('faces/entries', { query: { identity, limit: 20 } });
+  return entries.find((entry) => entry.thumbnail)?.id;
 }
 
 // --- photographs: from files, the clipboard or a camera
 
-/** One photograph of a view, with its answer: a file, or what the camera shows at present. */
+/** One photograph of a view: a file, or the camera's frame that was answered last, with its answer. */
 class Photo {
   constructor(file, media, name) {
-    Object.assign(this, { file, media, name, picture: media, answer: null, seconds: null });
+    Object.assign(this, { file, media, name, picture: media, answer: null, seconds: null, reason: null });
     this.marks = el('div', { className: 'marks' });
     this.stage = el('div', { className: 'stage' }, media, this.marks);
     this.side = el('div', { className: 'side' }, el('p', { className: 'note' }, 'Asking…'));
@@ -244,8 +253,7 @@ class Photo {
   }
 
   fail(reason) {
-    this.answer = null;
-    this.reason = reason;
+    Object.assign(this, { answer: null, reason });
     this.marks.replaceChildren();
     this.side.replaceChildren(el('h2', {}, this.name), el('p', { className: 'error' }, reason));
   }
@@ -270,15 +278,19 @@ class PhotoView {
     this.draw = draw; // (photo) -> shows it
     this.photos = [];
     this.camera = null;
+    this.exact = null; // the least score until the slider is moved, whose steps are coarser
     this.score = $('.score', this.section);
     this.buildIntake();
-    this.score.addEventListener('input', () => this.redraw());
+    this.score.addEventListener('input', () => {
+      this.exact = null;
+      this.redraw();
+    });
     $('.download', this.section).addEventListener('click', () => this.download());
     $('.clear', this.section).addEventListener('click', () => this.clear());
   }
 
   get lowest() {
-    return this.score.valueAsNumber;
+    return this.exact ?? this.score.valueAsNumber;
   }
 
   buildIntake() {
@@ -313,12 +325,16 @@ class PhotoView {
     $('.bar', this.section).hidden = false;
     const waiting = [...photos];
     const work = async () => {
-      for (let photo = waiting.shift(); photo; photo = waiting.shift()) await this.ask(photo);
+      for (let photo = waiting.shift(); photo; photo = waiting.shift()) {
+        if (this.photos.includes(photo)) await this.ask(photo); // else it was cleared
+      }
     };
     await Promise.all([work(), work(), work()]);
-    tell(`${count(photos.length, 'photograph')} done`);
+    const left = photos.filter((photo) => this.photos.includes(photo));
+    if (left.length) tell(`${count(left.length, 'photograph')} done`);
   }
 
+  /** Ask what a file shows; the photograph keeps the two together, as a camera's next frame may show others. */
   async ask(photo, file = photo.file, picture = photo.media) {
     const begun = performance.now();
     try {
@@ -571,18 +587,18 @@ function drawFaces(photo, lowest) {
 
 const middle = (face) => (face.box ? { x: (face.box[0] + face.box[2]) / 2, y: (face.box[1] + face.box[3]) / 2 } : {});
 
-async function enrol(photo, face, identity) {
+async function enrol(file, face, identity) {
   const fields = identity ? { identity } : {};
-  const answer = await ask('faces/enrol', { query: middle(face), form: formOf(photo.file, fields) });
+  const answer = await ask('faces/enrol', { query: middle(face), form: formOf(file, fields) });
   const [state] = answer.results[0].faces;
   if (state.state === 'left out') throw new Refusal(422, { message: state.reason });
   return state;
 }
 
-let chosen = null; // the photograph and face of the dialog
+let chosen = null; // the file and face of the dialog
 
 function openFace(photo, face) {
-  chosen = { photo: { file: photo.file }, face }; // of the camera the frame that is shown
+  chosen = { file: photo.file, face };
   const dialog = $('#face-dialog');
   const who = whoIs(face, searchView.lowest);
   $('h2', dialog).textContent = who?.identity ?? 'Unknown';
@@ -601,7 +617,9 @@ function openFace(photo, face) {
 }
 
 const enrolChosen = (identity) => attempt(async () => {
-  const state = await enrol(chosen.photo, chosen.face, identity?.());
+  const wanted = identity?.();
+  if (wanted === '') throw new Refusal(422, { message: 'the name is empty' });
+  const state = await enrol(chosen.file, chosen.face, wanted);
   $('#face-dialog').close();
   const name = identity ? state.identity : 'a face without a name';
   tell(state.state === 'added' ? `Enrolled: ${name}` : `Known already: ${state.identity}`);
@@ -610,13 +628,21 @@ const enrolChosen = (identity) => attempt(async () => {
 
 async function keepUnknown(view) {
   let added = 0;
-  for (const photo of view.photos) {
-    for (const face of photo.answer?.faces ?? []) {
-      if (!whoIs(face, view.lowest)) added += (await enrol(photo, face)).state === 'added';
+  const refused = [];
+  for (const { file, answer } of [...view.photos]) {
+    for (const face of answer?.faces ?? []) {
+      if (whoIs(face, view.lowest)) continue;
+      try {
+        added += (await enrol(file, face)).state === 'added';
+      } catch (error) {
+        if (error.status !== 422) throw error;
+        refused.push(error.message);
+      }
     }
   }
-  tell(`${count(added, 'face')} enrolled without a name: see Unknown`);
   await galleryChanged();
+  const rest = refused.length ? `; ${refused.length} not: ${refused[0]}` : '';
+  tell(`${count(added, 'face')} enrolled without a name: see Unknown${rest}`, refused.length > 0);
 }
 
 /** After a change: names and figures, and the photographs of the search are asked for anew. */
@@ -627,7 +653,10 @@ async function galleryChanged() {
 
 function showThreshold() {
   const known = service.stats.calibration;
-  if (!searchView.touched) searchView.score.value = known ? known.threshold : 0.5;
+  if (!searchView.touched) {
+    searchView.score.value = known ? known.threshold : 0.5;
+    searchView.exact = known ? known.threshold : null;
+  }
   const calibrate = el('a', { href: '#threshold' }, known ? 'Change' : 'Calibrate');
   $('.origin', searchView.section).replaceChildren(known ? `calibrated: ${short(known.threshold)} ` : 'not calibrated yet ', calibrate);
   searchView.redraw();
@@ -649,8 +678,9 @@ async function showPeople() {
 }
 
 async function morePeople() {
-  const { value } = await people.pages.next();
-  const found = value ?? [];
+  const mine = people.pages;
+  const found = (await mine.next()).value ?? [];
+  if (people.pages !== mine) return; // the list was begun anew meanwhile
   people.list.push(...found);
   $('#people .more').hidden = found.length < 60;
   $('#people .tiles').append(...found.map(tileOf));
@@ -669,7 +699,7 @@ async function filterPeople() {
 }
 
 function tileOf(person) {
-  const picture = thumb(person.identity, () => firstEntry(person.identity));
+  const picture = thumb(person.identity, () => pictured(person.identity));
   const text = el('span', {}, el('b', {}, person.identity), el('small', {}, count(person.images, 'face')));
   return el('li', { data: { name: person.identity.toLowerCase() } }, el('button', { type: 'button', className: 'tile', on: { click: attempt(() => openPerson(person.identity)) } }, picture, text));
 }
@@ -682,7 +712,8 @@ async function openPerson(identity) {
   $('.rename [name=name]', dialog).value = isNamed ? identity : '';
   for (const form of ['.merge', '.correct']) $(`${form} [name=name]`, dialog).value = '';
   $('.remove', dialog).textContent = isNamed ? 'Delete person' : 'Delete group';
-  const { entries } = await ask('faces/entries', { query: { identity, limit: 500 } });
+  const { entries, next } = await ask('faces/entries', { query: { identity, limit: 500 } });
+  $('legend', dialog).textContent = next === null ? 'Faces' : `The first ${entries.length} faces`;
   const items = entries.map((entry) => {
     const date = new Date(1000 * entry.added).toLocaleDateString('en', { dateStyle: 'medium' });
     const picture = entry.thumbnail ? thumb(identity, async () => entry.id) : letter(isNamed ? identity : '?');
@@ -745,20 +776,31 @@ async function removePerson() {
 
 const grouping = new Map(); // what clustering said of a group, by its name
 
+const SHOWN = 100; // groups, and faces alone
+
+async function allGroups() {
+  const groups = [];
+  for await (const some of pages('faces/people', { kind: 'group', limit: 1000 }, 'people')) groups.push(...some);
+  return groups.sort((a, b) => b.images - a.images);
+}
+
 async function showUnknown() {
-  const some = (kind) => ask('faces/people', { query: { kind, limit: 200 } });
-  const [{ people: groups, next: moreGroups }, { people: alone, next: moreAlone }] = await Promise.all([some('group'), some('alone')]);
-  groups.sort((a, b) => b.images - a.images);
-  $('.groups').replaceChildren(...groups.map(groupCard));
+  const some = ask('faces/people', { query: { kind: 'alone', limit: SHOWN } });
+  const [groups, { people: alone, next }] = await Promise.all([allGroups(), some]);
+  $('.groups').replaceChildren(...groups.slice(0, SHOWN).map(groupCard));
   $('#unknown .alone').replaceChildren(...alone.map(({ identity }) => {
-    const button = el('button', { type: 'button', className: 'bare', on: { click: attempt(() => openPerson(identity)) } }, thumb('?', () => firstEntry(identity)));
+    const button = el('button', { type: 'button', className: 'bare', on: { click: attempt(() => openPerson(identity)) } }, thumb('?', () => pictured(identity)));
     button.ariaLabel = `A face alone, ${identity.slice(-4)}`;
     return el('li', {}, button);
   }));
   $('.alone-title').hidden = !alone.length;
   const nothing = !groups.length && !alone.length;
   $('#unknown .group').disabled = nothing;
-  $('#unknown .found').textContent = nothing ? 'There are none. Search, and enrol unknown faces for grouping.' : `${count(groups.length, 'group')}${moreGroups ? ' and more' : ''}, ${count(alone.length, 'face')}${moreAlone ? ' and more' : ''} alone`;
+  const found = [
+    count(groups.length, 'group') + (groups.length > SHOWN ? ` (the largest ${SHOWN} are shown)` : ''),
+    `${next === null ? '' : 'more than '}${count(alone.length, 'face')} alone`,
+  ];
+  $('#unknown .found').textContent = nothing ? 'There are none. Search, and enrol unknown faces for grouping.' : found.join(', ');
 }
 
 function groupCard({ identity, images }) {
@@ -939,7 +981,8 @@ async function openCard(model) {
 /** Markdown as our cards have it: headings, lists, tables, code, links, bold. */
 function markdown(text) {
   const nodes = [];
-  for (const block of text.replace(/^---\n.*?\n---\n/s, '').split(/\n{2,}(?=(?:[^`]*```[^`]*```)*[^`]*$)/)) {
+  const parts = text.replace(/^---\n.*?\n---\n/s, '').split(/^(```.*?^```)$/ms); // every second one is code
+  for (const block of parts.flatMap((part, place) => (place % 2 ? [part] : part.split(/\n{2,}/)))) {
     const lines = block.trim().split('\n');
     const heading = /^(#{1,4}) (.*)$/.exec(lines[0]);
     if (heading) {
@@ -982,6 +1025,7 @@ async function backup() {
 async function forgetThumbnails() {
   if (!(await sure('Erase all thumbnails?', 'The pictures of all faces are erased; names and embeddings stay.', 'Erase'))) return;
   const { entries } = await ask('faces/forget-thumbnails', { method: 'POST' });
+  for (const address of thumbnails.values()) address.then((known) => known && URL.revokeObjectURL(known));
   thumbnails.clear();
   tell(`${count(entries, 'thumbnail')} erased`);
 }
@@ -1014,6 +1058,10 @@ async function show() {
 }
 
 function listen() {
+  $('.skip').addEventListener('click', (event) => {
+    event.preventDefault(); // the address says which view is shown
+    $('#main').focus();
+  });
   addEventListener('hashchange', attempt(show));
   addEventListener('paste', (event) => {
     const view = { objects: objectsView, search: searchView }[current()];
@@ -1041,7 +1089,7 @@ function listen() {
   $('#models .backup').addEventListener('click', attempt(backup));
   $('#models .forget').addEventListener('click', attempt(forgetThumbnails));
   $('#key-button').addEventListener('click', attempt(async () => { await askForKey('', sessionStorage.getItem(KEY)); await begin(); }));
-  $('.forget-key').addEventListener('click', () => { sessionStorage.removeItem(KEY); $('#key-dialog').close(); });
+  $('.forget-key').addEventListener('click', () => { sessionStorage.removeItem(KEY); location.reload(); }); // shows nobody any more
 }
 
 async function begin() {
