@@ -58,7 +58,7 @@ class CurvePoint(NamedTuple):
     """What a threshold does.
 
     Attributes:
-        fpir: Share of non-mated probes that it lets be taken for somebody, 0..1.
+        fpir: Share of non-mated probes that it lets be taken for somebody, 0..1; less among equal scores.
         threshold: A score.
         dir: As of ``Calibration``.
     """

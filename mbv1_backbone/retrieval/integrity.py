@@ -8,6 +8,7 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.retrieval import schema
 from mbv1_backbone.retrieval.conditions import attributes_of
 from mbv1_backbone.retrieval.connections import DAMAGED_PAGE
+from mbv1_backbone.retrieval.records import THUMBNAIL
 from mbv1_backbone.retrieval.store import Store
 
 __all__ = ['attribute_problems', 'check_integrity', 'check_tables']
@@ -49,7 +50,8 @@ def attribute_problems(store: Store) -> list[str]:
     """Entries whose metadata cannot be asked for as they should, one line each."""
     problems = []
     with store.reading() as connection:
-        rows = connection.execute('SELECT entry, key, kind, value FROM attributes ORDER BY entry, key')
+        sql = 'SELECT entry, key, kind, value FROM attributes WHERE key <> ? ORDER BY entry, key'
+        rows = connection.execute(sql, (THUMBNAIL,))  # which versions that knew none may have written
         stored: dict[int, list[Any]] = {}
         for entry, *row in rows:
             stored.setdefault(entry, []).append(tuple(row))

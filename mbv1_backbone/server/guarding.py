@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
 from h11 import LocalProtocolError
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,9 +17,13 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.server.refusals import Refused, overloaded
 from mbv1_backbone.server.service import Service
 
-__all__ = ['ALWAYS', 'Guard', 'check_origins']
+__all__ = ['ALWAYS', 'HEADERS', 'Guard', 'check_origins']
 
 ALWAYS = ('/v1/health', '/v1/ready', '/v1/metrics')  # answered under any load
+HEADERS = {  # of every answer: it is what it says it is, and shown in no page of another site
+    'X-Content-Type-Options': 'nosniff',
+    'Cross-Origin-Resource-Policy': 'same-origin',
+}
 _SAFE = ('GET', 'HEAD')
 _ORIGIN = re.compile(r'https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?')
 
@@ -62,6 +67,9 @@ class Guard:
                 await send(message)
                 return
             status = message['status']
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
             try:
                 await send(message)
             except LocalProtocolError:  # what came was not HTTP any more: uvicorn has said so, and closes
@@ -102,8 +110,7 @@ class Guard:
         host = headers.get(b'host', '')
         if self.hosts is not None and _name(host) not in self.hosts:
             return Refused(421, 'host', f'Host: the service is not called {host[:80]!r}')
-        opened = scope['method'] in _SAFE and headers.get(b'sec-fetch-mode') == 'navigate'  # by a link
-        if not opened and self._from_elsewhere(headers, scope['scheme'], host):
+        if not _is_opened(scope['method'], headers) and self._from_elsewhere(headers, scope['scheme'], host):
             return Refused(403, 'origin', 'Origin: pages of other sites may neither change nor read here')
         length = headers.get(b'content-length', '0')
         if not length.isascii() or not length.isdigit():
@@ -114,12 +121,18 @@ class Guard:
 
     def _from_elsewhere(self, headers: dict[bytes, str], scheme: str, host: str) -> bool:
         """Whether a browser says that a page of another site asks, which is not allowed to."""
-        origin = headers.get(b'origin')
+        origin, site = headers.get(b'origin'), headers.get(b'sec-fetch-site')
         if origin is not None and origin in self.origins:
             return False
-        if headers.get(b'sec-fetch-site') in ('cross-site', 'same-site'):
-            return True
+        if site is not None:  # no page can forge it, and behind a proxy that ends TLS it is right, too
+            return site not in ('same-origin', 'none')
         return origin is not None and origin.lower() != f'{scheme}://{host}'.lower()
+
+
+def _is_opened(method: str, headers: dict[bytes, str]) -> bool:
+    """Whether a browser says that a link to here is followed: as a page, not within one of another site."""
+    dest = headers.get(b'sec-fetch-dest', 'document')
+    return method in _SAFE and headers.get(b'sec-fetch-mode') == 'navigate' and dest == 'document'
 
 
 def check_origins(origins: Iterable[str]) -> list[str]:

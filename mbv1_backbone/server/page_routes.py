@@ -26,9 +26,7 @@ HEADERS = {
     'Content-Security-Policy': '; '.join(f'{name} {value}' for name, value in _POLICY.items()),
     'Permissions-Policy': 'camera=(self), microphone=(), geolocation=()',
     'Cross-Origin-Opener-Policy': 'same-origin',
-    'Cross-Origin-Resource-Policy': 'same-origin',
     'Referrer-Policy': 'no-referrer',
-    'X-Content-Type-Options': 'nosniff',
     'Cache-Control': 'no-cache',
 }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from mbv1_backbone.common.errors import DamagedFileError
+from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.face.geometry import crop_box, fit_square
 from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.retrieval.records import THUMBNAIL
@@ -44,7 +43,7 @@ def thumbnail_of(entry: Entry) -> bytes | None:
         return None
     try:
         content = base64.b64decode(str(text), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one
         content = b''
     if not content.startswith(b'\xff\xd8\xff'):
         raise DamagedFileError(f'entry {entry.id}: its {THUMBNAIL} is no JPEG file')
@@ -52,11 +51,20 @@ def thumbnail_of(entry: Entry) -> bytes | None:
 
 
 def forget_thumbnails(gallery: GalleryLike) -> int:
-    """Erase the thumbnails of all entries, which stay otherwise as they are; says how many had one."""
+    """Erase the thumbnails of all entries, which stay otherwise as they are; says how many had one.
+
+    Raises:
+        InputError: If the gallery is open for reading only, or an entry is damaged.
+    """
     count = 0
     for entry_id in gallery.ids().tolist():
-        entry = gallery.get(entry_id)
-        if THUMBNAIL in entry.metadata:
-            gallery.update(entry_id, {k: v for k, v in entry.metadata.items() if k != THUMBNAIL})
-            count += 1
+        try:
+            metadata = gallery.get(entry_id).metadata
+            if THUMBNAIL in metadata:
+                gallery.update(entry_id, {k: v for k, v in metadata.items() if k != THUMBNAIL})
+                count += 1
+        except InputError:
+            if entry_id in gallery.ids():
+                raise
+            # else somebody has removed it meanwhile, and the thumbnail with it
     return count

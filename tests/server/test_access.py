@@ -151,6 +151,9 @@ def test_pages_of_other_sites_change_nothing(web, gallery, drawn, headers):
     answer = web.post('/v1/faces/enrol', files=files(drawn['person_a'][0]), headers=own)
     assert answer.status_code == 200
     assert not any(name.startswith('access-control') for name in answer.headers)
+    behind = {'Origin': 'https://people.example', 'Sec-Fetch-Site': 'same-origin'}  # a proxy ends TLS
+    answer = web.post('/v1/faces/enrol', files=files(drawn['person_a'][0]), headers=behind)
+    assert answer.json()['results'][0]['faces'][0]['state'] == 'known'
 
 
 def test_pages_of_other_sites_show_nothing_and_may_link(web):
@@ -160,7 +163,15 @@ def test_pages_of_other_sites_show_nothing_and_may_link(web):
         assert (refused.status_code, refused.json()['error']['code']) == (403, 'origin')
     assert web.get('/v1/models', headers={**image, 'Sec-Fetch-Site': 'same-origin'}).status_code == 200
     link = {'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate'}
-    assert web.get('/v1/models', headers=link).status_code == 200
+    for headers in (link, {**link, 'Sec-Fetch-Dest': 'document'}):
+        answer = web.get('/v1/models', headers=headers)
+        assert answer.status_code == 200
+    for frame in ('iframe', 'object', 'embed'):
+        assert web.get('/v1/models', headers={**link, 'Sec-Fetch-Dest': frame}).status_code == 403
+    for path in ('/', '/v1/models', '/v1/faces/entries/1/thumbnail'):  # where a browser says none of that
+        headers = web.get(path).headers
+        assert headers['x-content-type-options'] == 'nosniff'
+        assert headers['cross-origin-resource-policy'] == 'same-origin'
     assert web.post('/v1/faces/cluster', json={}, headers=link).status_code == 403
 
 

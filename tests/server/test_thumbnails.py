@@ -50,18 +50,27 @@ def test_nothing_is_kept_unless_asked_for(start, faces, gallery, drawn):
     assert dict(gallery.get(entry['id']).metadata) == {}
 
 
-def test_it_goes_with_its_entry_and_leaves_nothing_in_the_files(keeping, gallery, capsys):
-    [entry] = gallery.entries(identity='person_a')
-    picture = base64.b64decode(entry.metadata[THUMBNAIL])
-    text = entry.metadata[THUMBNAIL].encode()
-    assert len(picture) < 6000
-    keeping.post('/v1/faces/remove', json={'identity': 'person_a'})
+def parts_in_files(gallery, parts):
+    """How many of some parts of a text are in a gallery's files; SQLite may break a text at any place."""
+    files = [path.read_bytes() for path in gallery.folder.iterdir()]
+    return sum(any(part in content for content in files) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ('verb', 'body'), [('remove', {'identity': 'person_a'}), ('forget-thumbnails', None)]
+)
+def test_what_is_erased_leaves_nothing_in_the_files(keeping, gallery, verb, body):
+    [entry], [other] = (list(gallery.entries(identity=name)) for name in ('person_a', 'person_b'))
+    text, others = entry.metadata[THUMBNAIL].encode(), other.metadata[THUMBNAIL].encode()
+    assert len(base64.b64decode(text)) < 6000
+    parts = {text[at : at + 32] for at in range(0, len(text) - 32, 32)}
+    parts = [part for part in parts if part not in others]  # the rest is any JPEG file's
+    assert parts_in_files(gallery, parts) == len(parts) > 5
+    assert keeping.post(f'/v1/faces/{verb}', json=body).status_code == 200
     assert keeping.get(f'/v1/faces/entries/{entry.id}/thumbnail').status_code == 404
-    gallery.compact()
-    with sqlite3.connect(gallery.folder / 'gallery.sqlite') as database:
-        database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
-    for path in gallery.folder.iterdir():
-        assert text not in path.read_bytes(), path
+    assert main(['gallery', 'compact', gallery.place]) == 0  # while it is served
+    assert parts_in_files(gallery, parts) == 0
+    assert keeping.get('/v1/faces/entries', params={'identity': 'person_b'}).json()['entries']
 
 
 def test_all_are_erased_and_their_entries_stay(keeping, gallery, drawn):
@@ -83,6 +92,38 @@ def test_it_is_no_condition_and_not_printed(keeping, gallery, capsys):
     out = capsys.readouterr().out
     assert '(a picture)' in out
     assert len(out) < 2000
+
+
+def test_all_are_erased_while_others_remove_entries(keeping, gallery, monkeypatch):
+    first, second = gallery.ids().tolist()
+    get = Gallery.get
+
+    def slow(self, entry_id):
+        entry = get(self, entry_id)
+        if entry_id == first:
+            gallery.remove([first])
+        return entry
+
+    monkeypatch.setattr(Gallery, 'get', slow)
+    assert keeping.post('/v1/faces/forget-thumbnails').json() == {'entries': 1}
+    assert gallery.ids().tolist() == [second]
+
+
+@pytest.mark.parametrize('text', ['\u00fc', 'aGk=', 'no base64'])
+def test_what_is_no_picture_is_not_sent(keeping, gallery, text):
+    entry_id = int(gallery.ids()[0])
+    gallery.update(entry_id, {THUMBNAIL: text})
+    answer = keeping.get(f'/v1/faces/entries/{entry_id}/thumbnail')
+    assert (answer.status_code, answer.json()['error']['code']) == (500, 'damaged')
+
+
+def test_values_of_its_key_from_before_there_were_any_are_no_damage(keeping, gallery):
+    with sqlite3.connect(gallery.folder / 'gallery.sqlite') as database:
+        row = (int(gallery.ids()[0]), THUMBNAIL, 'text', 'mine')
+        database.execute('INSERT INTO attributes VALUES (?, ?, ?, ?)', row)
+    assert not gallery.integrity_problems()
+    assert keeping.post('/v1/faces/forget-thumbnails').json() == {'entries': 2}
+    assert not gallery.metadata_kinds(THUMBNAIL)
 
 
 def test_clients_cannot_send_one(keeping, drawn):
