@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mbv1_backbone.cli.film_options import films_of
-from mbv1_backbone.cli.film_outputs import Written, names_of, write_film
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.cli.film_options import films_of, open_given
+from mbv1_backbone.cli.film_outputs import Written, each_film, names_of, write_film
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.wording import amount
 
 if TYPE_CHECKING:
@@ -36,27 +37,11 @@ def run_films(args: argparse.Namespace) -> None:
     places = names_of(films, args.out_dir, not args.no_pictures)
     if not args.no_tracks:
         _need_tracks()
-    sources = [_open(args, film) for film in films[:1]]  # before the network
-    detector = open_network(args, args.model, args.images[0] if follows else None, 'detector')
-    print(detector.backend)
-    faults = []
-    for film, place in zip(films, places, strict=True):
-        source = sources.pop() if sources else _open(args, film)
-        with source:
-            written, report = _one(args, detector, source, place)
-        print('\n'.join(report))
-        if written.interrupted and source.length is not None:
-            raise KeyboardInterrupt
-        if written.fault is not None:
-            faults.append(f'{written.fault}; what was read is in {place}.*')
-    if faults:
-        raise DamagedFileError('; '.join(faults))
-
-
-def _open(args: argparse.Namespace, film: str) -> Any:
-    from mbv1_backbone.video.sources import open_source
-
-    return open_source(film, args.every or 1, args.frames or 'auto', args.fps, args.num)
+    reopen = partial(open_given, args)
+    with reopen(films[0]) as first:  # before the network
+        detector = open_network(args, args.model, args.images[0] if follows else None, 'detector')
+        print(detector.backend)
+        each_film(films, places, reopen, first, partial(_one, args, detector))
 
 
 def _need_tracks() -> None:

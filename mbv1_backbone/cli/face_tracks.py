@@ -10,11 +10,12 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import film_options, options
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import shown
 from mbv1_backbone.common.wording import amount
 
@@ -73,34 +74,24 @@ def add_arguments(parser: options.Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Find, follow, name, draw, write."""
-    from mbv1_backbone.cli.film_outputs import names_of
+    from mbv1_backbone.cli.film_outputs import each_film, names_of
     from mbv1_backbone.inference.face_detectors import named_finder
     from mbv1_backbone.video.extra import needed
-    from mbv1_backbone.video.sources import open_source
 
     if bool(args.gallery) != bool(args.model):
         raise InputError('--gallery and --model go together')
     films = film_options.films_of(args.films)
     places = names_of(films, args.out_dir, not args.no_pictures, (_TRACKS,))
     needed('trackers', 'tracks')
-    faults = []
     with ExitStack() as stack:
-        wanted = (args.every or 1, args.frames or 'auto', args.fps, args.num)
-        first = stack.enter_context(open_source(films[0], *wanted))  # before the networks
+        reopen = partial(film_options.open_given, args)
+        first = stack.enter_context(reopen(films[0]))  # before the networks
         gallery, embedder = _opened(args, stack)
         finder = named_finder(args.detector, 'all') if embedder is None else embedder.finder
         if finder is None:
             raise InputError('--detector none: a frame is no face; name a detector of faces')
-        for number, (film, place) in enumerate(zip(films, places, strict=True)):
-            with open_source(film, *wanted) if number else first as source:
-                written, report = _one(args, source, place, finder, embedder, gallery)
-            print('\n'.join(report))
-            if written.interrupted and source.length is not None:
-                raise KeyboardInterrupt
-            if written.fault is not None:
-                faults.append(f'{written.fault}; what was read is in {place}.*')
-    if faults:
-        raise DamagedFileError('; '.join(faults))
+        work = partial(_one, args, finder=finder, embedder=embedder, gallery=gallery)
+        each_film(films, places, reopen, first, work)
 
 
 def _opened(args: argparse.Namespace, stack: ExitStack) -> tuple[GalleryLike | None, FaceEmbedder | None]:
@@ -140,7 +131,7 @@ def _one(
 
     threshold = 'calibrated' if args.threshold is None else args.threshold
     fps = source.fps / source.every
-    tracker = FaceTracker(fps, embedder, gallery, args.decide_after, threshold, source.live)
+    tracker = FaceTracker(fps, embedder, gallery, args.decide_after, threshold)
     faces, ended = 0, _Ended(Path(f'{place}{_TRACKS}'))
 
     def record(seen: TrackedFaces) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from glob import has_magic, iglob
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.video.names import FILMS, is_address, is_film, shown_source
+from mbv1_backbone.video.names import is_file, is_film, shown_source
 
-__all__ = ['add_counting', 'add_film_options', 'films_of', 'is_about_films', 'refuse_films']
+if TYPE_CHECKING:
+    from mbv1_backbone.video.frames import FrameSource
+
+__all__ = ['add_counting', 'add_film_options', 'films_of', 'is_about_films', 'open_given', 'refuse_films']
 
 _POLICIES = ('auto', 'all', 'newest')
 _OF_FILMS = ('every', 'num', 'frames', 'fps', 'line', 'zone', 'no_tracks')
@@ -97,19 +100,21 @@ def films_of(words: Sequence[str]) -> list[str]:
     for word in words:
         if not is_film(word):
             raise InputError(f'{word}: is no film or camera, and these cannot be given with images')
-        if has_magic(word) and not _is_live(word):
+        if has_magic(word) and is_file(word):
             matches = sorted(iglob(word, recursive=True)) or [word]
             found += [match for match in matches if match not in found]
         elif word not in found:
             found.append(word)
-    if len(found) > 1 and (live := next((one for one in found if _is_live(one)), None)):
-        raise InputError(f'{live}: is given with {len(found) - 1} more, and may have no end')
+    if len(found) > 1 and (live := next((one for one in found if not is_file(one)), None)):
+        raise InputError(f'{shown_source(live)}: is given with {len(found) - 1} more, and may have no end')
     return found
 
 
-def _is_live(word: str) -> bool:
-    """Whether a source is no film's file."""
-    return is_address(word) or not word.lower().endswith(FILMS)
+def open_given(args: argparse.Namespace, film: str) -> FrameSource:
+    """Open a film or camera as the options say."""
+    from mbv1_backbone.video.sources import open_source
+
+    return open_source(film, args.every or 1, args.frames or 'auto', args.fps, args.num)
 
 
 def _shape(kind: str) -> Any:

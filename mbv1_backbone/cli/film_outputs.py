@@ -16,7 +16,7 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError
 from mbv1_backbone.common.outputs import check_output_folder
 from mbv1_backbone.common.pictures import picture_names
 from mbv1_backbone.common.wording import amount
-from mbv1_backbone.video.names import stem_of
+from mbv1_backbone.video.names import is_file, stem_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mbv1_backbone.video.frames import FrameSource
     from mbv1_backbone.video.writer import FilmWriter
 
-__all__ = ['Written', 'names_of', 'write_film']
+__all__ = ['Written', 'each_film', 'names_of', 'write_film']
 
 
 class _Seen(Protocol):
@@ -58,7 +58,7 @@ class Written:
     frames: int = 0
     seconds: float = 0.0
     codec: str = ''
-    fault: DamagedFileError | None = None
+    fault: InputError | None = None
     interrupted: bool = False
 
     def line(self, place: Path, source: FrameSource, more: Sequence[str]) -> str:
@@ -140,11 +140,52 @@ def write_film(
                     film.write(drawn, seen.seconds)
                 written.frames, written.seconds = written.frames + 1, seen.seconds
                 bar.update()
-        except DamagedFileError as error:
+        except InputError as error:  # also a frame that cannot be used: the others are whole
             written.fault = error
     if not written.frames and not written.interrupted:
         raise written.fault or InputError(f'{source.name}: holds no frame')
     return written
+
+
+def each_film(
+    films: Sequence[str],
+    places: Sequence[Path],
+    reopen: Callable[[str], FrameSource],
+    first: FrameSource,
+    work: Callable[[FrameSource, Path], tuple[Written, list[str]]],
+) -> None:
+    """Work on films one after the other, and print what is said of each; one that is broken stops none.
+
+    Args:
+        films: As they are given.
+        places: Of their outputs, without a suffix.
+        reopen: Opens a film.
+        first: The first one, which is open.
+        work: Of a film; what was written, and lines to print.
+
+    Raises:
+        DamagedFileError: If one of several could not be read to its end.
+        InputError: If the only one cannot be used.
+        KeyboardInterrupt: If Ctrl-C ended one that has an end.
+    """
+    faults = []
+    for number, (film, place) in enumerate(zip(films, places, strict=True)):
+        try:
+            with reopen(film) if number else first as source:
+                written, report = work(source, place)
+        except InputError as error:
+            if len(films) == 1:
+                raise
+            faults.append(str(error))
+            continue
+        print('\n'.join(report))
+        if written.fault is not None:
+            faults.append(f'{written.fault}; what was read is in {place}.*')
+        if written.interrupted and (source.length is not None or is_file(film)):
+            print('; '.join(faults), file=sys.stderr, end='\n' * bool(faults))
+            raise KeyboardInterrupt
+    if faults:
+        raise DamagedFileError('; '.join(faults))
 
 
 def _begin(

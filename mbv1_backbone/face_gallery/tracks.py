@@ -154,7 +154,6 @@ class FaceTracker:
         gallery: Whom faces are looked for in; None for tracks without names.
         decided: Faces after which a track is named.
         threshold: Of ``Gallery.search``: below it somebody is unknown.
-        timed: Whether frames come at uneven times, as of a live source.
 
     Raises:
         NotInstalledError: Without the extra ``[video]``.
@@ -165,7 +164,6 @@ class FaceTracker:
     gallery: GalleryLike | None = None
     decided: int = 3
     threshold: float | str | None = 'calibrated'
-    timed: bool = False
     _alive: dict[int, _Track] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -173,7 +171,7 @@ class FaceTracker:
             raise InputError('a gallery needs the embedder of its model')
         if self.decided < 1:
             raise InputError(f'decided must be at least 1, got {self.decided}')
-        self._tracker = Tracker(self.fps, _SCORE, self.timed)
+        self._tracker = Tracker(self.fps, _SCORE, timed=True)
 
     def update(self, frame: Frame, found: Sequence[tuple[np.ndarray, Place]]) -> TrackedFaces:
         """Go on by a frame.

@@ -356,10 +356,11 @@ def _in_image(
     kept = scores > 0
     factors = np.array(scale, np.float32)
     limits = np.array([shape[1], shape[0]] * 2, np.float32)
-    inside = np.clip(boxes[kept] / np.tile(factors, 2), 0, limits)
+    found = boxes[kept] / np.tile(factors, 2)
+    inside = np.clip(found, 0, limits)
     marks = masks = None
-    if more and more[0].ndim == 3:  # probabilities on a grid over each box
-        masks = Masks.of_boxes(more[0][kept], inside, (shape[0], shape[1]))
+    if more and more[0].ndim == 3:  # probabilities on a grid over each box, its part outside included
+        masks = Masks.of_boxes(more[0][kept], found, (shape[0], shape[1]))
     elif more:
         marks = more[0][kept].reshape(-1, 5, 2) / factors
     return Detections(inside, scores[kept], labels[kept], marks, masks)

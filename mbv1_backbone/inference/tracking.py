@@ -83,7 +83,7 @@ def track(
     barriers = [line if isinstance(line, Line) else _line(line) for line in lines]
     areas = [zone if isinstance(zone, Zone) else _zone(zone) for zone in zones]
     opened = open_source(source, every, frames, fps)
-    tracker = Tracker(opened.fps / opened.every, score_thr, opened.live) if tracks else None
+    tracker = Tracker(opened.fps / opened.every, score_thr, timed=True) if tracks else None
 
     def followed() -> Iterator[TrackedFrame]:
         counter: Counter | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import all_reduce_params
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -18,6 +20,7 @@ __all__ = ['RunEMAHook', 'StopEarlyHook', 'best_checkpoint', 'use_averaging', 'u
 _WINDOW = 0.05  # of the run's steps, that the average looks back on
 _GAIN = 1e-6  # of a metric: mmengine takes one that is the same for a gain
 _EARLY = 10  # the mean at a step looks back on that part of the steps before, where it is less
+_STATE = 'early_stop'  # in a checkpoint: the best value, and how many validations ago
 _MOST = 0.1  # of a step's share of the mean
 
 
@@ -39,14 +42,36 @@ class RunEMAHook(EMAHook):
 
     @override
     def before_run(self, runner: Runner) -> None:
-        window = max(1.0, self._share * runner.max_iters)
-        self.ema_cfg.update(momentum=min(_MOST, 1 / window), gamma=_EARLY)
+        self.ema_cfg.update(momentum=self._momentum(runner), gamma=_EARLY)
         super().before_run(runner)
+
+    @override
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self.ema_model.momentum = self._momentum(runner)  # a run in a given time learns its length as it goes
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Give all processes the same statistics to validate with, as SyncBuffersHook does without a mean."""
+        all_reduce_params(self.ema_model.module.buffers(), op='mean')
+
+    def _momentum(self, runner: Runner) -> float:
+        return min(_MOST, 1 / max(1.0, self._share * runner.max_iters))
 
 
 @HOOKS.register_module()
 class StopEarlyHook(EarlyStoppingHook):
-    """mmengine's EarlyStoppingHook, which says why training stops and which checkpoint is the best."""
+    """mmengine's EarlyStoppingHook, which says why it stops, and goes on where a resumed run had got."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Take the best value and the validations since then from the run that is resumed."""
+        known = runner.message_hub.runtime_info
+        if _STATE in known:
+            self.best_score, self.wait_count = known[_STATE]
+        best = known.get('best_score')  # of a checkpoint that was written before this hook heard of it
+        if best is not None and self.rule_map[self.rule](best, self.best_score + self.min_delta):
+            self.best_score, self.wait_count = best, 0
 
     @override
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
@@ -56,11 +81,12 @@ class StopEarlyHook(EarlyStoppingHook):
             )
         over = runner.train_loop.stop_training  # a run in a given time may end here by itself
         super().after_val_epoch(runner, metrics)
+        runner.message_hub.update_info(_STATE, [float(self.best_score), self.wait_count])
         if runner.train_loop.stop_training and not over:
-            runner.logger.warning(
-                f'{self.monitor} is no better than {self.best_score:.3f} since '
-                f'{amount(self.wait_count, "validation")}: training stops here, at epoch {runner.epoch}'
-            )
+            why = f'is no better than {self.best_score:.3f} since {amount(self.wait_count, "validation")}'
+            if not math.isfinite(value := metrics[self.monitor]):
+                why = f'is {value}'
+            runner.logger.warning(f'{self.monitor} {why}: training stops here, at epoch {runner.epoch}')
 
 
 def use_averaging(cfg: Config) -> None:

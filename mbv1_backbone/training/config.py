@@ -30,6 +30,7 @@ __all__ = [
     'require_data',
     'require_keys',
     'set_data_root',
+    'train_loop_of',
     'use_pretrained',
 ]
 
@@ -90,6 +91,13 @@ def kind_of(cfg: Config) -> str | None:
     if cfg.get('default_scope') == 'mmdet' or {'bbox_head', 'roi_head', 'rpn_head'} & set(model):
         return 'detector'
     return None
+
+
+def train_loop_of(cfg: Config) -> str:
+    """The class of a config's training loop."""
+    by_epoch = cfg.train_cfg.get('by_epoch') is not False
+    usual = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+    return str(cfg.train_cfg.get('type', usual)).rpartition('.')[2]
 
 
 def set_data_root(cfg: Config, data_root: str) -> None:

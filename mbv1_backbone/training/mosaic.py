@@ -7,9 +7,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.training.config import train_loop_of
 
 __all__ = ['MosaicOffHook', 'use_mosaic']
 
@@ -22,7 +23,7 @@ class MosaicOffHook(Hook):
     """Ends the mosaics with the last part of a run.
 
     Args:
-        share: Of the run's epochs or steps, at its end.
+        share: Of the run's steps, at its end; whole epochs, and one at the least where there are several.
     """
 
     def __init__(self, share: float = _OFF) -> None:
@@ -41,9 +42,10 @@ class MosaicOffHook(Hook):
         runner.logger.info('no mosaics from here on')
 
     def _is_time(self, runner: Runner) -> bool:
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            return runner.epoch >= runner.max_epochs * (1 - self._share)
-        return runner.iter >= runner.max_iters * (1 - self._share)
+        """Whether an epoch begins nearest to where the last part does, or is the last of several."""
+        epoch, end = len(runner.train_dataloader), runner.max_iters
+        last = runner.iter > 0 and runner.iter + epoch >= end
+        return last or runner.iter + epoch / 2 >= end * (1 - self._share)
 
 
 def use_mosaic(cfg: Config, prob: float = 0.5) -> None:
@@ -66,7 +68,7 @@ def use_mosaic(cfg: Config, prob: float = 0.5) -> None:
         raise InputError(f'--mosaic is for detectors whose training data has a pipeline; not {cfg.filename}')
     if any(step.get('with_mask') for step in pipeline):
         raise InputError(f'--mosaic moves boxes alone, and {cfg.filename} trains on masks')
-    if 'Mosaic' in kinds or cfg.train_cfg.get('by_epoch') is False:
+    if 'Mosaic' in kinds or train_loop_of(cfg) not in ('EpochBasedTrainLoop', 'TimedTrainLoop'):
         raise InputError(f'--mosaic: config {cfg.filename} has mosaics of its own, or no epochs')
     size = next((tuple(step['scale']) for step in pipeline if 'scale' in step), None)
     if size is None or any(not isinstance(side, int) for side in size):

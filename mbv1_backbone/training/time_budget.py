@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from typing import Any
+from uuid import uuid4
 
+import torch
 from mmengine.config import Config
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -16,12 +18,15 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.training.config import train_loop_of
 
 __all__ = ['TimedRateHook', 'TimedTrainLoop', 'use_time_budget']
 
+_HERE = uuid4().hex  # this process; its number may be another one's later on
 _WARM_UP = 0.03  # of the time
 _START = 0.01  # of the rate, at the first step
 _VALIDATIONS = 10  # a run, about
+_TRAINED = 2  # times as long as a validation takes, at the least, is trained before the next one
 _GUESS = 1.5  # of a training image's time, that a validation image takes, as long as none was measured
 _SLACK = 1.2  # a validation and a checkpoint may take so much longer than those before
 _WRITING = 5.0  # seconds, of a checkpoint and curves
@@ -37,7 +42,8 @@ class TimedTrainLoop(EpochBasedTrainLoop):
         runner: Of the run.
         dataloader: Of the training images.
         seconds: To the end of the run.
-        began: The process and its time that they count from; in another process they count from here.
+        began: The process and its time that they count from; in another process, as of a run of the config
+            that this one leaves, they count from here.
         kwargs: Of mmengine's loop.
     """
 
@@ -46,31 +52,36 @@ class TimedTrainLoop(EpochBasedTrainLoop):
         runner: Runner,
         dataloader: DataLoader | dict[str, Any],
         seconds: float,
-        began: tuple[int, float] = (0, 0.0),
+        began: tuple[str, float] = ('', 0.0),
         **kwargs: Any,
     ) -> None:
         self.seconds = float(seconds)
-        self._begin = began[1] if began[0] == os.getpid() else _now()
+        self._begin = began[1] if began[0] == _HERE else _now()
+        self._gone = 0.0
         self._first: tuple[int, float] | None = None  # step and time that the pace is measured from
-        self._validating, self._paused = 0.0, 0.0
+        self._validating, self._validated = (
+            0.0,
+            0,
+        )  # seconds that one took, at the most; epoch of the last one
+        self._paused, self._paused_at = 0.0, 0.0
         super().__init__(runner, dataloader, **kwargs)
 
     @property
     def progress(self) -> float:
         """Share of the time for training that is gone, 0..1."""
-        return min(1.0, (_now() - self._begin) / max(self._for_training(), 1e-6))
+        return min(1.0, self._gone / self._for_training())
 
     @property
     def seconds_a_step(self) -> float:
         """Mean of the steps so far, but for the first; 0 as long as none was measured."""
         if self._first is None or self._iter <= self._first[0]:
             return 0.0
-        return (_now() - self._first[1] - self._paused) / (self._iter - self._first[0])
+        return (self._gone - self._first[1] - self._paused) / (self._iter - self._first[0])
 
     @override
     def run(self) -> nn.Module:
-        self._max_epochs = max(self.max_epochs, self._epoch + 2)  # of a resumed run they may be over
-        self._max_iters = max(self.max_iters, self._iter + 2 * len(self.dataloader))
+        self._look_at_clock()
+        self._expect()  # of a resumed run the config's steps may be over
         return super().run()
 
     @override
@@ -79,8 +90,9 @@ class TimedTrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         for index, batch in enumerate(self.dataloader):
             self.run_iter(index, batch)
+            self._look_at_clock()
             if self._first is None:
-                self._first = self._iter, _now()
+                self._first = self._iter, self._gone
             if self.progress >= 1:
                 self._max_epochs, self._max_iters = self._epoch + 1, self._iter
                 self.stop_training = True
@@ -91,35 +103,66 @@ class TimedTrainLoop(EpochBasedTrainLoop):
 
     @override
     def _decide_current_val_interval(self) -> None:
-        """So many epochs that about ten validations fit into the run."""
+        """So many epochs that about ten validations fit into the run, and take a third of it at most.
+
+        One that would not be over before the training leaves it to the last one.
+        """
         if self.stop_training:
             return
-        epoch = self.seconds_a_step * len(self.dataloader)
+        self._look_at_clock()
+        epoch, validation = self.seconds_a_step * len(self.dataloader), self._validation()
         if epoch:
-            least = self._for_training() / _VALIDATIONS / epoch
-            self.val_interval = max(1, math.ceil(least))
+            least = max(self._for_training() / _VALIDATIONS, _TRAINED * validation)
+            self.val_interval = max(1, math.ceil(least / epoch))
+        too_late = self._gone + validation >= self._for_training()
+        if too_late or self._epoch - self._validated < self.val_interval / 2:
+            self.val_interval = self._epoch + 1
 
-    def validated(self, seconds: float) -> None:
-        """Tell how long a validation took."""
-        self._validating = max(self._validating, seconds)
-        self._paused += seconds
+    def validation_begins(self) -> None:
+        """Tell that a validation begins."""
+        self._look_at_clock()
+        self._paused_at = self._gone
+
+    def validation_done(self) -> None:
+        """Tell that it has ended."""
+        self._look_at_clock()
+        taken = self._gone - self._paused_at
+        self._paused += taken
+        if taken > self._validating and _SLACK * taken > self.seconds / 2:
+            self.runner.logger.warning(
+                f'a validation takes {taken:.0f} s of the {self.seconds:.0f} s of --time-budget: with one at '
+                'its end the run takes longer than that'
+            )
+        self._validating, self._validated = max(self._validating, taken), self._epoch
+
+    def _look_at_clock(self) -> None:
+        """Note the time that is gone: the first process's, as all must take the same steps."""
+        gone = torch.tensor([_now() - self._begin], dtype=torch.float64)
+        broadcast(gone)
+        self._gone = float(gone)
 
     def _expect(self) -> None:
         """Set ``max_iters`` and ``max_epochs`` to what the pace lets expect; the time alone ends the run."""
+        steps = self._max_iters
         if self.seconds_a_step:
-            left = self._for_training() - (_now() - self._begin)
-            self._max_iters = self._iter + max(1, int(left / self.seconds_a_step))
-            epochs = math.ceil(self._max_iters / len(self.dataloader))
-            self._max_epochs = max(self._epoch + 2, epochs)
+            steps = self._iter + int((self._for_training() - self._gone) / self.seconds_a_step)
+        self._max_iters = max(self._iter + 1, steps)
+        self._max_epochs = max(self._epoch + 2, math.ceil(self._max_iters / len(self.dataloader)))
 
     def _for_training(self) -> float:
         """Seconds without the last validation and checkpoint."""
-        validation = self._validating
+        return max(self.seconds - self._kept_back(self._validation()), 0.5 * self.seconds)
+
+    def _kept_back(self, validation: float) -> float:
+        return _SLACK * validation + _WRITING
+
+    def _validation(self) -> float:
+        """Seconds that a validation takes: the longest so far, or a guess."""
         loop = self.runner.val_loop if self._iter else None
-        if not validation and loop is not None:
-            images = len(loop.dataloader.dataset) / max(1, self.dataloader.batch_size or 1)
-            validation = _GUESS * images * self.seconds_a_step
-        return max(self.seconds - _SLACK * validation - _WRITING, 0.5 * self.seconds)
+        if self._validating or loop is None:
+            return self._validating
+        images = len(loop.dataloader.dataset) / max(1, self.dataloader.batch_size or 1)
+        return _GUESS * images * self.seconds_a_step
 
 
 @HOOKS.register_module()
@@ -129,7 +172,6 @@ class TimedRateHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def __init__(self) -> None:
-        self._began = 0.0
         self._rates: list[float] = []
 
     def before_run(self, runner: Runner) -> None:
@@ -150,11 +192,11 @@ class TimedRateHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """A validation begins."""
-        self._began = _now()
+        runner.train_loop.validation_begins()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """A validation has ended."""
-        runner.train_loop.validated(_now() - self._began)
+        runner.train_loop.validation_done()
 
 
 def _now() -> float:
@@ -175,13 +217,15 @@ def use_time_budget(cfg: Config, seconds: float) -> None:
         seconds: From here to the end.
 
     Raises:
-        InputError: If the config does not train by epochs.
+        InputError: If the config does not train by epochs, or nothing is left of the time.
     """
-    kind = str(cfg.train_cfg.get('type', 'EpochBasedTrainLoop')).rpartition('.')[2]
-    if kind != 'EpochBasedTrainLoop' or cfg.train_cfg.get('by_epoch') is False:
+    if (kind := train_loop_of(cfg)) not in ('EpochBasedTrainLoop', 'TimedTrainLoop'):
         raise InputError(f'--time-budget is for training by epochs; config {cfg.filename} has {kind}')
-    cfg.train_cfg.pop('by_epoch', None)
-    cfg.train_cfg.pop('dynamic_intervals', None)
-    cfg.train_cfg.update(type='TimedTrainLoop', seconds=round(seconds, 1), began=[os.getpid(), _now()])
+    if seconds <= 0:
+        raise InputError('--time-budget: the time was over before the training began')
+    for name in ('by_epoch', 'dynamic_intervals', 'val_begin'):
+        cfg.train_cfg.pop(name, None)
+    cfg.train_cfg.update(type='TimedTrainLoop', seconds=round(seconds, 1), began=[_HERE, _now()])
     cfg.param_scheduler = []
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='TimedRateHook')]
+    hooks = [hook for hook in cfg.get('custom_hooks') or () if hook.get('type') != 'TimedRateHook']
+    cfg.custom_hooks = [*hooks, dict(type='TimedRateHook')]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.names import listed
-from mbv1_backbone.training.checkpoint import check_values, read_checkpoint
-from mbv1_backbone.training.config import follow_recipe
+from mbv1_backbone.training.checkpoint import Checkpoint, check_values, read_checkpoint
+from mbv1_backbone.training.config import datasets_of, follow_recipe
 from mbv1_backbone.weights.zoo import find_checkpoint
 
 __all__ = ['WarmStartHook', 'start_of', 'use_warm_start']
@@ -30,12 +30,13 @@ class WarmStartHook(Hook):
 
     Args:
         checkpoint: File of the network to start from.
+        anew: Names of tensors that are of other classes, where their shapes do not say so.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, checkpoint: str) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, checkpoint: str, anew: Sequence[str] = ()) -> None:
+        self.checkpoint, self.anew = checkpoint, anew
 
     def before_train(self, runner: Runner) -> None:
         """Fill the network; a run that is resumed has its weights.
@@ -47,16 +48,17 @@ class WarmStartHook(Hook):
             return
         model: nn.Module = getattr(runner.model, 'module', runner.model)
         state = read_checkpoint(self.checkpoint).state
-        kept, new = start_of(model.state_dict(), state, self.checkpoint)
+        kept, new = start_of(model.state_dict(), state, self.checkpoint, self.anew)
         model.load_state_dict(kept, strict=False)
         if runner.rank == 0:
             parts = listed([*dict.fromkeys(name.rpartition('.')[0] for name in new)])
-            anew = f'; anew, as they have other rows (classes, anchors): {parts}' if new else ''
+            why = 'are of other classes' if self.anew else 'have other rows (classes, anchors)'
+            anew = f'; anew, as they {why}: {parts}' if new else ''
             print(f'starts from {self.checkpoint}: {len(kept)} tensors{anew}', flush=True)
 
 
 def start_of(
-    target: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str
+    target: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str, anew: Collection[str] = ()
 ) -> tuple[dict[str, Tensor], list[str]]:
     """What a network takes of a trained one.
 
@@ -64,9 +66,10 @@ def start_of(
         target: The network's own state.
         state: Of the trained one.
         name: Of its file, for messages.
+        anew: Tensors that the network does not take.
 
     Returns:
-        The tensors that it takes, and the names of those of its head's that have rows of other classes.
+        The tensors that it takes, and the names of those of its head's that start anew.
 
     Raises:
         InputError: If the two differ in more than the rows of the head.
@@ -76,7 +79,7 @@ def start_of(
         other = state.get(key)
         if other is None:
             wrong += [] if key.endswith(_COUNTER) else [f'{key} missing']
-        elif other.shape == tensor.shape:
+        elif other.shape == tensor.shape and key not in anew:
             kept[key] = other
         elif key.startswith(_HEADS) and other.ndim and other.shape[1:] == tensor.shape[1:]:
             new.append(key)
@@ -96,7 +99,8 @@ def use_warm_start(cfg: Config, name: str) -> None:
     """Start a run from a trained detector; what its weights were trained with goes into the config.
 
     Args:
-        cfg: Changed in place: padding, activation, epsilon and preprocessing follow the weights.
+        cfg: Changed in place: padding, activation, epsilon and preprocessing follow the weights. Where the
+            classes of its data are others, even as many, what the head has of them starts anew.
         name: A checkpoint, or a name in the model zoo.
 
     Raises:
@@ -107,12 +111,37 @@ def use_warm_start(cfg: Config, name: str) -> None:
     check_values(checkpoint.state, path)
     if checkpoint.recipe is not None:
         follow_recipe(cfg, checkpoint.recipe)
-    start_of(_state_of(cfg), checkpoint.state, str(name))  # before data is read
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), dict(type='WarmStartHook', checkpoint=str(path))]
+    target = _state_of(cfg, cfg.model)
+    start_of(target, checkpoint.state, str(name))  # before data is read
+    hook: dict[str, Any] = dict(type='WarmStartHook', checkpoint=str(path))
+    if _has_other_classes(cfg, checkpoint):
+        more = _state_of(cfg, _with_more_classes(cfg.model))
+        hook['anew'] = [key for key, tensor in target.items() if more[key].shape != tensor.shape]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
 
 
-def _state_of(cfg: Config) -> dict[str, Any]:
-    """Names and shapes of a config's network."""
+def _has_other_classes(cfg: Config, checkpoint: Checkpoint) -> bool:
+    """Whether the classes of a config's data have other names or another order than a checkpoint's."""
+    there = (checkpoint.meta.get('dataset_meta') or {}).get('classes')
+    datasets = datasets_of(cfg.get('train_dataloader'))
+    here = next(
+        (classes for one in datasets if (classes := (one.get('metainfo') or {}).get('classes'))), None
+    )
+    return bool(there and here) and tuple(there or ()) != tuple(here or ())
+
+
+def _with_more_classes(model: Any) -> Any:
+    """A model's config with one more class everywhere: what has another shape then is of classes."""
+    if isinstance(model, dict):
+        return {
+            key: value + 1 if key == 'num_classes' and isinstance(value, int) else _with_more_classes(value)
+            for key, value in model.items()
+        }
+    return [_with_more_classes(part) for part in model] if isinstance(model, list) else model
+
+
+def _state_of(cfg: Config, model: Any) -> dict[str, Any]:
+    """Names and shapes of a network of a config's kind."""
     from mmengine.registry import MODELS
 
     from mbv1_backbone.common.errors import user_errors
@@ -120,5 +149,5 @@ def _state_of(cfg: Config) -> dict[str, Any]:
 
     use_scope(scope := cfg.get('default_scope', 'mmengine'))
     with user_errors(f'config {cfg.filename}'), torch.random.fork_rng():
-        built: nn.Module = MODELS.build({**cfg.model, '_scope_': scope})
+        built: nn.Module = MODELS.build({**model, '_scope_': scope})
     return dict(built.state_dict())

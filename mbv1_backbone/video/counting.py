@@ -78,7 +78,7 @@ class _Inside:
     zone: Any
     annotator: Any
     entered: int = 0
-    seen: dict[int, int] = field(default_factory=dict)  # track that was in -> frame in which it was seen last
+    been: set[int] = field(default_factory=set)  # tracks that are or were in
 
 
 class Counter:
@@ -111,6 +111,7 @@ class Counter:
             self._zones.append(_Inside(made, sv.PolygonZoneAnnotator(made, sv.Color.WHITE, **text)))
         self._annotator = sv.LineZoneAnnotator(color=sv.Color.WHITE, **text)
         self._frame = 0
+        self._seen: dict[int, int] = {}  # track -> frame in which it was seen last
 
     def update(self, boxes: np.ndarray, labels: np.ndarray, tracks: np.ndarray) -> None:
         """Go on by a frame.
@@ -127,19 +128,35 @@ class Counter:
             tracker_id=np.asarray(tracks, int)[kept],
         )
         self._frame += 1
+        self._seen.update((track, self._frame) for track in found.tracker_id.tolist())
         for line in self._lines:
-            line.trigger(found)
+            line.trigger(self._with_absent(found, line))
         for one in self._zones:
             inside = one.zone.trigger(found)
-            for track in found.tracker_id[inside].tolist():
-                one.entered += track not in one.seen
-                one.seen[track] = self._frame
-            self._forget(one, found.tracker_id.tolist())
+            entering = set(found.tracker_id[inside].tolist())
+            one.entered += len(entering - one.been)
+            one.been |= entering
+        self._forget()
 
-    def _forget(self, one: _Inside, present: list[int]) -> None:
-        one.seen.update((track, self._frame) for track in present if track in one.seen)
-        if self._frame % _REMEMBERED == 0:
-            one.seen = {track: last for track, last in one.seen.items() if self._frame - last < _REMEMBERED}
+    def _with_absent(self, found: Any, line: Any) -> Any:
+        """What is found, and tracks that are not seen for a while as something beside the line.
+
+        supervision forgets within three frames on which side a track was that it is not told of, and one that
+        is hidden there would not be counted. What is beside a line changes nothing.
+        """
+        absent = [track for track, last in self._seen.items() if last < self._frame]
+        start, end = (np.array([point.x, point.y]) for point in (line.vector.start, line.vector.end))
+        beside = np.tile(2 * end - start, (len(absent), 2)).astype(np.float32)
+        return self._sv.Detections(
+            xyxy=np.concatenate([found.xyxy, beside]),
+            class_id=np.concatenate([found.class_id, np.zeros(len(absent), int)]),
+            tracker_id=np.concatenate([found.tracker_id, np.array(absent, int)]),
+        )
+
+    def _forget(self) -> None:
+        self._seen = {track: last for track, last in self._seen.items() if self._frame - last < _REMEMBERED}
+        for one in self._zones:
+            one.been &= self._seen.keys()
 
     def counts(self) -> dict[str, list[dict[str, int]]]:
         """So far: of each line how many went ``in`` and ``out``, of each zone how many are ``inside``.

@@ -15,6 +15,8 @@ from mbv1_backbone.common.errors import DamagedFileError, InputError, Mbv1Error
 __all__ = ['POLICIES', 'Frame', 'FrameReader', 'FrameSource', 'frames_until']
 
 POLICIES = ('auto', 'all', 'newest')
+_LEAST = 1e-6  # seconds between frames
+_BACK = 1.0  # seconds that a film's clock may go back by mistake; by more, it has begun anew
 _PATIENCE = 2.0  # seconds that the end of a reader is waited for: its camera may be silent
 
 
@@ -153,7 +155,7 @@ class FrameSource:
             self._thread.join(_PATIENCE)
 
     def _all(self) -> Iterator[Frame]:
-        begun, last = time.monotonic(), -1.0
+        begun, last, clock = time.monotonic(), -1.0, _Clock(self.fps)
         while not self.stopped and self._reader.grab():
             number = self.read
             self.read += 1
@@ -165,12 +167,8 @@ class FrameSource:
             if image is None:
                 self.unreadable += 1
                 continue
-            if self.live:
-                seconds = time.monotonic() - begun
-            else:
-                told = self._reader.seconds()
-                seconds = told if told is not None and told > last else number / self.fps
-            last = max(seconds, last + 1e-6)
+            seconds = time.monotonic() - begun if self.live else clock.seconds(number, self._reader.seconds())
+            last = max(seconds, last + _LEAST)
             yield Frame(number, last, image)
 
     def _kept(self) -> Iterator[Frame]:
@@ -203,6 +201,31 @@ def frames_until(source: FrameSource, fault: list[Mbv1Error]) -> Iterator[Frame]
         yield from source
     except Mbv1Error as error:
         fault.append(error)
+
+
+class _Clock:
+    """From what a source says of its frames' times to times since the first one that go on evenly.
+
+    A camera counts from when its machine was started, and films that were joined begin anew in the middle.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._fps, self._shift, self._last, self._number = fps, 0.0, 0.0, 0
+
+    def seconds(self, number: int, told: float | None) -> float:
+        """Time of a frame.
+
+        Args:
+            number: Its place, from 0.
+            told: What the source says of it, in seconds; None where it says nothing.
+        """
+        usual = self._last + (number - self._number) / self._fps
+        if told is None:
+            told = usual - self._shift
+        elif number == 0 or told + self._shift < self._last - _BACK:
+            self._shift = usual - told
+        self._last, self._number = told + self._shift, number
+        return self._last
 
 
 class _Slot:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-__all__ = ['FILMS', 'STDIN', 'camera_number', 'is_address', 'is_film', 'shown_source', 'stem_of']
+__all__ = ['FILMS', 'STDIN', 'camera_number', 'is_address', 'is_file', 'is_film', 'shown_source', 'stem_of']
 
 FILMS = (
     *('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.ts', '.mts', '.m2ts', '.wmv'),
@@ -29,6 +29,11 @@ def is_film(name: str) -> bool:
     if name == STDIN or is_address(name) or Path(name).suffix.lower() in FILMS:
         return not Path(name).is_dir()
     return (camera_number(name) is not None and not Path(name).exists()) or name.startswith('/dev/video')
+
+
+def is_file(name: str) -> bool:
+    """Whether a source is a film's file, which has an end whether or not it says so."""
+    return not is_address(name) and name.lower().endswith(FILMS)
 
 
 def is_address(name: str) -> bool:

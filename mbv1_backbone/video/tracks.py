@@ -23,7 +23,7 @@ class Tracker:
     Args:
         fps: Frames a second that are given to it.
         score_thr: Least score of a box that counts by itself, 0..1.
-        timed: Whether ``update`` is told the time of each frame, as of a live source.
+        timed: Whether ``update`` is told the time of each frame, which lets these come unevenly.
 
     Raises:
         NotInstalledError: Without the extra ``[video]``.

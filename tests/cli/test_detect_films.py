@@ -15,6 +15,7 @@ import pytest
 from support.films import PASSING, colour_detector, frames, jpeg, write_mpeg4
 
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.video.capture import Capture
 from mbv1_backbone.video.frames import FrameSource
 from mbv1_backbone.video.sources import open_source
 from mbv1_backbone.video.writer import FilmWriter
@@ -145,6 +146,49 @@ def test_a_broken_film_keeps_what_was_read(tmp_path, capsys):
     assert line.endswith(f'what was read is in {tmp_path / "out" / "cut"}.*')
 
 
+def test_films_after_a_broken_one_are_worked_on_too(film, tmp_path, capsys):
+    for name, content in (('a', b'no film' * 100), ('b', film.read_bytes()), ('c', b'')):
+        (tmp_path / f'{name}.mp4').write_bytes(content)
+    words = ['--num', '2', '--no-pictures', '--out-dir', str(tmp_path / 'out')]
+    assert main(['detect', NAME, str(tmp_path / 'b.mp4'), str(tmp_path / '*.mp4'), *words]) == 2
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['b.jsonl']
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
+    assert line.count('is no film that OpenCV can decode') == 2
+
+
+def test_frames_before_one_of_another_size_are_kept_and_said(tmp_path, monkeypatch, capsys):
+    mixed = [*frames(PASSING, 12), *frames(PASSING, 2, (80, 60))]
+    stream = b''.join(map(jpeg, mixed))
+    monkeypatch.setattr(sys, 'stdin', SimpleNamespace(buffer=io.BytesIO(stream)))
+    assert main(['detect', NAME, '--out-dir', str(tmp_path / 'out'), '-']) == 2
+    assert len(lines_of(tmp_path / 'out' / 'stdin.jsonl')) == 12
+    assert len(list(open_source(tmp_path / 'out' / 'stdin.mp4'))) == 12
+    out, err = capsys.readouterr()
+    assert 'stdin: 12 frames' in out
+    assert (
+        f'frame 12 has 80 x 60 pixels, and those before it 160 x 120; what was read is in {tmp_path}' in err
+    )
+
+
+def test_ctrl_c_ends_all_films_also_where_one_does_not_say_its_length(film, tmp_path, monkeypatch, capsys):
+    """As films that a browser recorded do not."""
+    original = Capture.__init__
+
+    def endless(self, opened, sized, counted=False):
+        original(self, opened, False)
+
+    def pressed(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        yield from ()
+
+    monkeypatch.setattr(Capture, '__init__', endless)
+    monkeypatch.setattr(FrameSource, '__iter__', pressed)
+    (tmp_path / 'later.mp4').write_bytes(film.read_bytes())
+    words = [str(film), str(tmp_path / 'later.mp4'), '--no-pictures', '--out-dir', str(tmp_path / 'out')]
+    assert main(['detect', NAME, *words]) == 130
+    assert 'later' not in capsys.readouterr().out
+
+
 REFUSED = {
     'no film': (['{bad}'], 'bad.mp4: is no film that OpenCV can decode'),
     'no such film': (['none.mp4'], 'film none.mp4: no such file'),
@@ -155,6 +199,10 @@ REFUSED = {
         'a.jpg: is no film or camera, and these cannot be given with images',
     ),
     'a film and a camera': (['{film}', '0'], '0: is given with 1 more, and may have no end'),
+    'two cameras': (
+        ['rtsp://me:pw@127.0.0.1:9/a', '0'],
+        'rtsp://127.0.0.1:9/a: is given with 1 more',
+    ),
     'a line outside': (
         ['{film}', '--line', '0,0,500,9'],
         '500,9 lies outside of the frame, which has 160 x 120 pixels',

@@ -14,6 +14,8 @@ from mbv1_backbone.detection.drawing import draw_boxes
 from mbv1_backbone.detection.formats.coco import read_coco
 from mbv1_backbone.detection.formats.masks import check_masks
 from mbv1_backbone.detection.masks import Masks
+from mbv1_backbone.inference.detector import ExportedDetection
+from mbv1_backbone.runtime.spec import ModelSpec
 
 SIZE = (37, 53)
 
@@ -37,6 +39,31 @@ def test_pasted_masks_are_mmdets():
     sure = np.abs(pixels.numpy() - 0.5) > 1e-4
     assert ours.sum() > 2000
     np.testing.assert_array_equal(ours[sure], (pixels.numpy() >= 0.5)[sure])
+
+
+def test_a_mask_is_pasted_where_its_box_was_and_cut_off_at_the_image():
+    """A box may reach over the edge of an image that is padded: its grid does, too."""
+
+    class Network:
+        spec = ModelSpec('detector', (64, 64), 'fp32', 'f' * 64, dict(mean=[0]), ('x',), keep_ratio=True)
+
+        def run(self, images):
+            soft = np.tile(np.repeat([0.0, 1.0], 14).astype(np.float32), (28, 1))  # its right half
+            return (
+                np.array([[[0, 0, 56, 56]]], np.float32),
+                np.full((1, 1), 0.9, np.float32),
+                np.zeros((1, 1), np.int64),
+                soft[None, None],
+            )
+
+    network = ExportedDetection(Network())
+    image = np.zeros((64, 40, 3), np.uint8)
+    [found] = network.detect([(image, network.prepare(image))])
+    assert found.boxes.tolist() == [[0, 0, 40, 56]]
+    whole = np.asarray(found.masks)[0]
+    assert whole.shape == (64, 40)
+    np.testing.assert_array_equal(np.flatnonzero(whole.any(0)), np.arange(28, 40))
+    np.testing.assert_array_equal(np.flatnonzero(whole.any(1)), np.arange(56))
 
 
 def test_what_is_kept_is_the_whole(whole):

@@ -3,8 +3,10 @@
 import argparse
 import copy
 import json
+import logging
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from mmdet.datasets import MultiImageMixDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import DATASETS, HOOKS, METRICS
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from support.small_run import small_config
 
 from mbv1_backbone.cli.main import main
@@ -20,19 +22,20 @@ from mbv1_backbone.cli.train_options import seconds
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.compat.registry import use_scope
 from mbv1_backbone.training import load_config, read_checkpoint, time_budget
-from mbv1_backbone.training.averaging import use_averaging, use_early_stop
-from mbv1_backbone.training.mosaic import use_mosaic
+from mbv1_backbone.training.averaging import RunEMAHook, use_averaging, use_early_stop
+from mbv1_backbone.training.mosaic import MosaicOffHook, use_mosaic
 from mbv1_backbone.training.run import resume_from, train
 from mbv1_backbone.training.time_budget import use_time_budget
-from mbv1_backbone.training.warm_start import start_of
+from mbv1_backbone.training.warm_start import start_of, use_warm_start
 
 NOW = [0.0]
+VALIDATION = [2.0]
 SEEN = []
 
 
 @HOOKS.register_module()
 class Ticks(Hook):
-    """Steps of a second, validations of four; notes weights and rates."""
+    """Steps of a second, validations of two batches; notes weights and rates."""
 
     priority = 'VERY_HIGH'
 
@@ -41,7 +44,7 @@ class Ticks(Hook):
         SEEN.append((runner.optim_wrapper.get_lr()['lr'][0], copy.deepcopy(runner.model.state_dict())))
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        NOW[0] += 2
+        NOW[0] += VALIDATION[0]
 
 
 @METRICS.register_module()
@@ -63,7 +66,7 @@ class Scores(BaseMetric):
 def config(tmp_path):
     def build(epochs=2, scores=None, **changes):
         SEEN.clear()
-        NOW[0] = 0.0
+        NOW[0], VALIDATION[0] = 0.0, 2.0
         cfg = small_config(tmp_path / 'run', epochs, custom_hooks=[dict(type='Ticks')], **changes)
         if scores is not None:
             cfg.val_dataloader = copy.deepcopy(cfg.train_dataloader)
@@ -109,6 +112,31 @@ def test_a_run_stops_once_its_best_lies_back_and_says_which_it_is(config, tmp_pa
     assert len(SEEN) == 8
 
 
+def test_a_resumed_run_knows_how_long_ago_its_best_was(config, tmp_path):
+    cfg = config(10, [0.5, 0.4, 0.3])
+    use_early_stop(cfg, 3)
+    first = copy.deepcopy(cfg)
+    first.train_cfg.max_epochs = 3
+    train(first)
+    cfg.val_evaluator['values'] = [0.45] * 9
+    resume_from(cfg, 'auto')
+    train(cfg)  # epoch 3's own validation came after its checkpoint
+    assert len(SEEN) == 2 * 5
+    assert (tmp_path / 'run' / 'best_score_epoch_1.pth').is_file()
+
+
+def test_a_better_value_that_the_hook_did_not_hear_of_begins_the_count_anew(config):
+    cfg = config(9, [0.5, 0.4, 0.6])
+    use_early_stop(cfg, 2)
+    first = copy.deepcopy(cfg)
+    first.train_cfg.max_epochs = 3
+    train(first)
+    cfg.val_evaluator['values'] = [0.55] * 9
+    resume_from(cfg, 'auto')
+    train(cfg)
+    assert len(SEEN) == 2 * 5
+
+
 @pytest.mark.parametrize('scores', [None, [0.1] * 99])
 def test_a_run_ends_in_its_time_with_a_whole_checkpoint_and_the_rate_at_0(
     config, tmp_path, monkeypatch, scores
@@ -133,6 +161,117 @@ def test_a_run_ends_in_its_time_with_a_whole_checkpoint_and_the_rate_at_0(
         assert 4 < sum('score' in line for line in left) < 12  # a seventh of the time, the last of the end
 
 
+@pytest.mark.parametrize('batch', [1, 3, 8, 14])
+def test_long_validations_neither_take_most_of_the_time_nor_end_after_it(config, monkeypatch, batch):
+    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
+    cfg = config(2, [0.1] * 99)
+    VALIDATION[0] = batch
+    cfg.default_hooks.checkpoint.interval = 20
+    use_time_budget(cfg, 100)
+    train(cfg)
+    assert 80 < NOW[0] <= 100
+    assert len(SEEN) > 30
+
+
+def test_a_validation_that_is_too_long_for_the_time_is_said(config, monkeypatch, capsys):
+    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
+    cfg = config(2, [0.1] * 99)
+    VALIDATION[0] = 30
+    use_time_budget(cfg, 100)
+    train(cfg)
+    said = ''.join(capsys.readouterr())
+    assert said.count('a validation takes 60 s of the 100 s of --time-budget') == 1
+
+
+def test_a_resumed_run_gets_its_time_from_where_it_had_got_with_the_rate_of_the_config(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
+    cfg = config(2)
+    use_time_budget(cfg, 100)
+    cfg.default_hooks.checkpoint.interval = 20
+    again = copy.deepcopy(cfg)
+    train(cfg)
+    steps, then = len(SEEN), NOW[0]
+    again.optim_wrapper.optimizer.lr = 3e-4
+    use_time_budget(again, 60)
+    resume_from(again, 'auto')
+    train(again)
+    rates = [rate for rate, _ in SEEN[steps:]]
+    assert 50 < NOW[0] - then <= 60
+    assert len(rates) == NOW[0] - then
+    assert rates[0] < 0.1 * 3e-4 < 0.95 * 3e-4 < max(rates) <= 3e-4
+    last = max((tmp_path / 'run').glob('epoch_*.pth'), key=lambda path: int(path.stem[6:]))
+    assert torch.load(last, weights_only=True)['meta']['iter'] == len(SEEN)
+
+
+def test_a_config_that_a_run_left_starts_its_time_anew(config, monkeypatch):
+    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
+    cfg = config(1)
+    cfg.train_dataloader.batch_size = 8  # a step an epoch
+    cfg.default_hooks.checkpoint.interval = 20
+    use_time_budget(cfg, 60)
+    NOW[0] = 1000.0
+    monkeypatch.setattr(time_budget, '_HERE', 'another process')
+    train(cfg)
+    assert 50 < len(SEEN) <= 60
+
+
+def test_all_processes_go_by_the_clock_of_the_first(config, monkeypatch):
+    """Else one leaves the epoch a step before another, which waits for it for ever."""
+    monkeypatch.setattr(time_budget, '_now', lambda: 5 * NOW[0])
+
+    def broadcast(gone):
+        gone[:] = NOW[0]
+
+    monkeypatch.setattr(time_budget, 'broadcast', broadcast)
+    cfg = config(2, [0.1] * 99)
+    use_time_budget(cfg, 100)
+    train(cfg)
+    assert 85 < NOW[0] <= 100
+
+
+def test_the_average_looks_back_on_a_share_of_a_run_in_a_given_time(config, monkeypatch):
+    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
+    seen = []
+    original = RunEMAHook.after_train_iter
+
+    def noted(self, runner, **args):
+        original(self, runner, **args)
+        seen.append(self.ema_model.momentum)
+
+    monkeypatch.setattr(RunEMAHook, 'after_train_iter', noted)
+    cfg = config(2)  # four steps, of which there is no twentieth
+    cfg.default_hooks.checkpoint.interval = 1000
+    use_averaging(cfg)
+    use_time_budget(cfg, 600)
+    train(cfg)
+    assert seen[-1] == pytest.approx(1 / (0.05 * 595), rel=0.02)
+
+
+class Loader:
+    """Ten steps an epoch."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return 10
+
+
+@pytest.mark.parametrize(('epochs', 'off'), [(1, None), (2, 1), (3, 2), (7, 6), (10, 8), (20, 17), (100, 85)])
+def test_mosaics_end_before_the_run_does(epochs, off):
+    skipped = []
+    data = SimpleNamespace(update_skip_type_keys=lambda _: skipped.append(runner.iter // 10))
+    runner = SimpleNamespace(
+        train_dataloader=Loader(data), max_iters=10 * epochs, iter=0, logger=logging.getLogger()
+    )
+    hook = MosaicOffHook()
+    for runner.iter in range(0, 10 * epochs, 10):
+        hook.before_train_epoch(runner)
+    assert skipped == ([] if off is None else [off])
+
+
 def test_what_is_of_other_classes_starts_anew_and_all_else_is_kept():
     head = 'bbox_head.cls_convs.0.weight'
     target = {
@@ -151,6 +290,35 @@ def test_what_is_of_other_classes_starts_anew_and_all_else_is_kept():
     ):
         with pytest.raises(InputError, match=f'--warm-start a.pth is of another network.*{complaint}'):
             start_of(target, wrong, 'a.pth')
+
+
+@pytest.mark.parametrize(
+    ('classes', 'anew'), [(('ball', 'car'), 0), (('car', 'ball'), 12), (('cat', 'dog'), 12), (('cat',), 12)]
+)
+def test_as_many_other_classes_are_other_classes(tiny_config, tmp_path, classes, anew):
+    """By their names: rows of the head that have learnt a cat start anew where there are cars."""
+
+    def config_of(names):
+        options = {'model.bbox_head.num_classes': len(names)}
+        cfg = load_config(tiny_config, options)
+        cfg.train_dataloader.dataset.metainfo = dict(classes=names)
+        return cfg
+
+    use_scope('mmdet')
+    there = config_of(('ball', 'car'))
+    state = MODELS.build({**there.model, '_scope_': 'mmdet'}).state_dict()
+    torch.save(
+        dict(state_dict=state, meta=dict(dataset_meta=dict(classes=('ball', 'car')))), tmp_path / 'a.pth'
+    )
+    here = config_of(classes)
+    use_warm_start(here, str(tmp_path / 'a.pth'))
+    names = here.custom_hooks[-1].get('anew', ())
+    assert len(names) == anew
+    assert all(name.startswith('bbox_head.cls_convs') for name in names)
+    target = MODELS.build({**here.model, '_scope_': 'mmdet'}).state_dict()
+    kept, new = start_of(target, state, 'a.pth', names)
+    assert sorted(new) == sorted(names)
+    assert len(kept) + len(new) == len(target)
 
 
 def test_times_are_read_and_refused():
@@ -186,6 +354,7 @@ def test_mosaics_end_with_the_run_and_boxes_stay_on_their_objects(tiny_config, d
         (use_early_stop, {}, 'save_best'),
         (use_averaging, dict(custom_hooks=[dict(type='EMAHook')]), 'has an EMAHook of its own'),
         (use_time_budget, dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=3)), 'by epochs'),
+        (use_time_budget, dict(train_cfg=dict(by_epoch=False, max_iters=3)), 'has IterBasedTrainLoop'),
         (use_mosaic, {}, 'for detectors whose training data has a pipeline'),
     ],
 )
@@ -244,20 +413,3 @@ def test_all_of_them_train_a_detector(tiny_config, demo_data, tmp_path, capsys):
         )
         == 0
     )
-
-
-def test_a_resumed_run_has_its_own_time_and_rates(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(time_budget, '_now', lambda: NOW[0])
-    for seconds_given in (40, 60):
-        cfg = config(2)
-        use_time_budget(cfg, seconds_given)
-        resume_from(cfg, 'auto')
-        before = len(list((tmp_path / 'run').glob('epoch_*.pth')))
-        train(cfg)
-        assert 0.8 * seconds_given < len(SEEN) <= seconds_given
-        assert max(rate for rate, _ in SEEN) > 0.95 * cfg.optim_wrapper.optimizer.lr
-    assert before > 10
-    saved = torch.load(
-        max((tmp_path / 'run').glob('epoch_*.pth'), key=lambda p: int(p.stem[6:])), weights_only=True
-    )
-    assert saved['meta']['iter'] > 80

@@ -18,6 +18,7 @@ from support.films import PASSING, frames, jpeg, write_mpeg4
 from support.rtsp import rtsp_camera
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.video.frames import FrameSource
 from mbv1_backbone.video.jpegs import split_jpegs
 from mbv1_backbone.video.names import is_film, shown_source, stem_of
 from mbv1_backbone.video.sources import open_source
@@ -45,6 +46,47 @@ def test_frames_may_be_passed_over_and_limited(film, every, limit, numbers):
     with open_source(film, every=every, limit=limit) as source:
         assert source.length == len(numbers)
         assert [frame.number for frame in source] == numbers
+
+
+class Told:
+    """A reader whose clock says what it is told to."""
+
+    fps, length, counted = 10.0, None, True
+
+    def __init__(self, times):
+        self.times, self.place = list(times), -1
+
+    def grab(self):
+        self.place += 1
+        return self.place < len(self.times)
+
+    def retrieve(self):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def seconds(self):
+        return self.times[self.place]
+
+    def fault(self, read):
+        return ''
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ('told', 'times'),
+    [
+        ([None, 0.02, 0.5, 0.51], [0, 0.02, 0.5, 0.51]),  # uneven, and far from ten a second
+        ([None, 0.02, 0.02, 0.04, 0.06], [0, 0.02, 0.02, 0.04, 0.06]),  # one time twice
+        ([86400.0, 86400.1, 86400.3], [0, 0.1, 0.3]),  # since the machine was started
+        ([None, 5.0, 9.0, 0.2, 0.4], [0, 5.0, 9.0, 9.1, 9.3]),  # two films, joined
+        ([None] * 4, [0, 0.1, 0.2, 0.3]),
+    ],
+)
+def test_times_are_since_the_first_frame_whatever_the_clock_says(told, times):
+    found = [frame.seconds for frame in FrameSource(Told(told), 'told')]
+    assert found == pytest.approx(times, abs=1e-5)
+    assert (np.diff(found) > 0).all()
 
 
 def test_only_the_newest_frame_is_kept_and_the_dropped_ones_are_counted():

@@ -52,6 +52,24 @@ def test_trembling_on_a_line_is_no_crossing():
     assert counted([trembling], [Line(0, 60, 160, 60)])['lines'] == [{'in': 0, 'out': 0}]
 
 
+@pytest.mark.parametrize('hidden', [2, 3, 9, 100])
+def test_who_is_hidden_while_crossing_is_counted_there_and_back(hidden):
+    pytest.importorskip('supervision')
+    counter = Counter([Line(0, 60, 160, 60)], [], SIZE)
+
+    def seen(*middles):
+        for place in middles:
+            boxes = np.array([box(50, place)] if place else []).reshape(-1, 4)
+            counter.update(boxes, np.zeros(len(boxes)), np.zeros(len(boxes), int))
+
+    seen(90, 80, 70, *[None] * hidden, 50, 40)
+    assert counter.counts()['lines'] == [{'in': 1, 'out': 0}]
+    seen(*[None] * hidden, 30, 70, *[None] * hidden, 50)  # not two frames below
+    assert counter.counts()['lines'] == [{'in': 1, 'out': 0}]
+    seen(*[None] * hidden, 70, 80)
+    assert counter.counts()['lines'] == [{'in': 1, 'out': 1}]
+
+
 def test_a_zone_counts_who_is_in_and_who_has_been():
     zone = Zone(((20, 20), (100, 20), (100, 100), (20, 100)))
     paths = [path((0, 50), (150, 50)), path((60, 60), (60, 60)), path((150, 110), (150, 0))]
