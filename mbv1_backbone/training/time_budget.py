@@ -59,11 +59,8 @@ class TimedTrainLoop(EpochBasedTrainLoop):
         self._begin = began[1] if began[0] == _HERE else _now()
         self._gone = 0.0
         self._first: tuple[int, float] | None = None  # step and time that the pace is measured from
-        self._validating, self._validated = (
-            0.0,
-            0,
-        )  # seconds that one took, at the most; epoch of the last one
-        self._paused, self._paused_at = 0.0, 0.0
+        self._validating, self._paused, self._paused_at = 0.0, 0.0, 0.0
+        self._validated = 0  # the epoch of the last validation
         super().__init__(runner, dataloader, **kwargs)
 
     @property
