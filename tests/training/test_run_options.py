@@ -403,7 +403,7 @@ def test_all_of_them_train_a_detector(tiny_config, demo_data, tmp_path, capsys):
     assert main([*command, '--early-stop', '3', '--mosaic', '--auto-scale-lr']) == 0
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith('starts from')]
-    assert 'anew, as they have other rows (classes, anchors): ' in line
+    assert 'anew, as they are of other classes: ' in line
     assert 'bbox_head.cls_convs.0' in line
     saved = torch.load(tmp_path / 'b' / 'epoch_2.pth', weights_only=True)
     assert 'ema_state_dict' in saved
