@@ -61,11 +61,11 @@ def distribution(package):
         ('classification', ['classification']),
         ('geolocation', ['classification']),
         ('weights', ['detection', 'weights', 'slim']),
-        ('runtime', ['deploy', 'litert', 'ncnn', 'coreml']),
+        ('runtime', ['deploy', 'litert', 'ncnn', 'coreml', 'executorch']),
         ('retrieval', ['faces', 'milvus']),
         ('detection', ['detection']),
         ('face', ['faces', 'teachers', 'deploy', 'detection']),  # its detectors are MMDetection's
-        ('export', ['detection', 'deploy', 'litert', 'nncf']),
+        ('export', ['detection', 'deploy', 'litert', 'nncf', 'executorch']),
         ('training', ['detection', 'deploy']),
         ('inference', ['detection', 'faces', 'deploy', 'weights']),
         ('face_gallery', ['faces']),

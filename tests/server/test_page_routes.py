@@ -64,6 +64,7 @@ def test_make_serve_asks_for_what_there_is():
     words = [
         'make',
         '--dry-run',
+        '--no-print-directory',
         'serve',
         'VENV=/venv',
         'RETINAFACE=',
