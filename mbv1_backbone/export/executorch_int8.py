@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -89,22 +90,36 @@ def _means(network: GraphModule, images: Sequence[Tensor]) -> list[Tensor]:
 def _correct_biases(network: GraphModule, images: Sequence[Tensor], means: Sequence[Tensor]) -> None:
     """Change every layer's bias so that its channels have these means, layer by layer.
 
+    A bias that several layers share, as those of a head on several maps do, stays as it is.
+
     Args:
         network: Whose biases are changed.
         images: uint8 (1, H, W, 3) each.
         means: Of each layer in turn (channels,).
     """
     left = iter(means)
+    uses = Counter(_bias_of(node) for node in network.graph.nodes if _has_bias(node))
 
     def correct(node: Node, outputs: list[Tensor]) -> list[Tensor]:
-        shift = next(left) - _mean(outputs)
-        name = str(node.args[_BIAS].target)  # type: ignore[union-attr]
+        shift, name = next(left) - _mean(outputs), _bias_of(node)
+        if uses[name] > 1:
+            return outputs
         owner, _, last = name.rpartition('.')
         bias = torch.nn.Parameter(attrgetter(name)(network) + shift, requires_grad=False)
         setattr(attrgetter(owner)(network) if owner else network, last, bias)
         return [output + shift.view(-1, 1, 1) if output.ndim == 4 else output + shift for output in outputs]
 
     _run(network, images, correct)
+
+
+def _has_bias(node: Node) -> bool:
+    """Whether it is a convolution or linear layer with one."""
+    return node.target in _IN_8_BITS and len(node.args) > _BIAS and node.args[_BIAS] is not None
+
+
+def _bias_of(node: Node) -> str:
+    """The name of a layer's bias."""
+    return str(node.args[_BIAS].target)  # type: ignore[union-attr]
 
 
 def _mean(outputs: Sequence[Tensor]) -> Tensor:
@@ -138,7 +153,7 @@ def _run(
                 node.target(*map_arg(node.args, value_of(place)), **map_arg(node.kwargs, value_of(place)))
                 for place in range(len(images))
             ]
-            if node.target in _IN_8_BITS and len(node.args) > _BIAS and node.args[_BIAS] is not None:
+            if _has_bias(node):
                 held[node] = at_layer(node, held[node])
         for used in node.all_input_nodes:  # what nobody else needs
             if all(user in held for user in used.users):

@@ -91,6 +91,10 @@ class DetectionNetwork(Protocol):
         """What runs the network, and in which precision."""
 
     @property
+    def precision(self) -> str:
+        """What the network computes in."""
+
+    @property
     def parallel(self) -> int:
         """Batches that should go through the network at once."""
 
@@ -317,6 +321,11 @@ class ExportedDetection:
     def backend(self) -> str:
         """What runs the network, and in which precision."""
         return str(self.network)
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in."""
+        return self.network.precision
 
     @property
     def parallel(self) -> int:

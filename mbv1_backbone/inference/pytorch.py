@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -180,6 +179,7 @@ class MMDetDetection:
         parallel: How many threads should run it.
         fingerprint: SHA-256 of the weights.
         settings: SHA-256 of what the config says of the network.
+        precision: What the network computes in.
     """
 
     parallel = 1
@@ -192,7 +192,7 @@ class MMDetDetection:
         self.settings = settings_of(found)
         self._device = device_of(device)
         self._network = folded(found.model).to(self._device)
-        self._bf16 = bf16
+        self.precision = 'bf16' if bf16 else 'fp32'
         self._process = Process()
         pipeline = found.config.test_dataloader.dataset.pipeline
         self._pipeline = Compose([step for step in pipeline[1:] if step['type'] != 'LoadAnnotations'])
@@ -200,7 +200,7 @@ class MMDetDetection:
     @property
     def backend(self) -> str:
         """What runs the network, and in which precision."""
-        return f'torch {torch.__version__}, {"bf16" if self._bf16 else "fp32"}'
+        return f'torch {torch.__version__}, {self.precision}'
 
     def prepare(self, image: np.ndarray, /) -> Any:
         """What the pipeline packs of an image, RGB uint8 (H, W, 3)."""
@@ -222,7 +222,7 @@ class MMDetDetection:
             inputs=[sample['inputs'] for _, sample in batch],
             data_samples=[sample['data_samples'] for _, sample in batch],
         )
-        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
+        with torch.autocast(self._device.type, torch.bfloat16, self.precision == 'bf16'):
             outputs = self._network.test_step(data)
         return [_to_detections(output.pred_instances) for output in outputs]
 

@@ -1,4 +1,4 @@
-"""Work that many processes share: the faces of very many photographs, embedded into Parquet files."""
+"""Work that many processes share: very many photographs, embedded or detected in, into Parquet files."""
 
 from mbv1_backbone.common.lazy import public_names
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mbv1_backbone.common.errors import DamagedFileError, InputError, one_line
 from mbv1_backbone.common.names import plain_name
 from mbv1_backbone.common.tables import read_table
+from mbv1_backbone.jobs.plan import is_planned, open_plan
 from mbv1_backbone.jobs.tables import read_about
 from mbv1_backbone.retrieval import GalleryLike
 from mbv1_backbone.retrieval.checks import check_box
@@ -72,6 +73,11 @@ def parquet_files(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
         inside = sorted(name.glob('faces-*.parquet'))
         if not inside:
             raise InputError(f'{name}: no faces-*.parquet, which mbv1 embed-job writes')
+        if is_planned(name) and (undone := open_plan(name).undone()):
+            raise InputError(
+                f'{name}: {len(undone)} parts of the job are not done: the command that began it goes on, or '
+                'give single files'
+            )
         found += inside
     return found
 

@@ -76,8 +76,8 @@ class Leases:
 
         def beat() -> None:
             while not done.wait(self.timeout / _BEATS):
-                if _read(lease.path) == lease.content:
-                    with suppress(OSError):
+                with suppress(OSError):  # of a network's disk; the next beat may find it well
+                    if _read(lease.path) == lease.content:
                         os.utime(lease.path)
 
         thread = threading.Thread(target=beat, daemon=True)

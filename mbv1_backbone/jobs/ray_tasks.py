@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -76,14 +77,16 @@ def _check_room(ray: Any, address: str, needed: dict[str, int]) -> None:
 
 
 def _codes(ray: Any, pending: list[Any], watch: Callable[[], object]) -> list[int | None]:
-    """Exit codes of tasks, in the order of their ends; None of one that has died."""
+    """Exit codes of tasks, in the order of their ends; None of one that has died, which is said, with why."""
     codes: list[int | None] = []
     while pending:
         done, pending = ray.wait(pending, timeout=_LOOK)
         for one in done:
             try:
                 codes.append(ray.get(one))
-            except ray.exceptions.RayError:
+            except ray.exceptions.RayError as error:  # what a worker raised is at its end
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                print(f'a worker on Ray has died: {lines[-1].strip()[:300]}', file=sys.stderr)
                 codes.append(None)
         watch()
     return codes

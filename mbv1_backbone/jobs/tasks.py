@@ -54,6 +54,7 @@ class EmbedTask:
             preprocessing=self.embedder.preprocessing,
             dims=self.embedder.dims,
             flip=self.flip,
+            precision=_precision(self.embedder),
         )
 
     def run(self, images: Iterator[Encoded], batch_size: int) -> PartResult:
@@ -83,11 +84,20 @@ class DetectTask:
             classes=list(self.detector.classes),
             category_ids=list(self.detector.category_ids),
             score_thr=self.score_thr,
+            precision=_precision(self.detector),
         )
 
     def run(self, images: Iterator[Encoded], batch_size: int) -> PartResult:
         """As ``Task``."""
         return detect_images(self.detector, images, batch_size, self.score_thr)
+
+
+def _precision(network: FaceEmbedder | Detector) -> str:
+    """``'int8'``, or ``'float'``, whose precisions differ in their last digits alone.
+
+    A file of a network in int8 has the fingerprint of the weights that it was made of.
+    """
+    return 'int8' if network.network.precision == 'int8' else 'float'
 
 
 def task_of(network: FaceEmbedder | Detector, about: Mapping[str, Any]) -> Task:

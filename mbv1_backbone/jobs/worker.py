@@ -13,9 +13,9 @@ from typing import Any
 from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.jobs.inputs import read_images
 from mbv1_backbone.jobs.leases import TIMEOUT, Leases
 from mbv1_backbone.jobs.plan import LEASES, Plan, check_job_folder, made_plan
+from mbv1_backbone.jobs.reading import read_images
 from mbv1_backbone.jobs.tables import FAILURES, read_about, write_failures, write_part
 from mbv1_backbone.jobs.tasks import Task, task_of
 

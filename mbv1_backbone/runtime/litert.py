@@ -43,8 +43,14 @@ def _metadata(content: bytes) -> list[tuple[str, bytes]]:
     """Names and bytes of a model's metadata: https://flatbuffers.dev/internals, and the fields of the schema.
 
     Whether a file is exported must be known before it is known that the runtime is needed.
+
+    Raises:
+        NotInstalledError: If nothing is installed that reads such files.
     """
-    table = importlib.import_module('flatbuffers.table')  # of the runtime, and of what imports weights
+    try:
+        table = importlib.import_module('flatbuffers.table')  # of the runtime, and of what imports weights
+    except ImportError as error:
+        raise NotInstalledError('a .tflite file needs LiteRT: pip install ai-edge-litert') from error
 
     def items(parent: Any, field: int) -> list[Any]:
         """The tables in a list that is a field of another table."""

@@ -6,6 +6,7 @@ import importlib
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def program_spec(path: Path) -> tuple[ModelSpec, bool]:
             names = archive.namelist()
             said = [name for name in names if name.endswith(f'/extra/{KEY}')]
             text = archive.read(said[0]).decode() if len(said) == 1 else None
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f'{path}: not a file of mbv1 export') from error
     if damaged is not None:
         raise InputError(f'{path}: damaged: {damaged} in it is not what was written')

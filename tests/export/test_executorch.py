@@ -4,6 +4,7 @@ Its packages pin others that the project's environment has newer ones of: where 
 is refused without it is tested; `make test-executorch` runs all.
 """
 
+import copy
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import find_images
+from mbv1_backbone.export import executorch_int8
 from mbv1_backbone.export.detectors import detector_graph_of
 from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
@@ -127,6 +129,30 @@ def test_without_executorch_writing_and_reading_are_one_line(tmp_path):
     (tmp_path / 'c.pte').write_bytes(b'')
     with pytest.raises(NotInstalledError, match=r"c\.pte.*pip install 'mbv1-backbone\[executorch\]'"):
         open_session(tmp_path / 'c.pte')
+
+
+def test_a_bias_that_maps_share_is_not_moved_by_each_of_them():
+    class Levels(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own, self.shared = (torch.nn.Conv2d(3, 3, 1) for _ in range(2))
+
+        def forward(self, image):
+            maps = self.own(image.permute(0, 3, 1, 2).float())
+            return [self.shared(level) for level in (maps, maps + 1, maps + 2)]
+
+    images = [torch.from_numpy(image[None]) for image in patterns(2, 8)]
+    network = Levels().eval()
+    exact = torch.export.export(network, (images[0],), strict=False).module()
+    means = executorch_int8._means(exact, images)
+    moved = copy.deepcopy(network)
+    with torch.no_grad():
+        moved.own.bias += 0.5
+        moved.shared.bias += 0.25
+    moved = torch.export.export(moved, (images[0],), strict=False).module()
+    executorch_int8._correct_biases(moved, images, means)
+    torch.testing.assert_close(moved.own.bias, network.own.bias, atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved.shared.bias, network.shared.bias + 0.25)
 
 
 def test_a_damaged_or_foreign_file_is_refused_before_it_is_run(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -14,7 +15,8 @@ from flatbuffers import number_types, table
 from support import embedders
 from support.plain_graphs import IMAGENET, classifier, patterns, small_ssd, ssd_spec, taps
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone import load
+from mbv1_backbone.common.errors import DamagedFileError, InputError, NotInstalledError
 from mbv1_backbone.export.detectors import detector_graph_of
 from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
@@ -240,3 +242,11 @@ def test_damaged_labels_are_refused(tmp_path, shared):
             archive.writestr(name, 'background\ntench\n')
         with pytest.raises(InputError, match=complaint):
             import_weights(tmp_path / 'other.tflite')
+
+
+def test_a_file_that_nothing_here_reads_is_one_line(tmp_path, monkeypatch):
+    path = tmp_path / 'c.tflite'
+    path.write_bytes(b'\0\0\0\0TFL3')
+    monkeypatch.setitem(sys.modules, 'flatbuffers.table', None)
+    with pytest.raises(NotInstalledError, match='pip install ai-edge-litert'):
+        load(path)

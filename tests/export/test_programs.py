@@ -119,6 +119,13 @@ def test_bad_files_and_wishes_are_refused(written, tmp_path):
         archive.writestr('c/models/model.json', '{}')
     with pytest.raises(InputError, match=r'c\.pt2: not a file of mbv1 export'):
         load(broken)
+    with zipfile.ZipFile(broken, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('c/data', np.random.default_rng(0).bytes(9000).hex())
+    content = bytearray(broken.read_bytes())
+    content[4000:5000] = bytes(1000)  # what is packed there is no zip's any more
+    broken.write_bytes(content)
+    with pytest.raises(InputError, match=r'c\.pt2: not a file of mbv1 export'):
+        load(broken)
     with pytest.raises(InputError, match=r'ncnn reads \.param files only'):
         open_session(path, backend='ncnn')
     with pytest.raises(InputError, match=r'mbv1 export --to torch-export'):

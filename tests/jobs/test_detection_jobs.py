@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.jobs import JobCounter, enrolment, read_about, work
 from mbv1_backbone.jobs.plan import open_plan
 from mbv1_backbone.jobs.processes import rank_and_size
+from mbv1_backbone.jobs.ray_tasks import _codes
 
 
 @pytest.fixture(scope='module')
@@ -81,6 +83,32 @@ def test_jobs_of_another_kind_or_detector_are_refused(photos, job, tmp_path, mon
     monkeypatch.setattr(type(other.network), 'settings', 'b' * 64)
     with pytest.raises(InputError, match="begun there with settings 'aaaa"):
         work(job, about(photos), other)
+    rounded = detector()
+    monkeypatch.setattr(type(rounded.network), 'settings', 'a' * 64)
+    monkeypatch.setattr(type(rounded.network), 'precision', 'int8')  # of the same weights
+    with pytest.raises(InputError, match="begun there with precision 'float', this is 'int8'"):
+        work(job, about(photos), rounded)
+
+
+def test_why_workers_on_ray_have_died_is_said(capsys):
+    class Died(Exception):
+        pass
+
+    def get(one):
+        if one == 'dead':
+            raise Died("Traceback ...\nModuleNotFoundError: No module named 'mbv1_backbone'")
+        return one
+
+    ray = SimpleNamespace(
+        exceptions=SimpleNamespace(RayError=Died),
+        wait=lambda pending, timeout: (pending[:1], pending[1:]),
+        get=get,
+    )
+    looks = []
+    assert _codes(ray, [0, 'dead', 2], lambda: looks.append(1)) == [0, None, 2]
+    assert len(looks) == 3
+    said = capsys.readouterr().err
+    assert said == "a worker on Ray has died: ModuleNotFoundError: No module named 'mbv1_backbone'\n"
 
 
 @pytest.mark.parametrize('names', [('RANK', 'WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_NTASKS')])

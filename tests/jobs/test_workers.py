@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from contextlib import contextmanager
 
@@ -24,7 +25,7 @@ from support.job_worker import ABOUT, NETWORKS, embedder
 from support.project import ROOT
 
 from mbv1_backbone.common.errors import DamagedFileError, InputError
-from mbv1_backbone.jobs import JobCounter, parquet_files, work
+from mbv1_backbone.jobs import JobCounter, leases, parquet_files, work
 from mbv1_backbone.jobs.inputs import check_inputs
 from mbv1_backbone.jobs.leases import Leases
 from mbv1_backbone.jobs.plan import open_plan
@@ -141,6 +142,23 @@ def test_a_lease_is_taken_over_once_its_holder_is_silent_or_dead(tmp_path):
     assert Leases(tmp_path, 1000).claim('c') is not None
 
 
+def test_a_lease_outlives_a_disk_that_fails_for_a_moment(tmp_path, monkeypatch):
+    plain, beaten, fails = leases._read, threading.Event(), [OSError(116, 'Stale file handle')]
+
+    def reading(path):
+        if threading.current_thread() is not threading.main_thread() and fails:
+            raise fails.pop()
+        return plain(path)
+
+    mine = leases.Leases(tmp_path, 0.1)
+    lease = mine.claim('a')
+    monkeypatch.setattr(leases, '_read', reading)
+    monkeypatch.setattr(leases.os, 'utime', lambda path: beaten.set())
+    with mine.held(lease):
+        assert beaten.wait(30)
+    assert not fails
+
+
 def test_tar_parquet_list_and_url_give_the_faces_of_the_folder(photos, undisturbed, tmp_path):
     paths = sorted(photos.rglob('*.jpg'))
     with tarfile.open(tmp_path / 'a.tar', 'w') as tar:
@@ -253,6 +271,10 @@ def test_another_job_and_wrong_places_are_refused(photos, undisturbed, tmp_path)
         finished('s3://bucket/job', photos)
     with pytest.raises(InputError, match='no faces-'):
         parquet_files([tmp_path])
+    shutil.copytree(undisturbed, tmp_path / 'half')
+    (tmp_path / 'half' / 'faces-000004.parquet').unlink()
+    with pytest.raises(InputError, match='half: 1 parts of the job are not done'):
+        parquet_files([tmp_path / 'half'])
     pq.write_table(pa.table(dict(picture=[b''])), tmp_path / 'a.parquet')
     with pytest.raises(InputError, match='no column image'):
         finished(tmp_path / 'columns', tmp_path / 'a.parquet')

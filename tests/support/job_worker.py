@@ -25,6 +25,7 @@ class PlainNetwork:
     """Random projections of 8 x 8 pixels."""
 
     parallel = 1
+    precision = 'fp32'
     spec = SimpleNamespace(
         kind='embedder', dims=DIM, size=(8, 8), fingerprint='f' * 64, recipe={'gray': False}
     )
@@ -50,6 +51,7 @@ class PlainDetection:
     category_ids = (1, 2)
     backend = 'NumPy'
     parallel = 1
+    precision = 'fp32'
     fingerprint = 'e' * 64
     settings = 'a' * 64
 
