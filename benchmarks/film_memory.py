@@ -28,6 +28,7 @@ class Boxes:
 
     classes, category_ids, backend, parallel = ('thing',), (1,), 'none', 1
     fingerprint = settings = ''
+    precision = 'fp32'
 
     def __init__(self) -> None:
         self._frame = 0
