@@ -6,9 +6,11 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-__all__ = ['guess', 'listed', 'nearest', 'number_of', 'plain_name']
+__all__ = ['guess', 'is_of_one_line', 'listed', 'nearest', 'number_of', 'plain_name']
 
 _SHOWN = 10  # names in one message
+_BREAKING = ('Cc', 'Zl', 'Zp')  # Unicode's categories of control characters, and of what ends lines
+_TURNING = frozenset('\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')  # the direction of what follows
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -49,6 +51,11 @@ def number_of(count: int, one: str, several: str | None = None) -> str:
 def plain_name(name: str) -> str:
     """A person's name in Unicode's composed form, without spaces at its ends: how it is enrolled."""
     return unicodedata.normalize('NFC', name).strip()
+
+
+def is_of_one_line(name: str) -> bool:
+    """Whether a name has neither control characters nor line breaks, nor what turns the direction of text."""
+    return not any(unicodedata.category(one) in _BREAKING or one in _TURNING for one in name)
 
 
 def _plain(name: str) -> str:

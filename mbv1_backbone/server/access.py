@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.server.keys import KeyFile
 from mbv1_backbone.server.refusals import Refused
 from mbv1_backbone.server.service import Service
 
@@ -33,8 +34,11 @@ def deadline_of(request: Request) -> float:
 def _needs(scope: str) -> Callable[..., Awaitable[None]]:
     async def check(request: Request, given: Given) -> None:
         keys = service_of(request).keys
-        if keys is None:
-            return
+        if keys is not None:
+            allow(keys, given)
+        _check_queries(request)
+
+    def allow(keys: KeyFile, given: HTTPAuthorizationCredentials | None) -> None:
         try:
             key = None if given is None else keys.find(given.credentials)
         except InputError:
@@ -49,6 +53,19 @@ def _needs(scope: str) -> Callable[..., Awaitable[None]]:
             )
 
     return check
+
+
+def _check_queries(request: Request) -> None:
+    """A parameter that is misspelt would be left out without a word, and its default taken."""
+    if not request.query_params:
+        return
+    described = request.app.openapi()['paths'].get(request.scope['route'].path, {})
+    values = described.get(request.method.lower(), {}).get('parameters', ())
+    known = [value['name'] for value in values if value['in'] == 'query']
+    for name in request.query_params:
+        if name not in known:
+            wanted = ', '.join(known) or 'none'
+            raise Refused(422, 'invalid', f'{name[:60]!r}: no such parameter, there are: {wanted}')
 
 
 READ, WRITE, ADMIN = (Depends(_needs(scope)) for scope in ('read', 'write', 'admin'))

@@ -6,11 +6,13 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.names import plain_name
+from mbv1_backbone.common.names import is_of_one_line, plain_name
 from mbv1_backbone.retrieval import Entry, GalleryLike
+from mbv1_backbone.retrieval.checks import MAX_TEXT
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, WRITE, deadline_of, service_of
 from mbv1_backbone.server.people import (
@@ -28,12 +30,24 @@ from mbv1_backbone.server.thumbnails import thumbnail_of
 from mbv1_backbone.server.uploads import Form, decoded
 from mbv1_backbone.server.vision_routes import Images, Policy, faces_in, form_of, images_body, the_embedder
 
-__all__ = ['Id', 'router']
+__all__ = ['Ids', 'Name', 'NewName', 'router']
 
 router = APIRouter(prefix='/v1/faces', tags=['faces'])
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 Ids = Annotated[list[Id], Field(min_length=1, max_length=10_000)]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_name)]
+
+
+
+def _of_one_line(name: str) -> str:
+    if not is_of_one_line(name):
+        raise PydanticCustomError('name', 'a name may not have line breaks or control characters, nor turn the direction of text')
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(plain_name)]  # one that is there
+NewName = Annotated[
+    str, Field(min_length=1, max_length=200), AfterValidator(plain_name), AfterValidator(_of_one_line)
+]
 Page = Annotated[int, Query(ge=1, le=1000, description='of a page, at most')]
 _ENROL_FIELDS: dict[str, dict[str, Any]] = dict(
     identity=dict(type='string', description='whose faces; without it each gets a name of its own'),
@@ -107,7 +121,7 @@ def enrol(
     service, deadline = service_of(request), deadline_of(request)
     gallery = service.the_gallery()
     metadata = _metadata(form.fields.get('metadata'))
-    wanted = Wanted(form.fields.get('identity'), min_quality, metadata, service.keep_thumbnails)
+    wanted = Wanted(_new_name(form.fields.get('identity')), min_quality, metadata, service.keep_thumbnails)
     if (x is None) != (y is None):
         raise Refused(422, 'invalid', 'x: goes together with y', 'x')
     with decoded(form.uploads, service.limits, service.budget, deadline) as (pictures, failures):
@@ -208,7 +222,7 @@ def remove(request: Request, body: Person) -> schemas.Changed:
 class Renaming(Person):
     """A person's new name."""
 
-    new: Name
+    new: NewName
 
 
 @router.post('/rename', dependencies=[WRITE])
@@ -223,7 +237,7 @@ class Merging(Plain):
     """Names of one person."""
 
     identities: Annotated[list[Name], Field(min_length=1, max_length=1000)]
-    into: Name
+    into: NewName
 
 
 @router.post('/merge', dependencies=[WRITE])
@@ -247,11 +261,24 @@ def _check_there(gallery: GalleryLike, identity: str) -> None:
         raise Refused(404, 'absent', f'identity: there is no {identity!r:.60}', 'identity')
 
 
+def _new_name(text: str | None) -> str | None:
+    if not text or not plain_name(text):
+        return None
+    try:
+        return TypeAdapter(NewName).validate_python(text)
+    except ValidationError as error:
+        raise Refused(422, 'invalid', f'identity: {error.errors()[0]["msg"]}', 'identity') from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and infinities, which JSON does not have
+
+
 def _metadata(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):

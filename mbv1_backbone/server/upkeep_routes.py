@@ -18,7 +18,7 @@ from mbv1_backbone.retrieval import (
 )
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import ADMIN, READ, WRITE, service_of
-from mbv1_backbone.server.face_routes import Ids, Name
+from mbv1_backbone.server.face_routes import Ids, NewName
 from mbv1_backbone.server.people import kind_of
 from mbv1_backbone.server.refusals import Refused
 from mbv1_backbone.server.schemas import Plain
@@ -34,7 +34,7 @@ class Correction(Plain):
     """Entries that do not show the person whose name they have."""
 
     ids: Ids
-    identity: Name | None = Field(
+    identity: NewName | None = Field(
         default=None, description='whom they show; without it they are removed, and those of a group leave it'
     )
 
@@ -51,7 +51,7 @@ class Splitting(Plain):
     """Entries of a person or group that are another's, all of them the same one's."""
 
     ids: Ids
-    identity: Name | None = Field(
+    identity: NewName | None = Field(
         default=None, description='whom they show; without it they are a group that nobody has named'
     )
 

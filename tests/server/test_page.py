@@ -293,8 +293,12 @@ def test_corrections(people, visit):
     dialog.get_by_role('button', name='Split off').click()
     expect(page.locator('.tile', has_text='Twin')).to_be_visible()
     dialog = person(page, 'Twin')
+    dialog.get_by_label('Is the same as').fill('Demmi')
+    dialog.get_by_role('button', name='Merge').click()
+    expect(page.locator('#status:popover-open')).to_contain_text('no Demmi to merge with')
     dialog.get_by_label('Is the same as').fill('Demi')
     dialog.get_by_role('button', name='Merge').click()
+    page.locator('#question').get_by_role('button', name='Merge').click()
     expect(page.locator('.tile')).to_have_count(3)
     assert names_of(people) == {'Aaron Peirsol': 1, 'Aicha El Ouafi': 3, 'Demi': 2}
     page.get_by_label('Find by name').fill('AICHA')

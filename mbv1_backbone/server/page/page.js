@@ -622,11 +622,15 @@ const enrolChosen = (identity) => attempt(async () => {
   const state = await enrol(chosen.file, chosen.face, wanted);
   $('#face-dialog').close();
   const name = identity ? state.identity : 'a face without a name';
-  tell(state.state === 'added' ? `Enrolled: ${name}` : `Known already: ${state.identity}`);
+  const known = state.reason ? `Known already as ${state.identity}, and stays so: People corrects it` : `Known already: ${state.identity}`;
+  tell(state.state === 'added' ? `Enrolled: ${name}` : known);
   await galleryChanged();
 });
 
 async function keepUnknown(view) {
+  if (view.photos.some((photo) => photo.file && !photo.answer && !photo.reason)) {
+    throw new Refusal(0, { message: 'some photographs are being looked at still: wait until they are done' });
+  }
   let added = 0;
   const refused = [];
   for (const { file, answer } of [...view.photos]) {
@@ -733,8 +737,18 @@ function pickChanged(dialog) {
 
 /** Name a person or a group: a name that somebody has makes them one person. */
 async function giveName(identity, name) {
+  if (!(await isThere(name))) return ask('faces/rename', { json: { identity, new: name } });
+  return mergeInto(identity, name);
+}
+
+async function isThere(name) {
   const { entries } = await ask('faces/entries', { query: { identity: name, limit: 1 } });
-  if (!entries.length) return ask('faces/rename', { json: { identity, new: name } });
+  return entries.length > 0;
+}
+
+/** Make two one person; who is not there is refused, since a name that is misspelt would be a new one. */
+async function mergeInto(identity, name) {
+  if (!(await isThere(name))) throw new Refusal(404, { message: `There is no ${name} to merge with` });
   if (!(await sure(`Merge with ${name}?`, `There is ${name} already: the faces of both become one person's.`, 'Merge'))) return null;
   return ask('faces/merge', { json: { identities: [identity], into: name } });
 }
@@ -1076,7 +1090,7 @@ function listen() {
   $('#people input').addEventListener('input', attempt(filterPeople));
   $('#people .more').addEventListener('click', attempt(morePeople));
   personForm('.rename', (identity, event) => (valueIn(event.target) === identity ? null : giveName(identity, valueIn(event.target))));
-  personForm('.merge', (identity, event) => ask('faces/merge', { json: { identities: [identity], into: valueIn(event.target) } }));
+  personForm('.merge', (identity, event) => mergeInto(identity, valueIn(event.target)));
   personForm('.correct', correct);
   $('#person-dialog .remove').addEventListener('click', attempt(removePerson));
   $('#unknown .group').addEventListener('click', attempt(group));
