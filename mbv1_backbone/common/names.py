@@ -10,7 +10,7 @@ __all__ = ['guess', 'is_of_one_line', 'listed', 'nearest', 'number_of', 'plain_n
 
 _SHOWN = 10  # names in one message
 _BREAKING = ('Cc', 'Zl', 'Zp')  # Unicode's categories of control characters, and of what ends lines
-_TURNING = frozenset('\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')  # the direction of what follows
+_TURNING = frozenset('\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')  # the direction of text
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

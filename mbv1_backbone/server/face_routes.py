@@ -37,14 +37,15 @@ Id = Annotated[int, Field(ge=1, lt=2**63)]
 Ids = Annotated[list[Id], Field(min_length=1, max_length=10_000)]
 
 
-
 def _of_one_line(name: str) -> str:
     if not is_of_one_line(name):
-        raise PydanticCustomError('name', 'a name may not have line breaks or control characters, nor turn the direction of text')
+        raise PydanticCustomError(
+            'name', 'a name may not have line breaks or control characters, nor turn the direction of text'
+        )
     return name
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(plain_name)]  # one that is there
+Name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(plain_name)]  # is there
 NewName = Annotated[
     str, Field(min_length=1, max_length=200), AfterValidator(plain_name), AfterValidator(_of_one_line)
 ]

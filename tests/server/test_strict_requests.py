@@ -66,8 +66,8 @@ def test_metadata_are_json_and_refused_without_the_picture(start, faces, gallery
 @pytest.mark.parametrize(
     ('path', 'known'),
     [
-        ('/v1/faces/search?identiy=Ada', 'policy, k, by, threshold, all, identity'),
-        ('/v1/detect?scroe=0.9', 'score'),
+        ('/v1/faces/search?identities=Ada', 'policy, k, by, threshold, all, identity'),
+        ('/v1/detect?scores=0.9', 'score'),
         ('/v1/faces/people?kinds=named', 'limit, after, kind'),
         ('/v1/models?all=1', 'none'),
     ],
