@@ -268,6 +268,7 @@ def test_unknown_faces_are_grouped_and_named(served, gallery, visit, photographs
 def person(page, name):
     page.locator('.tile', has_text=name).click()
     dialog = page.locator('#person-dialog')
+    expect(dialog).to_be_visible()  # its words come before its faces, with which it opens
     expect(dialog.locator('h2')).to_have_text(name)
     return dialog
 
