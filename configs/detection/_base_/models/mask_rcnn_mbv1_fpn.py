@@ -1,19 +1,20 @@
-# Mask R-CNN (arXiv:1703.06870) with a feature pyramid on taps 3, 5, 11 and 13 (strides 4 to 32).
-_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
-norm_cfg = dict(type='BN', eps=1e-3, momentum=0.03)
+# Mask R-CNN (arXiv:1703.06870): Faster R-CNN of the same pyramid and mmdet's mask head.
+_base_ = 'faster_rcnn_mbv1_fpn.py'
 model = dict(
-    data_preprocessor=dict(
-        _delete_=True,
-        type='DetDataPreprocessor',
-        mean=[127.5, 127.5, 127.5],  # to [-1, 1]
-        std=[127.5, 127.5, 127.5],
-        bgr_to_rgb=True,
-        pad_mask=True,
-        pad_size_divisor=32),
-    backbone=dict(
-        _delete_=True,
-        type='MobileNetV1',
-        out_indices=(3, 5, 11, 13),
-        norm_cfg=norm_cfg,
-        act_cfg=dict(type='ReLU6')),
-    neck=dict(in_channels=[128, 256, 512, 1024]))
+    type='MaskRCNN',
+    data_preprocessor=dict(pad_mask=True),
+    roi_head=dict(
+        mask_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
+            out_channels=256,
+            featmap_strides=[4, 8, 16, 32]),
+        mask_head=dict(
+            type='FCNMaskHead',
+            num_convs=4,
+            in_channels=256,
+            conv_out_channels=256,
+            num_classes=80,
+            loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0))),
+    train_cfg=dict(rcnn=dict(assigner=dict(match_low_quality=True), mask_size=28)),
+    test_cfg=dict(rcnn=dict(mask_thr_binary=0.5)))
