@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 
 __all__ = ['resident', 'run']
 

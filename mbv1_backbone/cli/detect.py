@@ -16,7 +16,7 @@ from mbv1_backbone.cli.image_verbs import add_images, add_outputs, inputs_of, lo
 if TYPE_CHECKING:
     import numpy as np
 
-    from mbv1_backbone.inference.detector import Detections, ImageResult
+    from mbv1_backbone.inference.detections import Detections, ImageResult
 
 __all__ = ['RESULTS', 'add_arguments', 'run']
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     from mbv1_backbone.common.files import write_json
     from mbv1_backbone.common.wording import amount
     from mbv1_backbone.detection.drawing import draw_boxes
-    from mbv1_backbone.inference.detector import image_ids
+    from mbv1_backbone.inference.detections import image_ids
 
     paths = inputs.paths
     detector = open_network(args, args.model, inputs.checkpoint, 'detector')

@@ -45,7 +45,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     'models.mobilenet_v1': ('MobileNetV1',),
     'models.pretrained': ('PretrainedHook',),
     'training.averaging': ('RunEMAHook', 'StopEarlyHook'),
-    'training.checkpoint': ('SafeCheckpointHook',),
+    'training.checkpoint_hook': ('SafeCheckpointHook',),
     'training.recalibration': ('RecalibrateHook',),
     'training.curves': ('CurvesHook',),
     'training.mosaic': ('MosaicOffHook',),

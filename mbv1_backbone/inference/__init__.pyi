@@ -4,7 +4,8 @@ from .classifier import (
     ImageClass as ImageClass,
     ImageClasses as ImageClasses,
 )
-from .detector import Detections as Detections, Detector as Detector
+from .detections import Detections as Detections
+from .detector import Detector as Detector
 from .embedder import Embedded as Embedded, FaceEmbedder as FaceEmbedder
 from .loading import load as load
 from .tracking import TrackedFrame as TrackedFrame, track as track

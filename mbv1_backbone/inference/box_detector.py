@@ -8,7 +8,8 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.face.finder import Faces
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 
 __all__ = ['BoxDetector']
 

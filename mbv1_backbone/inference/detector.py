@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mbv1_backbone.common.coco import category_ids
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import as_image
 from mbv1_backbone.common.prefetch import DECODERS, batched, map_concurrently, prefetch
-from mbv1_backbone.detection.masks import Masks
-from mbv1_backbone.inference.inputs import ImageLike, as_images, by_size, fit
+from mbv1_backbone.inference.detections import Detections, ImageResult
+from mbv1_backbone.inference.exported_detection import ExportedDetection
+from mbv1_backbone.inference.inputs import ImageLike, as_images
 from mbv1_backbone.runtime.sessions import Network
 
 if TYPE_CHECKING:  # an exported detector needs neither mmengine nor mmdet
@@ -24,55 +22,7 @@ if TYPE_CHECKING:  # an exported detector needs neither mmengine nor mmdet
     from mbv1_backbone.inference.tracking import TrackedFrame
     from mbv1_backbone.video.sources import FilmLike
 
-__all__ = [
-    'DetectionNetwork',
-    'Detections',
-    'Detector',
-    'ExportedDetection',
-    'ImageResult',
-    'image_ids',
-]
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What was found in one image, by descending score.
-
-    Attributes:
-        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the image as given.
-        scores: float32 (N,), 0..1.
-        labels: int64 (N,), index into the detector's ``classes``.
-        landmarks: float32 (N, 5, 2) in pixels, of a face detector that finds them: eyes, nose, corners of the
-            mouth, the image's left ones first; else None.
-        masks: The objects' pixels in the image as given, of a detector that finds them; else None.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    landmarks: np.ndarray | None = None
-    masks: Masks | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def above(self, score_thr: float) -> Detections:
-        """Those with a score of at least ``score_thr``."""
-        return self.chosen(self.scores >= score_thr)
-
-    def chosen(self, which: np.ndarray) -> Detections:
-        """Those that are chosen: bool (N,), or their numbers."""
-        marks = None if self.landmarks is None else self.landmarks[which]
-        masks = None if self.masks is None else self.masks.chosen(which)
-        return Detections(self.boxes[which], self.scores[which], self.labels[which], marks, masks)
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """An image, RGB uint8 (H, W, 3), and what was found in it."""
-
-    image: np.ndarray
-    detections: Detections
+__all__ = ['DetectionNetwork', 'Detector']
 
 
 class DetectionNetwork(Protocol):
@@ -293,92 +243,3 @@ class Detector:
             return results
         pairs = zip(results, detections.masks.rles(), strict=True)
         return [{**result, 'segmentation': rle} for result, rle in pairs]
-
-
-class ExportedDetection:
-    """Detection with a network that decodes and suppresses boxes itself: an exported file, or our graph.
-
-    Args:
-        network: Of a detector.
-
-    Attributes:
-        network: The same.
-        classes: Names, by label.
-        category_ids: Ids in results, by label.
-
-    Raises:
-        InputError: If the network is of another kind.
-    """
-
-    def __init__(self, network: Network) -> None:
-        if network.spec.kind != 'detector':
-            raise InputError(f'not a detector, but {network.spec.a_kind}')
-        self.network = network
-        self.classes = network.spec.classes
-        self.category_ids = category_ids(self.classes, network.spec.category_ids)
-
-    @property
-    def backend(self) -> str:
-        """What runs the network, and in which precision."""
-        return str(self.network)
-
-    @property
-    def precision(self) -> str:
-        """What the network computes in."""
-        return self.network.precision
-
-    @property
-    def parallel(self) -> int:
-        """Batches that should go through the network at once."""
-        return self.network.parallel
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the weights."""
-        return self.network.spec.fingerprint
-
-    @property
-    def settings(self) -> str:
-        """SHA-256 of what the config says of the network; empty in files of early versions."""
-        return self.network.spec.settings
-
-    def prepare(self, image: np.ndarray, /) -> tuple[np.ndarray, tuple[float, float]]:
-        """The image in the size of the input, and by how much its width and height were scaled."""
-        return fit(image, self.network.spec)
-
-    def detect(self, batch: Sequence[tuple[np.ndarray, Any]], /) -> list[Detections]:
-        """Detections in pixels of the images as given."""
-        results: dict[int, Detections] = {}
-        for same in by_size([image for _, (image, _) in batch]):
-            outputs = self.network.run(np.stack([batch[index][1][0] for index in same]))
-            for row, index in enumerate(same):
-                array, (_, scale) = batch[index]
-                results[index] = _in_image([output[row] for output in outputs], array.shape, scale)
-        return [results[index] for index in range(len(batch))]
-
-
-def _in_image(
-    outputs: Sequence[np.ndarray], shape: tuple[int, ...], scale: tuple[float, float]
-) -> Detections:
-    """A network's outputs for one image, as detections in its pixels."""
-    boxes, scores, labels, *more = outputs
-    kept = scores > 0
-    factors = np.array(scale, np.float32)
-    limits = np.array([shape[1], shape[0]] * 2, np.float32)
-    found = boxes[kept] / np.tile(factors, 2)
-    inside = np.clip(found, 0, limits)
-    marks = masks = None
-    if more and more[0].ndim == 3:  # probabilities on a grid over each box, its part outside included
-        masks = Masks.of_boxes(more[0][kept], found, (shape[0], shape[1]))
-    elif more:
-        marks = more[0][kept].reshape(-1, 5, 2) / factors
-    return Detections(inside, scores[kept], labels[kept], marks, masks)
-
-
-def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's image ids from names like ``000000000139.jpg``; else 1, 2, 3, ... in order."""
-    stems = [path.stem for path in paths]
-    numeric = all(stem.isascii() and stem.isdigit() for stem in stems) and len(set(map(int, stems))) == len(
-        stems
-    )
-    return [int(stem) for stem in stems] if numeric else list(range(1, len(stems) + 1))

@@ -23,7 +23,8 @@ from mbv1_backbone.common.cpu import cores
 from mbv1_backbone.common.errors import NotInstalledError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.detection.formats.coco import read_coco
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 
 __all__ = [
     'CAP',

@@ -16,7 +16,7 @@ from mbv1_backbone.common.errors import InputError, one_line
 from mbv1_backbone.detection.masks import Masks
 from mbv1_backbone.export.graphs import Graph
 from mbv1_backbone.face.model import FaceEmbeddingModel
-from mbv1_backbone.inference.detector import Detections
+from mbv1_backbone.inference.detections import Detections
 from mbv1_backbone.inference.exportable import embedder_spec, settings_of
 from mbv1_backbone.inference.resolve import Trained
 from mbv1_backbone.models.layers import folded

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError, Mbv1Error
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.video.counting import Counter, Line, Zone
 from mbv1_backbone.video.frames import Frame, FrameSource, frames_until
 from mbv1_backbone.video.sources import FilmLike, open_source

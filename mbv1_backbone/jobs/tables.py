@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from mbv1_backbone.common.errors import DamagedFileError, one_line
 from mbv1_backbone.common.files import atomic_file
 from mbv1_backbone.face.finder import Place
-from mbv1_backbone.inference.detector import Detections
+from mbv1_backbone.inference.detections import Detections
 
 __all__ = [
     'FAILURES',

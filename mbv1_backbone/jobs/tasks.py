@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.common.prefetch import DECODERS, prefetch
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.jobs.inputs import Encoded
 from mbv1_backbone.jobs.tables import Failure, PartResult, detection_columns, face_columns

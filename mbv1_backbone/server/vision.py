@@ -14,7 +14,8 @@ from mbv1_backbone.face.finder import FaceDetector, FaceFinder, Faces, Place
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference.box_detector import BoxDetector
 from mbv1_backbone.inference.classifier import Classifier
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.server.batching import Batcher
 from mbv1_backbone.server.limits import Limits

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from PIL import Image
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, deadline_of, service_of
 from mbv1_backbone.server.people import FacesOf, face_out

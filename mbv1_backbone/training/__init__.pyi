@@ -1,9 +1,9 @@
 from .checkpoint import (
-    SafeCheckpointHook as SafeCheckpointHook,
     latest_checkpoint as latest_checkpoint,
     load_weights as load_weights,
     read_checkpoint as read_checkpoint,
 )
+from .checkpoint_hook import SafeCheckpointHook as SafeCheckpointHook
 from .config import (
     default_start as default_start,
     kind_of as kind_of,

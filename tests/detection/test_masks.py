@@ -14,7 +14,7 @@ from mbv1_backbone.detection.drawing import draw_boxes
 from mbv1_backbone.detection.formats.coco import read_coco
 from mbv1_backbone.detection.formats.masks import check_masks
 from mbv1_backbone.detection.masks import Masks
-from mbv1_backbone.inference.detector import ExportedDetection
+from mbv1_backbone.inference.exported_detection import ExportedDetection
 from mbv1_backbone.runtime.spec import ModelSpec
 
 SIZE = (37, 53)

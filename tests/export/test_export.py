@@ -27,10 +27,12 @@ from mbv1_backbone.export.graphs import EmbedderGraph
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference import parity
-from mbv1_backbone.inference.detector import Detections, Detector, ExportedDetection
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.detector_parity import mask_overlaps, share_of_same
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.inference.exportable import NotExportable, embedder_spec, exportable
+from mbv1_backbone.inference.exported_detection import ExportedDetection
 from mbv1_backbone.inference.fastest import keep_int8
 from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.inference.loading import load

@@ -8,7 +8,8 @@ from PIL import Image
 
 from mbv1_backbone.common.coco import COCO_CATEGORY_IDS
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.inference.detector import Detections, Detector, image_ids
+from mbv1_backbone.inference.detections import Detections, image_ids
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.inputs import fit
 from mbv1_backbone.models.recipe import Recipe
 from mbv1_backbone.runtime.spec import ModelSpec

@@ -11,7 +11,8 @@ from support.films import PASSING, Square, colour_detector, frames, write_mpeg4
 
 from benchmarks.idf1 import idf1
 from mbv1_backbone.common.errors import DamagedFileError, InputError
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.tracking import detect_frames, track
 from mbv1_backbone.video.frames import FrameSource
 from mbv1_backbone.video.sources import open_source

@@ -12,7 +12,8 @@ from PIL import Image
 
 from mbv1_backbone.face.finder import FaceFinder
 from mbv1_backbone.inference.box_detector import BoxDetector
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.server.app import create_app

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 
 CLASSES = ('red', 'green', 'blue')
 SIZE = (160, 120)  # width and height of a frame

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mbv1_backbone.inference.detector import Detections, Detector
+from mbv1_backbone.inference.detections import Detections
+from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
 from mbv1_backbone.jobs import work
 

@@ -12,7 +12,7 @@ CONFIGS = [
     *('ssd_mbv1_coco', 'ssd_mbv1_focal_coco', 'ssdlite_mbv1_coco', 'ssd_mbv1_bccd', 'ssd_mbv1_demo'),
     *('faster_rcnn_mbv1_300_coco', 'faster_rcnn_mbv1_600_coco', 'faster_rcnn_mbv1_fpn_coco'),
     *('retinanet_mbv1_fpn_640_coco', 'ssd_mbv1_0.75_tf_coco'),
-    *('ssd_mbv1_0.75_tf_bccd', 'faster_rcnn_mbv1_300_bccd'),
+    *('ssd_mbv1_0.75_tf_bccd', 'faster_rcnn_mbv1_300_bccd', 'faster_rcnn_mbv1_fpn_bccd'),
     *('mask_rcnn_mbv1_fpn_coco', 'mask_rcnn_mbv1_fpn_pennfudan'),
 ]
 
