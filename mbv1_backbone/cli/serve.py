@@ -86,6 +86,9 @@ def add_arguments(parser: options.Parser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Serve until it is told to end; what is being worked on is finished."""
     _check(args)
+    from mbv1_backbone.common.malloc import return_large_buffers
+
+    return_large_buffers()  # before threads and networks take any
     try:
         import uvicorn
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,8 +33,20 @@ class GalleryReadOnly(InputError):
     """A gallery that was to be changed is open for reading only, or was to be used and is closed."""
 
 
+class _Reader:
+    """A thread's connection, which is closed when the thread has ended and nothing reads by it any more."""
+
+    def __init__(self, connection: sqlite3.Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number  # no other one's
+        self.close = weakref.finalize(self, connection.close)
+        self.close.atexit = False
+
+
 class Connections:
     """Connections to a database that threads share.
+
+    A thread's own goes with it: threads of a service come and go, and each connection holds files and pages.
 
     Args:
         path: Of the database.
@@ -44,14 +58,16 @@ class Connections:
         self.read_only = read_only
         self.closed = False
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
+        self._numbers = count()
         self._lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the database, whatever is written meanwhile. May be nested."""
-        connection = self.reader()
+        reader = self._reader()  # held here, so that a generator may be read to its end in another thread
+        connection = reader.connection
         if connection.in_transaction:  # whose own errors are told outside
             yield connection
             return
@@ -123,22 +139,30 @@ class Connections:
         Raises:
             GalleryReadOnly: If all are closed.
         """
+        return self._reader().connection
+
+    def _reader(self) -> _Reader:
         if self.closed:
             raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
-        connection: sqlite3.Connection | None = getattr(self._local, 'connection', None)
-        idle = connection is not None and not connection.in_transaction
+        reader: _Reader | None = getattr(self._local, 'reader', None)
+        idle = reader is not None and not reader.connection.in_transaction
         if self.read_only and idle and self._local.seen != _stamp(self.path):
-            connection = None  # it may have been opened as a file that does not change
-        if connection is None:
+            reader = None  # it may have been opened as a file that does not change
+        if reader is None:
             with self.errors():
-                connection = self._opened()
-            self._local.connection = connection
-        return connection
+                reader = _Reader(self._opened(), next(self._numbers))
+            with self._lock:
+                self._readers.add(reader)
+                if self.closed:
+                    reader.close()
+            self._local.reader = reader
+        return reader
 
-    def data_version(self) -> int:
-        """A number that is another once any other connection has changed the database."""
+    def version(self) -> tuple[int, int]:
+        """Numbers that are others once any other connection has changed the database, for this thread."""
         try:
-            return int(self.reader().execute('PRAGMA data_version').fetchone()[0])
+            reader = self._reader()
+            return int(reader.connection.execute('PRAGMA data_version').fetchone()[0]), reader.number
         except sqlite3.Error:
             with self.errors():
                 raise
@@ -146,32 +170,29 @@ class Connections:
 
     def in_transaction(self) -> bool:
         """Whether this thread reads one state of the database."""
-        connection = getattr(self._local, 'connection', None)
-        return connection is not None and not self.closed and connection.in_transaction
+        reader: _Reader | None = getattr(self._local, 'reader', None)
+        return reader is not None and not self.closed and reader.connection.in_transaction
 
     def close(self) -> None:
         """Close every thread's connection; none can be used afterwards."""
         with self._lock:
             self.closed = True
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
-            self._writer = None
+            for reader in list(self._readers):
+                reader.close()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
 
     def _write_connection(self) -> sqlite3.Connection:
+        if self.closed:
+            raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
         if self._writer is None:
             self._writer = self._opened()
             self._writer.execute(f'PRAGMA cache_size={-_WRITE_CACHE}')
         return self._writer
 
     def _opened(self) -> sqlite3.Connection:
-        connection = self._connect_read_only() if self.read_only else self._connect()
-        with self._lock:
-            if self.closed:
-                connection.close()
-                raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
-            self._all.append(connection)
-        return connection
+        return self._connect_read_only() if self.read_only else self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)

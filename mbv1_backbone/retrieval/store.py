@@ -93,7 +93,7 @@ class Store:
         """The state that this thread sees; read anew only when the database has changed."""
         if self.connections.in_transaction():
             return self._read_stamp()
-        version = self.connections.data_version(), id(self.connections.reader())
+        version = self.connections.version()
         if getattr(self._seen, 'version', None) != version:
             with self.reading():
                 stamp = self._read_stamp()

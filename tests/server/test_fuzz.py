@@ -149,9 +149,9 @@ class Process:
 
 
 def memory(process):
-    """Resident memory of a process in MiB."""
+    """Memory of a process in MiB, without the pages of files, which the system can take back."""
     status = Path(f'/proc/{process.pid}/status').read_text()
-    return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
+    return int(re.search(r'RssAnon:\s+(\d+)', status)[1]) / 1024
 
 
 @pytest.mark.skipif(not MANY, reason='make fuzz sends 10,000 requests, which takes minutes')

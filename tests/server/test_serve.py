@@ -17,6 +17,9 @@ from server.conftest import COLOURS, png
 from support.embedders import build, published
 from support.project import ROOT
 
+from mbv1_backbone.cli import serve
+from mbv1_backbone.cli.main import build_parser
+from mbv1_backbone.common import malloc
 from mbv1_backbone.common.errors import InputError, UnavailableError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.inference.loading import load
@@ -205,3 +208,12 @@ def test_a_client_of_no_url():
     for url in ('localhost:8000', 'ftp://localhost', 'http://'):
         with pytest.raises(InputError, match='url must be'):
             Client(url)
+
+
+def test_large_buffers_go_back_from_before_networks_are_loaded(monkeypatch):
+    done = []
+    monkeypatch.setattr(malloc, 'return_large_buffers', lambda: done.append('told'))
+    monkeypatch.setattr(serve, '_service', lambda args: done.append('loaded') or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        serve.run(build_parser().parse_args(['serve', '--detector', 'x', '--port', '0']))
+    assert done == ['told', 'loaded']
