@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,6 +16,15 @@ __all__ = ['MMENGINE_WARNINGS', 'errors_only', 'is_chatter', 'pycocotools_logged
 # Deprecations that mmengine 0.10.7 reports of itself: its checkpoint hook makes a FileClient in every run
 # (https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/hooks/checkpoint_hook.py#L273).
 MMENGINE_WARNINGS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+
+# Of every parameter of a frozen layer, which the config asks for.
+_FROZEN = 'is skipped since its requires_grad=False'
+# A backbone to row 11, or a shared head of rows 12 and 13, does not take the other rows of its file; that its
+# own are all there is checked (``models.pretrained``).
+_OTHER_ROWS = re.compile(
+    r'The model and loaded state dict do not match exactly\s+unexpected key in source state_dict: '
+    r'rows\.[^\s,]+(, rows\.[^\s,]+)*\s*'
+)
 
 # What pycocotools prints on its way; neither a switch nor a logger turns it off.
 _ON_THE_WAY = (
@@ -31,8 +41,13 @@ _ON_THE_WAY = (
 
 
 def is_chatter(record: logging.LogRecord) -> bool:
-    """Whether a log record is one of mmengine's warnings about itself."""
-    return record.getMessage().startswith(MMENGINE_WARNINGS)
+    """Whether a log record is one of mmengine's warnings about itself, or about what the config asks for."""
+    message = record.getMessage()
+    return (
+        message.startswith(MMENGINE_WARNINGS)
+        or message.endswith(_FROZEN)
+        or _OTHER_ROWS.fullmatch(message) is not None
+    )
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def check_pretrained(module: BaseModule) -> Recipe | None:
     cfg = _pretrained(module)
     if cfg is None:
         return None
-    checkpoint = CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu', logger=None)
+    checkpoint = CheckpointLoader.load_checkpoint(cfg['checkpoint'], map_location='cpu', logger='silent')
     prefix = cfg.get('prefix') or ''
     prefix += '.' if prefix and not prefix.endswith('.') else ''
     given = {n.removeprefix('module.'): t for n, t in checkpoint.get('state_dict', checkpoint).items()}
