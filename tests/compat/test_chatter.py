@@ -15,7 +15,7 @@ from mbv1_backbone.detection.shared_head import MobileNetV1SharedHead
 
 class Records(logging.Handler):
     def __init__(self):
-        super().__init__()
+        super().__init__(logging.WARNING)
         self.seen = []
 
     def emit(self, record):
