@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import os
 import tempfile
@@ -11,7 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ['atomic_file', 'decode', 'replace_folder', 'shown', 'write_atomically', 'write_json']
+__all__ = [
+    'HashedWriter',
+    'atomic_file',
+    'decode',
+    'replace_folder',
+    'shown',
+    'write_atomically',
+    'write_json',
+]
 
 
 @contextmanager
@@ -42,6 +51,27 @@ def atomic_file(path: str | os.PathLike[str], mode: int | None = None) -> Iterat
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+class HashedWriter:
+    """Writes to a file piece by piece.
+
+    Args:
+        file: Open for writing.
+
+    Attributes:
+        digest: SHA-256 of what was written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def __call__(self, piece: bytes | memoryview) -> int:
+        """Write a piece; how long it is."""
+        self.digest.update(piece)
+        self._file.write(piece)
+        return len(piece)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:

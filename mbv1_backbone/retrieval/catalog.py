@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mbv1_backbone.common.errors import InputError
+from mbv1_backbone.common.npz import map_array, write_npz
 
 __all__ = ['Catalog']
+
+_ROOM = 0.25  # share of an array that is kept free behind it
 
 
 class Catalog:
@@ -22,9 +24,9 @@ class Catalog:
     """
 
     def __init__(self) -> None:
-        self._text = bytearray()  # identity, file, identity, file ...
-        self._ends = array('q', [0])  # where each of them ends
-        self._ids: np.ndarray = np.zeros(0, np.int64)  # ascending, with room at its end
+        self._ids: np.ndarray = np.zeros(0, np.int64)  # ascending; all three have room at their end
+        self._ends: np.ndarray = np.zeros(1, np.int64)  # where each of the texts ends
+        self._text: np.ndarray = np.zeros(0, np.uint8)  # identity, file, identity, file ...
         self._count = 0
         self._changed: dict[int, tuple[str, str]] = {}  # by row
 
@@ -38,19 +40,19 @@ class Catalog:
 
     def add(self, entries: Iterable[tuple[int, str, str]]) -> None:
         """Append rows: ids, ascending and higher than those that are there, with identity and file."""
-        fresh = []
-        for entry_id, identity, file in entries:
-            for text in (identity, file):
-                self._text += text.encode()
-                self._ends.append(len(self._text))
+        fresh, ends, texts = [], [], []
+        end = int(self._ends[2 * self._count])
+        for entry_id, *names in entries:
+            for text in names:
+                texts.append(text.encode())
+                end += len(texts[-1])
+                ends.append(end)
             fresh.append(entry_id)
-        needed = self._count + len(fresh)
-        if needed > len(self._ids):
-            larger: np.ndarray = np.zeros(max(needed, self._count * 5 // 4), np.int64)
-            larger[: self._count] = self.ids
-            self._ids = larger
-        self._ids[self._count : needed] = fresh
-        self._count = needed
+        joined = np.frombuffer(b''.join(texts), np.uint8)
+        self._text = _extended(self._text, end - len(joined), joined)
+        self._ends = _extended(self._ends, 2 * self._count + 1, ends)
+        self._ids = _extended(self._ids, self._count, fresh)
+        self._count += len(fresh)
 
     def renamed(self, names: dict[int, tuple[str, str]]) -> Catalog:
         """A catalog with other identities and files of some rows; this one stays as it is."""
@@ -81,33 +83,53 @@ class Catalog:
             raise InputError(f'the index holds entry {entry_id}, which is not there; rebuild makes it anew')
         if row in self._changed:
             return self._changed[row]
-        start, middle, end = self._ends[2 * row : 2 * row + 3]
-        return self._text[start:middle].decode(), self._text[middle:end].decode()
+        start, middle, end = self._ends[2 * row : 2 * row + 3].tolist()
+        text = self._text[start:end].tobytes()
+        return text[: middle - start].decode(), text[middle - start :].decode()
 
-    def to_bytes(self, removed: np.ndarray) -> bytes:
-        """Itself as numpy writes arrays, in ``.npz``, with the rows (bool) that the index has lost."""
+    def write(self, write: Callable[[Any], object], removed: np.ndarray) -> None:
+        """Write itself as numpy writes arrays, in ``.npz``.
+
+        Args:
+            write: Takes the file's bytes, piece by piece.
+            removed: bool (rows,), those that the index has lost.
+        """
         plain = self
         if self._changed:
             plain = Catalog()
             plain.add((entry_id, *self[entry_id]) for entry_id in self.ids.tolist())
-        content = io.BytesIO()
-        np.savez(
-            content,
-            ids=plain.ids,
-            ends=np.frombuffer(plain._ends, np.int64),
-            text=np.frombuffer(plain._text, np.uint8),
-            removed=np.packbits(removed),
-        )
-        return content.getvalue()
+        ends = plain._ends[: 2 * plain._count + 1]
+        arrays = dict(ids=plain.ids, ends=ends, text=plain._text[: ends[-1]], removed=np.packbits(removed))
+        write_npz(write, arrays)
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> tuple[Catalog, np.ndarray]:
-        """Read what ``to_bytes`` gave; its checksum must have been checked before."""
+    def read(cls, file: BinaryIO, mapped: bool = False) -> tuple[Catalog, np.ndarray]:
+        """Read what ``write`` wrote, and which rows (bool) were lost; its checksum must have been checked.
+
+        Args:
+            file: Open for reading.
+            mapped: Whether to use it where it lies, if that can be done; then it must not be cut short.
+        """
+        file.seek(0)
         catalog = cls()
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            catalog._ids = file['ids']
-            catalog._count = len(catalog._ids)
-            catalog._ends = array('q', file['ends'].tobytes())
-            catalog._text = bytearray(file['text'].tobytes())
-            removed: np.ndarray = np.unpackbits(file['removed'], count=catalog._count).astype(bool)
+        with np.load(file, allow_pickle=False) as content:
+
+            def array(name: str) -> tuple[np.ndarray, int]:
+                found = map_array(file, name, _ROOM) if mapped else None
+                return found or (content[name], len(content[name]))
+
+            catalog._ids, catalog._count = array('ids')
+            catalog._ends, catalog._text = array('ends')[0], array('text')[0]
+            removed: np.ndarray = np.unpackbits(content['removed'], count=catalog._count).astype(bool)
         return catalog, removed
+
+
+def _extended(array: np.ndarray, count: int, more: Any) -> np.ndarray:
+    """An array whose first ``count`` values are followed by others: itself, or a longer one if it must be."""
+    needed = count + len(more)
+    if needed > len(array):
+        longer = np.zeros(max(needed, int(count * (1 + _ROOM))), array.dtype)
+        longer[:count] = array[:count]
+        array = longer
+    array[count:needed] = more
+    return array

@@ -14,6 +14,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval.factories import candidates_of, inner_of, make_index, reason, usable_factory
+from mbv1_backbone.retrieval.mapped import Views
 from mbv1_backbone.retrieval.matrix import gathered, matrix_of
 from mbv1_backbone.retrieval.nearest_first import nearest_first
 from mbv1_backbone.retrieval.parameters import Parameters
@@ -45,8 +46,16 @@ class SearchIndex:
         matrix: FAISS's matrix of all rows in single or half precision; None where codes only are kept.
     """
 
-    def __init__(self, index: Any, factory: str, trained_for: int, width: Width | None = None) -> None:
+    def __init__(
+        self,
+        index: Any,
+        factory: str,
+        trained_for: int,
+        width: Width | None = None,
+        views: Views | None = None,
+    ) -> None:
         self.faiss = index
+        self._views = views or Views()
         self.factory = factory
         self.trained_for = trained_for
         self.removed: np.ndarray = np.zeros(int(index.ntotal), bool)
@@ -55,7 +64,7 @@ class SearchIndex:
         self._refine = (
             faiss.downcast_index(index.refine_index) if isinstance(index, faiss.IndexRefine) else None
         )
-        inner = inner_of(self._candidates)
+        inner = self._inner = inner_of(self._candidates)
         self._lists = inner if isinstance(inner, faiss.IndexIVF) else None
         self._graph = isinstance(inner, faiss.IndexHNSW)
         self.matrix = matrix_of(self._refine, inner)
@@ -142,12 +151,15 @@ class SearchIndex:
         if not len(vectors):
             return
         array = np.ascontiguousarray(vectors, np.float32)
+        self._views.make_changeable(self._inner)
         if self._lists is not None:
             self._candidates.add_with_ids(array, np.arange(self.rows, self.rows + len(array)))
-        else:
+        elif self._graph:
             self._candidates.add(array)
+        else:
+            self._views.append(self._candidates, array)
         if self._refine is not None:
-            self._refine.add(array)
+            self._views.append(self._refine, array)
             self.faiss.ntotal = self._single.ntotal = self._refine.ntotal
         self.removed = np.concatenate([self.removed, np.zeros(len(array), bool)])
         self._forget()
@@ -158,6 +170,7 @@ class SearchIndex:
         if not len(fresh):
             return
         if self._lists is not None:
+            self._views.make_changeable(self._inner)
             self._candidates.remove_ids(np.asarray(fresh, np.int64))
         self.removed[fresh] = True
         self._gone += len(fresh)

@@ -178,6 +178,17 @@ class LiveIndex:
         with self.current() as standing:
             self.saved.save(standing)
             self._unsaved = 0
+        if self.saved.is_mapped() and not self._guard.held():
+            self._take_saved(standing)
+
+    def _take_saved(self, standing: IndexState) -> None:
+        """Let an index in memory go for the file of it that was just written."""
+        with self._guard.alone():
+            saved = self.saved.load(checked=True) if self._standing is standing else None
+            if saved is not None and saved.state == standing.state:
+                saved.calibration = standing.calibration
+                self._standing = saved
+                self.kept.clear()
 
     def probe(self, k: int, probes: int) -> RecallProbe:
         """Rows to measure recall with."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import faiss
-import numpy as np
 
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.common.files import atomic_file, write_atomically
+from mbv1_backbone.common.files import HashedWriter, atomic_file
 from mbv1_backbone.retrieval.catalog import Catalog
 from mbv1_backbone.retrieval.index import SearchIndex
-from mbv1_backbone.retrieval.index_file import read_index, write_index
+from mbv1_backbone.retrieval.index_file import digest_of, is_mapped, read_index, write_index
 from mbv1_backbone.retrieval.manifest import NAME, Manifest
 from mbv1_backbone.retrieval.schema import FORMAT
 from mbv1_backbone.retrieval.width import Width
@@ -68,10 +66,11 @@ class SavedIndex:
             OSError: If they cannot be written.
         """
         name = f'index-{standing.change}-{os.urandom(4).hex()}'
-        catalog = standing.catalog.to_bytes(standing.index.removed)
         with atomic_file(self.folder / f'{name}.faiss') as file:
             sha256 = write_index(standing.index, file)
-        write_atomically(self.folder / f'{name}.npz', catalog)
+        with atomic_file(self.folder / f'{name}.npz') as file:
+            names = HashedWriter(file)
+            standing.catalog.write(names, standing.index.removed)
         Manifest(
             **self._identity,
             format=FORMAT,
@@ -80,7 +79,7 @@ class SavedIndex:
             index=f'{name}.faiss',
             sha256=sha256,
             catalog=f'{name}.npz',
-            catalog_sha256=hashlib.sha256(catalog).hexdigest(),
+            catalog_sha256=names.digest.hexdigest(),
             change=standing.change,
             state=standing.state,
             trained_for=standing.index.trained_for,
@@ -92,31 +91,41 @@ class SavedIndex:
             if (ours and ours['name'] != name) or _UNFINISHED.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
-    def load(self) -> IndexState | None:
-        """What was saved; None where it is not there as it was saved."""
+    def load(self, checked: bool = False) -> IndexState | None:
+        """What was saved; None where it is not there as it was saved.
+
+        Args:
+            checked: Whether the files are known to be what the manifest says, since they were just written.
+        """
         for _ in range(3):  # a writer may put newer ones in their place meanwhile
             if (manifest := self.manifest()) is None:
                 return None
             try:
-                content = np.memmap(self.folder / manifest.index, np.uint8, 'r')
-                catalog = (self.folder / manifest.catalog).read_bytes()
-            except (OSError, ValueError):  # numpy maps no empty file
+                with (
+                    open(self.folder / manifest.index, 'rb') as index,
+                    open(self.folder / manifest.catalog, 'rb') as catalog,
+                ):
+                    if not checked and not _is_as_saved(manifest, index, catalog):
+                        return None
+                    return self._read(manifest, index, catalog)
+            except OSError:
                 continue
-            found = hashlib.sha256(content.data).hexdigest(), hashlib.sha256(catalog).hexdigest()
-            if found != (manifest.sha256, manifest.catalog_sha256):
-                return None
-            try:
-                return self._read(manifest, content, catalog)
             except (InputError, TypeError, ValueError, AttributeError):
                 return None
         return None
 
     @staticmethod
-    def _read(manifest: Manifest, content: np.ndarray, catalog_bytes: bytes) -> IndexState:
-        catalog, removed = Catalog.from_bytes(catalog_bytes)
-        index = read_index(content, manifest.factory, manifest.trained_for, manifest.dim, removed)
+    def _read(manifest: Manifest, index_file: BinaryIO, catalog_file: BinaryIO) -> IndexState:
+        size = os.fstat(catalog_file.fileno()).st_size
+        catalog, removed = Catalog.read(catalog_file, is_mapped(size))
+        index = read_index(index_file, manifest.factory, manifest.trained_for, manifest.dim, removed)
         index.width = Width(**manifest.search_width)
         return IndexState(index, catalog, manifest.change, manifest.state, dict(manifest.recall))
+
+    def is_mapped(self) -> bool:
+        """Whether the saved index is so large that it is used where it lies."""
+        manifest = self.manifest()
+        return manifest is not None and is_mapped((self.folder / manifest.index).stat().st_size)
 
     def manifest(self) -> Manifest | None:
         """The manifest; None where a kill at creation has left none, or it is of an older format.
@@ -146,3 +155,8 @@ class SavedIndex:
             path = self.folder / manifest.index
             return [f'{path}: missing, or not the file that was saved; repair makes it anew']
         return []
+
+
+def _is_as_saved(manifest: Manifest, index: BinaryIO, catalog: BinaryIO) -> bool:
+    found = digest_of(index), digest_of(catalog)
+    return found == (manifest.sha256, manifest.catalog_sha256)

@@ -84,8 +84,8 @@ def test_every_kind_finds_keeps_loses_and_comes_back_from_its_bytes(factory, tmp
     assert (index.rows, index.count) == (6000, 5997)
     with open(tmp_path / 'i', 'wb') as file:
         write_index(index, file)
-    content = np.fromfile(tmp_path / 'i', np.uint8)
-    read = read_index(content, factory, 5000, DIM, index.removed)
+    with open(tmp_path / 'i', 'rb') as file:
+        read = read_index(file, factory, 5000, DIM, index.removed)
     for some in (index, read):
         found = some.search(vectors[:1], 50, widest)[1][0]
         assert not set(gone) & set(found)

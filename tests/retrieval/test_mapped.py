@@ -1,0 +1,158 @@
+"""Large indexes are mapped: searched and changed as if they had been read, while the file stays as it is."""
+
+import hashlib
+import os
+import sys
+
+import numpy as np
+import pytest
+from support.crowd import DIM, normalised, people
+
+from mbv1_backbone.common.mapping import map_with_room
+from mbv1_backbone.retrieval import Gallery, index_file
+from mbv1_backbone.retrieval.index import SearchIndex
+from mbv1_backbone.retrieval.index_file import read_index, write_index
+from mbv1_backbone.retrieval.maintenance import verify
+from mbv1_backbone.retrieval.width import Width
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith(('linux', 'darwin')), reason='files are mapped on Linux and macOS'
+)
+KINDS = [
+    *(
+        'Flat',
+        'SQfp16',
+        'HNSW16',
+        'HNSW16_SQfp16',
+        'SQ8,Refine(SQfp16)',
+        'IVF8,Flat',
+        'IVF8,SQ8,Refine(Flat)',
+    ),
+    *('OPQ8_16,IVF8,PQ8x4fs,Refine(SQfp16)', 'IVF8,PQ8x4fs,Refine(SQ8)', 'IVF8_HNSW8,SQ8', 'IVF8,PQ8x4fs'),
+]
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    monkeypatch.setattr(index_file, '_MAPPED_LEAST', 1)
+
+
+def saved(index, path):
+    with open(path, 'wb') as file:
+        write_index(index, file)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def opened(path, index):
+    with open(path, 'rb') as file:
+        return read_index(file, index.factory, index.trained_for, DIM, index.removed.copy())
+
+
+@pytest.mark.parametrize('factory', KINDS)
+def test_a_mapped_index_changes_as_one_in_memory_and_its_file_does_not(factory, tmp_path, monkeypatch):
+    vectors = normalised(people(110, images=20)[0]).astype(np.float32)
+    built = SearchIndex.build(factory, vectors[:2000])
+    built.remove(np.arange(0, 40, 2))
+    digest = saved(built, tmp_path / 'i')
+    read = opened(tmp_path / 'i', built)
+    monkeypatch.setattr(index_file, '_MAPPED_LEAST', 1)
+    monkeypatch.setattr(index_file, '_room', lambda size: 100 * 4 * DIM)  # for the first of three additions
+    view = opened(tmp_path / 'i', built)
+    os.unlink(tmp_path / 'i')  # as a writer does that has saved a newer one
+    digests = [saved(view, tmp_path / 'again')]
+    widest = Width(view.limits().nprobe, 300, 3000)
+    for start in (2000, 2050, 2100):
+        for some in (read, view):
+            some.add(vectors[start : start + 50])
+            some.remove(np.array([start - 1500, start + 1]))
+        for probes in (vectors[2000:2001], vectors[:2150:100]):
+            for a, b in zip(read.search(probes, 20, widest), view.search(probes, 20, widest), strict=True):
+                np.testing.assert_array_equal(a, b)
+        digests.append(saved(view, tmp_path / 'again'))
+        assert digests[-1] == saved(read, tmp_path / 'other')
+    assert digests[0] == digest
+
+
+def make(folder, count=2000, factory='IVF8,PQ8x4fs,Refine(SQfp16)'):
+    with Gallery.create(folder, DIM, 'm', factory=factory) as gallery:
+        gallery.add(*people(count // 2, 0))
+        gallery.rebuild()
+    return next(folder.glob('index-*.faiss'))
+
+
+def is_view(gallery):
+    with gallery._live.current() as standing:
+        return not standing.index.matrix.codes.is_owned
+
+
+def test_a_gallery_maps_its_index_adds_and_removes_and_leaves_the_file_as_it_is(tmp_path, mapped):
+    path = make(tmp_path / 'g')
+    before = path.read_bytes()
+    vectors, names, files, hashes = people(10, 5)
+    with Gallery(tmp_path / 'g') as gallery, Gallery(tmp_path / 'g') as other:
+        assert is_view(gallery)
+        assert is_view(other)
+        gallery.add(vectors, names, files, hashes)
+        gallery.remove(identity='person 0-3')
+        gallery.rename('person 0-4', 'somebody')
+        for some in (gallery, other):
+            assert [found[0].identity for found in some.search(vectors, 1, None)] == names
+            assert len(some) == some.indexed() == 2018
+            assert is_view(some)
+        assert path.read_bytes() == before
+        assert verify(other).problems == ()
+
+
+def test_what_is_mapped_answers_on_while_its_file_is_replaced(tmp_path, mapped):
+    path = make(tmp_path / 'g')
+    probes = people(1000, 0)[0][::50]
+    with Gallery(tmp_path / 'g') as reader, Gallery(tmp_path / 'g') as writer:
+        with reader.snapshot():
+            before = reader.search(probes, 5, None)
+            writer.add(*people(30, 7))
+            writer.rebuild()
+            assert not path.exists()
+            assert is_view(writer)  # the new file is mapped as soon as it is there
+            after = reader.search(probes, 5, None)
+            assert [list(one) for one in after] == [list(one) for one in before]
+        assert reader.indexed() == 2060
+
+
+def test_a_file_cut_short_is_not_mapped_but_made_anew(tmp_path, mapped):
+    path = make(tmp_path / 'g')
+    os.truncate(path, path.stat().st_size // 2)
+    with Gallery(tmp_path / 'g', read_only=True) as gallery:
+        assert gallery.index_problems() == [
+            f'{path}: missing, or not the file that was saved; repair makes it anew'
+        ]
+        assert gallery.indexed() == 2000
+    with open(path, 'rb') as file:
+        assert map_with_room(file, 0, path.stat().st_size + 1, 0) is None
+
+
+def test_where_nothing_can_be_mapped_the_file_is_read(tmp_path, mapped, monkeypatch):
+    make(tmp_path / 'g')
+    monkeypatch.setattr(index_file, 'map_with_room', lambda *_: None)
+    with Gallery(tmp_path / 'g') as gallery:
+        assert not is_view(gallery)
+        assert gallery.indexed() == 2000
+
+
+def anonymous():
+    with open('/proc/self/status') as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith('RssAnon'))
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='memory is read from /proc')
+def test_a_large_index_takes_no_memory_of_the_process(tmp_path):
+    content = np.random.default_rng(0).integers(0, 255, 64 << 20, np.uint8)
+    index = SearchIndex.build('Flat', content[: 16 << 20].view(np.uint8).astype(np.float32).reshape(-1, DIM))
+    saved(index, tmp_path / 'i')
+    probe = np.ones((1, DIM), np.float32)
+    expected = index.search(probe, 3)
+    del content
+    before = anonymous()
+    view = opened(tmp_path / 'i', index)
+    found = view.search(probe, 3)  # compares with all
+    assert anonymous() - before < 8 << 20 < (tmp_path / 'i').stat().st_size // 7
+    np.testing.assert_array_equal(found[1], expected[1])
