@@ -1,7 +1,7 @@
 """The gallery: people's embeddings in a folder, to search, change and trust.
 
-``gallery.sqlite`` is the truth. The FAISS index is made of it, kept in memory, brought up to date before
-every search, and saved from time to time so that opening is quick; losing it loses nothing.
+``gallery.sqlite`` is the truth. The FAISS index is made of it, kept in memory or mapped, brought up to date
+before every search, and saved from time to time so that opening is quick; losing it loses nothing.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class SearchIndex:
         index.own_fields = self.faiss.own_refine_index = False
         whole.own_fields = whole.own_refine_index = True
         whole.ntotal = self._refine.ntotal
-        return SearchIndex(whole, factory, len(vectors))
+        return SearchIndex(whole, factory, len(vectors), views=self._views)
 
     # --- what it holds
 
