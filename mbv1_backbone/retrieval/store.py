@@ -22,6 +22,10 @@ __all__ = ['Delta', 'Stamp', 'Store']
 _PAGE = 500  # entries that are read at once
 _STAMP = ('change', 'state', 'count', 'calibration')  # of meta
 _PARTS = 500  # values in one SQL statement
+_SINCE = (  # ordered by id alone, SQLite would look through all entries
+    f'SELECT {schema.COLUMNS} FROM entries WHERE id IN '
+    '(SELECT id FROM entries INDEXED BY by_change WHERE change > ?) ORDER BY id'
+)
 
 
 class Stamp(NamedTuple):
@@ -289,9 +293,7 @@ class Store:
             stamp = self.stamp()
             if change < int(self.meta('forgotten')) or not self.has_state(change, state):
                 return None
-            rows = connection.execute(
-                f'SELECT {schema.COLUMNS} FROM entries WHERE change > ? ORDER BY id', (change,)
-            ).fetchall()
+            rows = connection.execute(_SINCE, (change,)).fetchall()
             removed = connection.execute('SELECT id FROM removals WHERE change > ?', (change,)).fetchall()
         checked = [self.checked(row) for row in rows]
         return Delta(

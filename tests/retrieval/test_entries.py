@@ -231,3 +231,19 @@ def test_more_values_than_sqlite_takes_are_refused(tmp_path):
         with pytest.raises(InputError, match='more values than SQLite takes at once') as refused:
             list(gallery.entries(metadata=many))
         assert not isinstance(refused.value, DamagedFileError)
+
+
+def test_what_came_since_a_change_is_found_without_looking_through_all(gallery):
+    gallery.add(*people(1000))
+    change, state = (gallery._store.meta(key) for key in ('change', 'state'))
+    gallery.add(*people(1, seed=1))
+    gallery.rename('person 0-7', 'somebody')
+    gallery.remove([5])
+    steps = []
+    with gallery._store.reading() as connection:
+        connection.set_progress_handler(lambda: steps.append(1) and None, 100)  # of SQLite's machine
+        found = gallery._store.since(change, state)
+        connection.set_progress_handler(None, 100)
+    assert [entry.id for entry in found.entries] == [15, 16, 2001, 2002]
+    assert found.removed.tolist() == [5]
+    assert len(steps) < 15  # 2,000 entries are more than 60
