@@ -32,8 +32,7 @@ USER 10001:10001
 WORKDIR /tmp
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD \
-    ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v1/health', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=180s CMD ["python", "-m", "mbv1_backbone.cli.serve_health"]
 ENTRYPOINT ["mbv1", "serve", "--host", "0.0.0.0", "--port", "8000"]
 CMD ["--detector", "ssd_mbv1_0.75_tf_bccd", "--model", "facenet_mbv1_1.0-160_color", "--faces", "/data/people", "--create", \
      "--backups", "/data/backups", "--keys", "/data/keys.json"]

@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> None:
             server_header=False,
             proxy_headers=False,
             ws='none',
+            http='h11',  # the strict one, of which requests' heads have a limit
             lifespan='on',
             ssl_certfile=args.tls_cert,
             ssl_keyfile=args.tls_key,
@@ -221,7 +222,13 @@ def _faces(args: argparse.Namespace, opened: ExitStack):  # type: ignore[no-unty
     from mbv1_backbone.retrieval.places import gallery_exists
 
     mine = argparse.Namespace(
-        **{**vars(args), 'detector': args.face_detector, 'policy': 'all', 'checkpoint': None}
+        **{
+            **vars(args),
+            'detector': args.face_detector,
+            'detector_option': '--face-detector',
+            'policy': 'all',
+            'checkpoint': None,
+        }
     )
     gallery: GalleryLike | None = None
     if args.faces and (gallery_exists(args.faces) or not args.create):

@@ -198,7 +198,7 @@ def _decode(content: bytes, name: str, size: tuple[int, int] | None, max_pixels:
         if image.mode in _DEEP_MODES:
             rgb = _deep_gray(image, name)
         else:
-            rgb = image.convert('RGB')
+            rgb = image if image.mode == 'RGB' else image.convert('RGB')  # which copies it, too
             if ';16' in stored or stored == "('RGB', 65535)":  # the latter of PPM
                 rgb = _deep_colours(rgb, content, name)
     return np.array(rgb if turn is None else rgb.transpose(turn))

@@ -130,8 +130,8 @@ def _config_and_weights(source: str) -> tuple[str, Path]:
 
 def _cannot_be_had(reason: str) -> str:
     return (
-        f'the face detector {AUTO} cannot be had: {reason}; --detector none (in Python finder=None) takes '
-        'images as they are'
+        f'the face detector {AUTO} cannot be had: {reason}; the face detector none (in Python finder=None) '
+        'takes images as they are'
     )
 
 

@@ -22,7 +22,7 @@ from mbv1_backbone.retrieval.interface import GalleryLike
 from mbv1_backbone.retrieval.records import Entry
 from mbv1_backbone.retrieval.unnamed import is_alone
 
-__all__ = ['Calibration', 'Curve', 'CurvePoint', 'calibrate', 'curve']
+__all__ = ['Calibration', 'Compared', 'Curve', 'CurvePoint', 'calibrate', 'compare', 'curve']
 
 _SEED = 1234
 _DRAWS = 500  # of the bootstrap
@@ -86,7 +86,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class _Compared:
+class Compared:
     """Best scores of probes.
 
     Attributes:
@@ -101,6 +101,27 @@ class _Compared:
     best: np.ndarray
     groups: np.ndarray
     right: np.ndarray
+
+    def curve(self, points: int = 200) -> Curve:
+        """FPIR against DIR, at points as of ``curve``.
+
+        Raises:
+            InputError: If there are too few non-mated probes for a curve: 2.
+        """
+        count = len(self.best)
+        if count < 2:
+            raise InputError(f'a curve needs 2 non-mated probes or more, got {count}')
+        places = np.unique(np.geomspace(1, count - 1, points).round().astype(int)) / count
+        thresholds = [_threshold(self.best, fpir) for fpir in places.tolist()]
+        return Curve(
+            points=tuple(
+                CurvePoint(fpir, threshold, self.dir_at(threshold))
+                for fpir, threshold in zip(places.tolist(), thresholds, strict=True)
+            ),
+            non_mated=count,
+            probes=len(self.right),
+            change=self.change,
+        )
 
     def dir_at(self, threshold: float) -> float | None:
         """The share of enrolled people's probes that are named rightly; None without any."""
@@ -126,7 +147,7 @@ def calibrate(gallery: GalleryLike, fpir: float, non_mated: Any = None, sample: 
     """
     if not 0 < fpir < 1:
         raise InputError(f'fpir must lie between 0 and 1, got {fpir}')
-    compared = _compare(gallery, non_mated, sample)
+    compared = compare(gallery, non_mated, sample)
     best = compared.best
     if len(best) * fpir < 1:
         raise InputError(
@@ -159,25 +180,17 @@ def curve(gallery: GalleryLike, points: int = 200, sample: int = 20_000) -> Curv
     Raises:
         InputError: If there are too few non-mated probes for a curve: 2.
     """
-    compared = _compare(gallery, None, sample)
-    count = len(compared.best)
-    if count < 2:
-        raise InputError(f'a curve needs 2 non-mated probes or more, got {count}')
-    places = np.unique(np.geomspace(1, count - 1, points).round().astype(int)) / count
-    thresholds = [_threshold(compared.best, fpir) for fpir in places.tolist()]
-    return Curve(
-        points=tuple(
-            CurvePoint(fpir, threshold, compared.dir_at(threshold))
-            for fpir, threshold in zip(places.tolist(), thresholds, strict=True)
-        ),
-        non_mated=count,
-        probes=len(compared.right),
-        change=compared.change,
-    )
+    return compare(gallery, sample=sample).curve(points)
 
 
-def _compare(gallery: GalleryLike, non_mated: Any, sample: int) -> _Compared:
-    """The best scores of probes, as ``calibrate`` says."""
+def compare(gallery: GalleryLike, non_mated: Any = None, sample: int = 20_000) -> Compared:
+    """The best scores of probes, from which every threshold and curve follow; all is as of ``calibrate``.
+
+    Args:
+        gallery: At least two people, or one and non-mated probes.
+        non_mated: Embeddings (N, dimension) of people who are not in the gallery, in place of the stand-ins.
+        sample: At most so many images are compared.
+    """
     given = None if non_mated is None else check_vectors(non_mated, gallery.dim, 'non-mated probes')
     with gallery.one_state() as change:
         people = list(gallery.identities())
@@ -192,7 +205,7 @@ def _compare(gallery: GalleryLike, non_mated: Any, sample: int) -> _Compared:
     best = other if given is None else best
     several, finite = np.isfinite(own), np.isfinite(best)
     right = np.where(own > other, own, -np.inf)[several]
-    return _Compared(change, best[finite], groups[finite], right)
+    return Compared(change, best[finite], groups[finite], right)
 
 
 def _drawn(count: int, max_items: int) -> np.ndarray:

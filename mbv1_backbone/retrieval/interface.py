@@ -224,6 +224,9 @@ class GalleryLike(Protocol):
             keep: Whether keys that ``metadata`` does not name stay.
         """
 
+    def remove_metadata(self, key: str) -> int:
+        """Take a key out of the metadata of all entries that have it; how many had."""
+
     def rename(self, identity: str, new: str) -> int:
         """Give a person another name, that nobody has."""
 

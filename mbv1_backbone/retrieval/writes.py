@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     'name',
     'reindex',
     'remove',
+    'remove_key',
     'rewrite',
     'set_meta',
     'vacuum',
@@ -141,6 +143,24 @@ def rewrite(store: Store, ids: Sequence[int], changed: Callable[[Entry], Entry])
         for entry_id in ids:
             entry, vector = _entry(store, change.connection, entry_id)
             _rewrite(change, changed(entry), vector)
+
+
+def remove_key(store: Store, ids: Sequence[int], key: str) -> int:
+    """Take a key out of the metadata of entries; how many of them are there and had it.
+
+    Args:
+        store: Of the gallery.
+        ids: Of the entries; those that are gone are left out.
+        key: Of the metadata.
+    """
+    count = 0
+    with _changing(store) as change:
+        for entry, vector in _some(store, change.connection, ids):
+            if key in entry.metadata:
+                kept = {name: value for name, value in entry.metadata.items() if name != key}
+                _rewrite(change, replace(entry, metadata=kept), vector)
+                count += 1
+    return count
 
 
 def correct(store: Store, names: Mapping[int, str | None]) -> None:
@@ -282,6 +302,11 @@ def reindex(store: Store) -> None:
         connection.execute('DELETE FROM attributes')
         for entry_id, text in connection.execute('SELECT id, metadata FROM entries').fetchall():
             _put_attributes(connection, entry_id, text)
+
+
+def _some(store: Store, connection: Connection, ids: Sequence[int]) -> list[tuple[Entry, np.ndarray]]:
+    sql = f'SELECT {schema.COLUMNS} FROM entries WHERE id IN (SELECT value FROM json_each(?))'
+    return [store.checked(row) for row in connection.execute(sql, (json.dumps(list(ids)),))]
 
 
 def _entry(store: Store, connection: Connection, entry_id: int) -> tuple[Entry, np.ndarray]:

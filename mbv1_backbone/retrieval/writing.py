@@ -16,6 +16,8 @@ from mbv1_backbone.retrieval.searching import SearchableGallery
 
 __all__ = ['WritableGallery']
 
+_PART = 500  # entries of one change, where all are changed
+
 
 class WritableGallery(SearchableGallery):
     """A gallery's writing half. Every method is one change: after an error nothing of it is there."""
@@ -129,6 +131,28 @@ class WritableGallery(SearchableGallery):
         with self._writing('update'):
             writes.rewrite(self._store, [number], changed)
             self._changed()
+
+    def remove_metadata(self, key: str) -> int:
+        """Take a key out of the metadata of all entries that have it, 500 in a change: others may write.
+
+        Args:
+            key: Of the metadata.
+
+        Returns:
+            How many entries had it.
+
+        Raises:
+            InputError: If the gallery is open for reading only, or an entry is damaged; what was changed
+                before stays so.
+        """
+        ids, count = self.ids(), 0
+        for start in range(0, len(ids), _PART):
+            there = [one.id for one, _ in self.some(ids[start : start + _PART]) if key in one.metadata]
+            if there or self.read_only:
+                with self._writing('remove metadata'):
+                    count += writes.remove_key(self._store, there, key)
+                    self._changed()
+        return count
 
     @contextmanager
     def bulk(self) -> Iterator[None]:

@@ -10,13 +10,14 @@ from fastapi.responses import PlainTextResponse
 
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, service_of
+from mbv1_backbone.server.answers import WrittenRoute
 from mbv1_backbone.server.refusals import Refused
 from mbv1_backbone.server.service import Service
 from mbv1_backbone.weights.zoo import zoo_folder, zoo_models
 
 __all__ = ['router']
 
-router = APIRouter(prefix='/v1', tags=['service'])
+router = APIRouter(route_class=WrittenRoute, prefix='/v1', tags=['service'])
 Role = Literal['detector', 'embedder', 'classifier']
 
 

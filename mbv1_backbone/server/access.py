@@ -57,7 +57,7 @@ def _needs(scope: str) -> Callable[..., Awaitable[None]]:
 
 def _check_queries(request: Request) -> None:
     """A parameter that is misspelt would be left out without a word, and its default taken."""
-    if not request.query_params:
+    if not request.scope['query_string']:
         return
     described = request.app.openapi()['paths'].get(request.scope['route'].path, {})
     values = described.get(request.method.lower(), {}).get('parameters', ())

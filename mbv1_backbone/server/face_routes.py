@@ -15,6 +15,7 @@ from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.retrieval.checks import MAX_TEXT
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, WRITE, deadline_of, service_of
+from mbv1_backbone.server.answers import WrittenRoute
 from mbv1_backbone.server.people import (
     Wanted,
     enrol as enrol_faces,
@@ -32,7 +33,7 @@ from mbv1_backbone.server.vision_routes import Images, Policy, faces_in, form_of
 
 __all__ = ['Ids', 'Name', 'NewName', 'router']
 
-router = APIRouter(prefix='/v1/faces', tags=['faces'])
+router = APIRouter(route_class=WrittenRoute, prefix='/v1/faces', tags=['faces'])
 Id = Annotated[int, Field(ge=1, lt=2**63)]
 Ids = Annotated[list[Id], Field(min_length=1, max_length=10_000)]
 
@@ -49,6 +50,7 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(p
 NewName = Annotated[
     str, Field(min_length=1, max_length=200), AfterValidator(plain_name), AfterValidator(_of_one_line)
 ]
+_NEW_NAME = TypeAdapter[str](NewName)
 Page = Annotated[int, Query(ge=1, le=1000, description='of a page, at most')]
 _ENROL_FIELDS: dict[str, dict[str, Any]] = dict(
     identity=dict(type='string', description='whose faces; without it each gets a name of its own'),
@@ -266,7 +268,7 @@ def _new_name(text: str | None) -> str | None:
     if not text or not plain_name(text):
         return None
     try:
-        return TypeAdapter(NewName).validate_python(text)
+        return _NEW_NAME.validate_python(text)
     except ValidationError as error:
         raise Refused(422, 'invalid', f'identity: {error.errors()[0]["msg"]}', 'identity') from None
 

@@ -22,6 +22,9 @@ from mbv1_backbone.common.files import shown
 __all__ = ['RETRY_AFTER', 'Refused', 'overloaded', 'refused_by']
 
 RETRY_AFTER = 1  # seconds
+_INSTEAD = {  # what the library advises, to clients
+    'merge_identities (mbv1 gallery merge-people)': 'POST /v1/faces/merge',
+}
 _KINDS: tuple[tuple[type[Mbv1Error], int, str], ...] = (  # the first that fits
     (DamagedFileError, 500, 'damaged'),
     (InputError, 422, 'invalid'),
@@ -80,6 +83,8 @@ def refused_by(error: Mbv1Error, place: str | None = None) -> Refused:
     """
     status, code = next(((s, c) for kind, s, c in _KINDS if isinstance(error, kind)), (500, 'failed'))
     message = one_line(error)
+    for advice, route in _INSTEAD.items():
+        message = message.replace(advice, route)
     if place:
         message = message.replace(place, 'the gallery')
     headers = {'Retry-After': str(RETRY_AFTER)} if status == 503 else None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.inference.classifier import Classifier
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.inference.embedder import FaceEmbedder
-from mbv1_backbone.retrieval import GalleryLike
+from mbv1_backbone.retrieval import Curve, GalleryLike
+from mbv1_backbone.retrieval.calibration import Compared, compare
 from mbv1_backbone.server.keys import KeyFile
 from mbv1_backbone.server.limits import Budget, Limits
 from mbv1_backbone.server.metrics import Metrics
@@ -19,6 +22,22 @@ from mbv1_backbone.server.refusals import Refused, overloaded
 from mbv1_backbone.server.vision import Vision
 
 __all__ = ['Service']
+
+_SECONDS = 60  # that what was compared of a gallery without counted changes stays
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Scores of a gallery's faces with each other, and when they were computed, by ``time.monotonic``."""
+
+    gallery: GalleryLike
+    scores: Compared
+    made: float
+
+    def is_of(self, gallery: GalleryLike, change: int) -> bool:
+        """Whether they are those of a gallery after a change; of one that counts none (0) for a minute."""
+        fresh = change or time.monotonic() - self.made < _SECONDS
+        return bool(fresh) and self.gallery is gallery and self.scores.change == change
 
 
 class Service:
@@ -74,6 +93,7 @@ class Service:
         self.active = 0
         self.metrics.watch_active(lambda: self.active)
         self._upkeep = threading.Lock()
+        self._compared: _Compared | None = None
 
     def the_gallery(self) -> GalleryLike:
         """The gallery.
@@ -98,6 +118,27 @@ class Service:
             yield
         finally:
             self._upkeep.release()
+
+    def curve(self, points: int) -> Curve:
+        """FPIR against DIR of the gallery; its faces are compared with each other once a change of it.
+
+        A gallery on Milvus does not count its changes: there once a minute.
+
+        Args:
+            points: At most.
+
+        Raises:
+            InputError: If the gallery has too few people.
+            Refused: If the gallery is being worked on as a whole.
+        """
+        gallery = self.the_gallery()
+        with gallery.one_state() as change:
+            pass
+        known = self._compared
+        if known is None or not known.is_of(gallery, change):
+            with self.upkeep():
+                known = self._compared = _Compared(gallery, compare(gallery), time.monotonic())
+        return known.scores.curve(points)
 
     def close(self) -> None:
         """Finish what the networks have, bring the gallery's index up to date, and close it."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mbv1_backbone.common.errors import DamagedFileError, InputError
+from mbv1_backbone.common.errors import DamagedFileError
 from mbv1_backbone.face.geometry import crop_box, fit_square
 from mbv1_backbone.retrieval import Entry, GalleryLike
 from mbv1_backbone.retrieval.records import THUMBNAIL
@@ -56,15 +56,4 @@ def forget_thumbnails(gallery: GalleryLike) -> int:
     Raises:
         InputError: If the gallery is open for reading only, or an entry is damaged.
     """
-    count = 0
-    for entry_id in gallery.ids().tolist():
-        try:
-            metadata = gallery.get(entry_id).metadata
-            if THUMBNAIL in metadata:
-                gallery.update(entry_id, {k: v for k, v in metadata.items() if k != THUMBNAIL})
-                count += 1
-        except InputError:
-            if entry_id in gallery.ids():
-                raise
-            # else somebody has removed it meanwhile, and the thumbnail with it
-    return count
+    return gallery.remove_metadata(THUMBNAIL)

@@ -13,11 +13,11 @@ from mbv1_backbone.retrieval import (
     Gallery,
     calibrate as calibrate_gallery,
     cluster as cluster_gallery,
-    curve as curve_of,
     maintenance,
 )
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import ADMIN, READ, WRITE, service_of
+from mbv1_backbone.server.answers import WrittenRoute
 from mbv1_backbone.server.face_routes import Ids, NewName
 from mbv1_backbone.server.people import kind_of
 from mbv1_backbone.server.refusals import Refused
@@ -27,7 +27,7 @@ from mbv1_backbone.server.thumbnails import forget_thumbnails as forget
 
 __all__ = ['router']
 
-router = APIRouter(prefix='/v1/faces', tags=['gallery'])
+router = APIRouter(route_class=WrittenRoute, prefix='/v1/faces', tags=['gallery'])
 
 
 class Correction(Plain):
@@ -101,10 +101,7 @@ def calibrate(request: Request, body: Calibrating) -> schemas.Calibrated:
 @router.get('/curve', dependencies=[READ])
 def curve(request: Request, points: Annotated[int, Query(ge=2, le=1000)] = 200) -> schemas.CurveOut:
     """What thresholds would do: the false positives and the right names of each; nothing is stored."""
-    service = service_of(request)
-    gallery = service.the_gallery()
-    with service.upkeep():
-        found = curve_of(gallery, points)
+    found = service_of(request).curve(points)
     return schemas.CurveOut(
         points=[schemas.PointOut(**point._asdict()) for point in found.points],
         non_mated=found.non_mated,

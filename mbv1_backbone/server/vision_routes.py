@@ -15,6 +15,7 @@ from mbv1_backbone.inference.detections import Detections
 from mbv1_backbone.inference.detector import Detector
 from mbv1_backbone.server import schemas
 from mbv1_backbone.server.access import READ, deadline_of, service_of
+from mbv1_backbone.server.answers import WrittenRoute
 from mbv1_backbone.server.people import FacesOf, face_out
 from mbv1_backbone.server.refusals import Refused
 from mbv1_backbone.server.service import Service, absent
@@ -22,7 +23,7 @@ from mbv1_backbone.server.uploads import Form, Picture, decoded, none_usable, re
 
 __all__ = ['Policy', 'faces_in', 'form_of', 'images_body', 'router']
 
-router = APIRouter(prefix='/v1', tags=['images'], dependencies=[READ])
+router = APIRouter(route_class=WrittenRoute, prefix='/v1', tags=['images'], dependencies=[READ])
 Policy = Annotated[
     Literal['largest', 'all', 'reject'],
     Query(description='of several faces: the largest, all, or refuse the image'),

@@ -1,12 +1,15 @@
 """Faces of photographs found by the zoo's detector: what is aligned, what is a crop, and what is said."""
 
 import pickle
+from argparse import Namespace
 
 import numpy as np
 import pytest
 from support.face_detector import provide_retinaface
 
+from mbv1_backbone.cli.gallery.embedders import open_embedder
 from mbv1_backbone.cli.main import main
+from mbv1_backbone.common.content import content_name
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face.finder import FaceFinder, Faces
@@ -94,7 +97,7 @@ def test_what_a_crop_is(size, boxes, policy, crop):
 
 def test_a_detector_that_cannot_be_had_is_one_line(offline, people, tmp_path, capsys):
     embedder = load(FACES, kind='embedder')
-    with pytest.raises(InputError, match=rf'{AUTO} cannot be had: .*--detector none .*finder=None'):
+    with pytest.raises(InputError, match=rf'{AUTO} cannot be had: .*the face detector none .*finder=None'):
         embedder.embed(people[1])
     folder = tmp_path / 'people' / 'ada'
     folder.mkdir(parents=True)
@@ -102,7 +105,7 @@ def test_a_detector_that_cannot_be_had_is_one_line(offline, people, tmp_path, ca
     code = main(['gallery', 'build', str(tmp_path / 'g'), str(folder.parent), '--model', FACES])
     said = capsys.readouterr()
     assert (code, said.err.count('\n')) == (2, 1)
-    assert '--detector none' in said.err
+    assert 'the face detector none' in said.err
     assert not (tmp_path / 'g').exists()
 
 
@@ -111,9 +114,22 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
         raise ModuleNotFoundError("No module named 'mmdet'", name='mmdet')
 
     monkeypatch.setattr(NamedDetector, '_load', without_mmdet)
-    reason = r"needs mmdet: pip install 'mbv1-backbone\[detection\]'; --detector none"
+    reason = r"needs mmdet: pip install 'mbv1-backbone\[detection\]'; the face detector none"
     with pytest.raises(NotInstalledError, match=reason):
         named_finder('auto').open()
+
+
+@pytest.mark.parametrize('option', ['--detector', '--face-detector'])
+def test_a_detector_that_is_gone_is_asked_for_by_the_verbs_own_option(tmp_path, option):
+    there = Namespace(
+        place='g',
+        model_identity={'preprocessing': {'face': content_name('faces.onnx', '0' * 64)}},
+        made_with={'detector file': str(tmp_path / 'faces.onnx')},
+    )
+    more = {} if option == '--detector' else {'detector_option': option}
+    args = Namespace(detector='auto', policy='all', **more)
+    with pytest.raises(InputError, match=f'is not there any more: give that file by {option} FILE'):
+        open_embedder(args, there)
 
 
 def test_a_search_asks_as_its_gallery_was_made(offline, tmp_path, shared, capsys):

@@ -238,6 +238,18 @@ def test_entries_change(gallery):
         gallery.update(missing, {'a': 1})
 
 
+def test_a_metadata_key_is_taken_from_all_that_have_it(gallery):
+    metadata = [{'a': 1, 'b': 2}, {'b': 2}, {'a': None}]
+    ids = gallery.add(VECTORS[:3], NAMES[:3], FILES[:3], HASHES[:3], metadata).ids
+    assert gallery.remove_metadata('a') == 2
+    assert [dict(gallery.get(one).metadata) for one in ids] == [{'b': 2}, {'b': 2}, {}]
+    assert gallery.metadata_kinds('a') == set()
+    assert gallery.remove_metadata('a') == 0
+    there = {entry.id: vector for entry, vector in gallery.entries_with_vectors()}
+    np.testing.assert_allclose([there[one] for one in ids], UNIT[:3], atol=1e-7)
+    assert not gallery.integrity_problems()
+
+
 def test_people_get_other_names(gallery):
     filled(gallery)
     assert gallery.rename(NAMES[0], 'Ada') == 3

@@ -3,9 +3,12 @@
 import json
 import re
 import shutil
+import ssl
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import PurePosixPath
 
 import pytest
@@ -13,7 +16,7 @@ import yaml
 from server.conftest import COLOURS, portrait
 from support.project import ROOT
 
-from mbv1_backbone.cli import serve
+from mbv1_backbone.cli import serve, serve_health
 from mbv1_backbone.cli.main import build_parser
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.server.client import Client
@@ -62,6 +65,62 @@ def test_the_images_command_is_one_that_serve_takes():
     args.keys = None
     with pytest.raises(InputError, match='lets other machines in'):  # so it cannot begin without keys
         serve._check(args)
+
+
+@pytest.mark.parametrize(
+    ('more', 'wanted'),
+    [
+        ((), 'http://127.0.0.1:8000'),
+        (('--port', '9000'), 'http://127.0.0.1:9000'),
+        (('--tls-cert', '/data/c', '--tls-key', '/data/k', '--port', '8443'), 'https://127.0.0.1:8443'),
+        (('--host', '::'), 'http://[::1]:8000'),
+        (('--host', '10.0.0.5'), 'http://10.0.0.5:8000'),
+    ],
+)
+def test_the_image_asks_its_service_for_its_health_where_that_listens(more, wanted):
+    assert serve_health.health_url([*command(), *more]) == f'{wanted}/v1/health'
+    assert serve_health.health_url(['/sbin/docker-init', '--', *command(), *more]) == f'{wanted}/v1/health'
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Says of itself that it is healthy, and nothing else."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path == '/v1/health' else 404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize('tls', [False, True])
+def test_a_service_is_healthy_while_it_answers(tmp_path, tls):
+    words = []
+    with HTTPServer(('127.0.0.1', 0), Answering) as server:
+        if tls:
+            if shutil.which('openssl') is None:
+                pytest.skip('needs openssl, to make a certificate')
+            cert, key = (str(tmp_path / name) for name in ('c.pem', 'k.pem'))
+            make = ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
+            made = ['-nodes', '-subj', '/CN=people.example.org', '-keyout', key, '-out', cert]
+            subprocess.run([*make, *made], check=True, capture_output=True)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert, key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            words = ['--tls-cert', cert, '--tls-key', key]
+        told = [*command(), '--port', str(server.server_port), *words]
+        first = tmp_path / 'cmdline'
+        first.write_bytes(b''.join(word.encode() + b'\0' for word in told))
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert serve_health.main(first) == 0
+        thread.join()
+    assert serve_health.main(first) == 1  # it has ended
+
+
+def test_the_health_check_is_of_the_package():
+    words = json.loads(last('HEALTHCHECK').rpartition('CMD ')[2])
+    assert words == ['python', '-m', serve_health.__name__]
 
 
 def test_all_that_is_written_is_in_the_volume_or_in_tmp(service):

@@ -1,6 +1,7 @@
 """The gallery over HTTP: each answer is that of the library's own functions."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from server.conftest import files, png
 
 from mbv1_backbone.common.images import read_image
 from mbv1_backbone.face_gallery.answers import matches_of
-from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval import Gallery, calibration
+from mbv1_backbone.retrieval.calibration import compare
+from mbv1_backbone.server import service
 from mbv1_backbone.server.service import Service
 
 
@@ -135,6 +138,7 @@ def test_names_change(filled, gallery):
     taken = filled.post('/v1/faces/rename', json={'identity': 'Ada', 'new': 'person_c'})
     assert taken.status_code == 422
     assert gallery.place not in taken.text
+    assert taken.json()['error']['message'].endswith('already: POST /v1/faces/merge makes the two one')
     entry = next(gallery.entries(identity='person_c'))
     filled.post('/v1/faces/not-this', json={'ids': [entry.id], 'identity': 'person_d'})
     assert gallery.get(entry.id).identity == 'person_d'
@@ -305,3 +309,29 @@ def test_the_curve_of_thresholds(web, gallery, drawn):
     middle = found['points'][2]
     calibrated = web.post('/v1/faces/calibrate', json={'fpir': middle['fpir']}).json()
     assert (calibrated['threshold'], calibrated['dir']) == (middle['threshold'], middle['dir'])
+
+
+def test_faces_are_compared_for_the_curve_once_a_change(web, gallery, drawn, monkeypatch):
+    compared = []
+    monkeypatch.setattr(service, 'compare', lambda gallery: compared.append(1) or compare(gallery))
+    for name, images in list(drawn.items())[:3]:
+        web.post('/v1/faces/enrol', files=files(*images), data={'identity': name})
+    first = web.get('/v1/faces/curve?points=5').json()
+    assert web.get('/v1/faces/curve?points=5').json() == first
+    assert len(web.get('/v1/faces/curve?points=4').json()['points']) == 4
+    assert len(compared) == 1
+    web.post('/v1/faces/remove', json={'identity': 'person_a'})
+    assert web.get('/v1/faces/curve').json()['probes'] == 6
+    assert len(compared) == 2
+
+
+def test_a_gallery_that_counts_no_changes_is_compared_once_a_minute(web, gallery, monkeypatch):
+    now, compared = [100.0], []
+    scores = calibration.Compared(0, np.array([0.1, 0.2]), np.zeros(2), np.zeros(2))
+    monkeypatch.setattr(service.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(service, 'compare', lambda gallery: compared.append(1) or scores)
+    monkeypatch.setattr(Gallery, 'one_state', lambda self: nullcontext(0))
+    for seconds, wanted in ((0, 1), (59, 1), (61, 2)):
+        now[0] = 100.0 + seconds
+        assert len(web.service.curve(2).points) > 0
+        assert len(compared) == wanted

@@ -26,7 +26,7 @@ def open_embedder(args: Namespace, gallery: GalleryLike | None = None) -> FaceEm
     """The network of ``--model`` with the finder of ``--detector``.
 
     Args:
-        args: Parsed arguments.
+        args: Parsed arguments; ``detector_option`` where the verb's is called otherwise.
         gallery: Where there is one, ``--detector auto`` means the detector that it was made with.
 
     Raises:
@@ -34,7 +34,7 @@ def open_embedder(args: Namespace, gallery: GalleryLike | None = None) -> FaceEm
     """
     detector = args.detector
     if gallery is not None and detector == 'auto':
-        detector = _own_detector(gallery)
+        detector = _own_detector(gallery, getattr(args, 'detector_option', '--detector'))
     policy = args.policy or ('all' if getattr(args, 'unnamed', False) else 'largest')
     finder = named_finder(detector, policy)
     if finder is not None:
@@ -44,11 +44,11 @@ def open_embedder(args: Namespace, gallery: GalleryLike | None = None) -> FaceEm
     return embedder
 
 
-def _own_detector(gallery: GalleryLike) -> str:
-    """What ``--detector`` would name for a gallery that is there."""
+def _own_detector(gallery: GalleryLike, option: str) -> str:
+    """What the option would name for a gallery that is there."""
     face = gallery.model_identity['preprocessing'].get('face')
     if face == 'middle square':
-        print(f'{gallery.place}: made with --detector none: images are taken as they are', file=sys.stderr)
+        print(f'{gallery.place}: made with {option} none: images are taken as they are', file=sys.stderr)
         return 'none'
     if not isinstance(face, str) or face.startswith('auto: '):
         return 'auto'
@@ -57,10 +57,10 @@ def _own_detector(gallery: GalleryLike) -> str:
     name, sha256 = split_name(face)
     if sha256 is None and name != 'YuNet' and Path(name).suffix not in SUFFIXES:
         return 'auto'  # a detector of Python's; what differs is said later
-    return _own_file(gallery, face)
+    return _own_file(gallery, face, option)
 
 
-def _own_file(gallery: GalleryLike, face: str) -> str:
+def _own_file(gallery: GalleryLike, face: str, option: str) -> str:
     """The file of a gallery's detector, where it is as it was.
 
     Raises:
@@ -82,7 +82,7 @@ def _own_file(gallery: GalleryLike, face: str) -> str:
         face = content_name(Path(known).name, sha256) if (sha256 := split_name(face)[1]) else face
     raise InputError(
         f'{gallery.place}: made with the face detector {shown(short_name(face))}{missing}: '
-        'give that file by --detector FILE'
+        f'give that file by {option} FILE'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,35 @@ class WritableMilvus(SearchableMilvus):
             raise InputError(f'{self.place}: no entry {entry_id}')
         entry = changed(entry_of(rows[0], self.place))
         self._server.ask('upsert', data=[row_of(entry, vector_of(rows[0]))])
+
+    def remove_metadata(self, key: str) -> int:
+        """Take a key out of the metadata of all entries that have it, 500 in a request.
+
+        Args:
+            key: Of the metadata.
+
+        Returns:
+            How many entries had it.
+
+        Raises:
+            UnavailableError: If the server does not answer; what was changed before stays so.
+        """
+        self._check_writable('remove metadata')
+        count = 0
+        for part in parts(self.ids().tolist()):
+            pairs = [
+                (entry_of(row, self.place), vector_of(row))
+                for row in self._server.some(part, [*ENTRY, 'vector'])
+            ]
+            changed = [
+                row_of(replace(one, metadata={k: v for k, v in one.metadata.items() if k != key}), vector)
+                for one, vector in pairs
+                if key in one.metadata
+            ]
+            if changed:
+                self._server.ask('upsert', data=changed)
+                count += len(changed)
+        return count
 
 
 def parts(values: Sequence[Any]) -> Iterator[list[Any]]:

@@ -704,7 +704,7 @@ async function filterPeople() {
 
 function tileOf(person) {
   const picture = thumb(person.identity, () => pictured(person.identity));
-  const text = el('span', {}, el('b', {}, person.identity), el('small', {}, count(person.images, 'face')));
+  const text = el('span', {}, el('b', { title: person.identity }, person.identity), el('small', {}, count(person.images, 'face')));
   return el('li', { data: { name: person.identity.toLowerCase() } }, el('button', { type: 'button', className: 'tile', on: { click: attempt(() => openPerson(person.identity)) } }, picture, text));
 }
 
