@@ -127,11 +127,16 @@ def _model_row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
         name,
         entry['Results'][0]['Task'],
         about['Training Data'],
-        f'{about["FLOPs"] / 1e6:.3g} M',
-        f'{about["Parameters"] / 1e6:.3g} M',
+        _millions(about['FLOPs']),
+        _millions(about['Parameters']),
         '; '.join(figures),
         about['License'],
     )
+
+
+def _millions(count: float) -> str:
+    """Three digits of it, never with an exponent: 2756674000 is ``2760 M``."""
+    return f'{float(f"{count / 1e6:.3g}"):g} M'
 
 
 def config_rows() -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import pytest
 from support.project import ROOT
 
 from mbv1_backbone.cli.main import main
-from mbv1_backbone.cli.zoo import external_table
+from mbv1_backbone.cli.zoo import _millions, external_table
 from mbv1_backbone.weights import import_weights, read_weights
 from mbv1_backbone.weights.external import external_models
 from mbv1_backbone.weights.zoo import find_any_config
@@ -33,6 +33,15 @@ def test_the_docs_have_the_table_of_the_file():
     shown, end, _ = after.partition('\n<!-- /zoo table -->')
     assert end
     assert shown == external_table(markdown=True)
+
+
+def test_costs_have_three_digits_and_no_exponent():
+    assert [_millions(count) for count in (2756674000, 7510000, 645000000, 250000)] == [
+        '2760 M',
+        '7.51 M',
+        '645 M',
+        '0.25 M',
+    ]
 
 
 def test_a_model_is_fetched_from_a_mirror(capsys, shared, tmp_path, monkeypatch):
