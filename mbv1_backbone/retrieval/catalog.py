@@ -40,18 +40,15 @@ class Catalog:
 
     def add(self, entries: Iterable[tuple[int, str, str]]) -> None:
         """Append rows: ids, ascending and higher than those that are there, with identity and file."""
-        fresh, ends, texts = [], [], []
-        end = int(self._ends[2 * self._count])
-        for entry_id, *names in entries:
-            for text in names:
-                texts.append(text.encode())
-                end += len(texts[-1])
-                ends.append(end)
+        fresh, texts = [], []
+        for entry_id, identity, file in entries:
+            texts += identity.encode(), file.encode()
             fresh.append(entry_id)
-        joined = np.frombuffer(b''.join(texts), np.uint8)
-        self._text = _extended(self._text, end - len(joined), joined)
+        end, joined = int(self._ends[2 * self._count]), np.frombuffer(b''.join(texts), np.uint8)
+        ends = end + np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+        self._text = _extended(self._text, end, joined)
         self._ends = _extended(self._ends, 2 * self._count + 1, ends)
-        self._ids = _extended(self._ids, self._count, fresh)
+        self._ids = _extended(self._ids, self._count, np.array(fresh, np.int64))
         self._count += len(fresh)
 
     def renamed(self, names: dict[int, tuple[str, str]]) -> Catalog:
@@ -124,7 +121,7 @@ class Catalog:
         return catalog, removed
 
 
-def _extended(array: np.ndarray, count: int, more: Any) -> np.ndarray:
+def _extended(array: np.ndarray, count: int, more: np.ndarray) -> np.ndarray:
     """An array whose first ``count`` values are followed by others: itself, or a longer one if it must be."""
     needed = count + len(more)
     if needed > len(array):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -73,11 +74,21 @@ def test_a_mapped_index_changes_as_one_in_memory_and_its_file_does_not(factory, 
     assert digests[0] == digest
 
 
-def make(folder, count=2000, factory='IVF8,PQ8x4fs,Refine(SQfp16)'):
-    with Gallery.create(folder, DIM, 'm', factory=factory) as gallery:
-        gallery.add(*people(count // 2, 0))
-        gallery.rebuild()
-    return next(folder.glob('index-*.faiss'))
+@pytest.fixture(scope='module')
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('mapped') / 'g'
+    with Gallery.create(folder, DIM, 'm', factory='IVF8,PQ8x4fs,Refine(SQfp16)') as gallery:
+        with gallery.bulk():
+            gallery.add(*people(1000, 0))
+        gallery.save()
+    return folder
+
+
+@pytest.fixture
+def path(template, tmp_path, mapped):
+    """The index file of a gallery of 2,000 entries in a folder ``g``."""
+    shutil.copytree(template, tmp_path / 'g')
+    return next((tmp_path / 'g').glob('index-*.faiss'))
 
 
 def is_view(gallery):
@@ -85,11 +96,10 @@ def is_view(gallery):
         return not standing.index.matrix.codes.is_owned
 
 
-def test_a_gallery_maps_its_index_adds_and_removes_and_leaves_the_file_as_it_is(tmp_path, mapped):
-    path = make(tmp_path / 'g')
+def test_a_gallery_maps_its_index_adds_and_removes_and_leaves_the_file_as_it_is(path):
     before = path.read_bytes()
     vectors, names, files, hashes = people(10, 5)
-    with Gallery(tmp_path / 'g') as gallery, Gallery(tmp_path / 'g') as other:
+    with Gallery(path.parent) as gallery, Gallery(path.parent) as other:
         assert is_view(gallery)
         assert is_view(other)
         gallery.add(vectors, names, files, hashes)
@@ -103,10 +113,9 @@ def test_a_gallery_maps_its_index_adds_and_removes_and_leaves_the_file_as_it_is(
         assert verify(other).problems == ()
 
 
-def test_what_is_mapped_answers_on_while_its_file_is_replaced(tmp_path, mapped):
-    path = make(tmp_path / 'g')
+def test_what_is_mapped_answers_on_while_its_file_is_replaced(path):
     probes = people(1000, 0)[0][::50]
-    with Gallery(tmp_path / 'g') as reader, Gallery(tmp_path / 'g') as writer:
+    with Gallery(path.parent) as reader, Gallery(path.parent) as writer:
         with reader.snapshot():
             before = reader.search(probes, 5, None)
             writer.add(*people(30, 7))
@@ -118,10 +127,23 @@ def test_what_is_mapped_answers_on_while_its_file_is_replaced(tmp_path, mapped):
         assert reader.indexed() == 2060
 
 
-def test_a_file_cut_short_is_not_mapped_but_made_anew(tmp_path, mapped):
-    path = make(tmp_path / 'g')
+def test_what_is_mapped_after_saving_knows_its_threshold_and_is_left_while_it_is_read(path):
+    probes = people(1000, 0)[0][::50]
+    with Gallery(path.parent) as gallery:
+        gallery.set_calibration({'threshold': 0.97})
+        gallery.rebuild()
+        found = gallery.search(probes, 5)
+        assert all(match.score >= 0.97 for matches in found for match in matches)
+        assert max(len(matches) for matches in found) < 5
+        with gallery._live.snapshot() as standing:
+            gallery.save()
+            with gallery._live.current() as current:
+                assert current is standing
+
+
+def test_a_file_cut_short_is_not_mapped_but_made_anew(path):
     os.truncate(path, path.stat().st_size // 2)
-    with Gallery(tmp_path / 'g', read_only=True) as gallery:
+    with Gallery(path.parent, read_only=True) as gallery:
         assert gallery.index_problems() == [
             f'{path}: missing, or not the file that was saved; repair makes it anew'
         ]
@@ -130,10 +152,9 @@ def test_a_file_cut_short_is_not_mapped_but_made_anew(tmp_path, mapped):
         assert map_with_room(file, 0, path.stat().st_size + 1, 0) is None
 
 
-def test_where_nothing_can_be_mapped_the_file_is_read(tmp_path, mapped, monkeypatch):
-    make(tmp_path / 'g')
+def test_where_nothing_can_be_mapped_the_file_is_read(path, monkeypatch):
     monkeypatch.setattr(index_file, 'map_with_room', lambda *_: None)
-    with Gallery(tmp_path / 'g') as gallery:
+    with Gallery(path.parent) as gallery:
         assert not is_view(gallery)
         assert gallery.indexed() == 2000
 
@@ -145,12 +166,12 @@ def anonymous():
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='memory is read from /proc')
 def test_a_large_index_takes_no_memory_of_the_process(tmp_path):
-    content = np.random.default_rng(0).integers(0, 255, 64 << 20, np.uint8)
-    index = SearchIndex.build('Flat', content[: 16 << 20].view(np.uint8).astype(np.float32).reshape(-1, DIM))
+    values = np.random.default_rng(0).integers(0, 255, 16 << 20, np.uint8).astype(np.float32)
+    index = SearchIndex.build('Flat', values.reshape(-1, DIM))
     saved(index, tmp_path / 'i')
     probe = np.ones((1, DIM), np.float32)
     expected = index.search(probe, 3)
-    del content
+    del values
     before = anonymous()
     view = opened(tmp_path / 'i', index)
     found = view.search(probe, 3)  # compares with all
