@@ -40,7 +40,8 @@ class Catalog:
 
     def add(self, entries: Iterable[tuple[int, str, str]]) -> None:
         """Append rows: ids, ascending and higher than those that are there, with identity and file."""
-        fresh, texts = [], []
+        fresh: list[int] = []
+        texts: list[bytes] = []
         for entry_id, identity, file in entries:
             texts += identity.encode(), file.encode()
             fresh.append(entry_id)
