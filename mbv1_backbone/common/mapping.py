@@ -26,7 +26,7 @@ def map_with_room(file: BinaryIO, start: int, length: int, room: int) -> np.ndar
         file: Open for reading; may be closed afterwards.
         start: First byte.
         length: Bytes of the file, at least 1.
-        room: Further bytes, zeros, which take no memory until they are written to.
+        room: Further bytes of any content, which take no memory until they are written to.
 
     Returns:
         uint8 (length + room,); None where the system cannot map it so.

@@ -70,7 +70,7 @@ def map_array(file: BinaryIO, name: str, room: float) -> tuple[np.ndarray, int] 
         room: Further values behind it, as a share of its own.
 
     Returns:
-        Its values with zeros behind them, and how many are its own; None where it cannot be mapped: it is
+        Its values with room behind them, and how many are its own; None where it cannot be mapped: it is
         empty, compressed, not aligned, or the system does not.
 
     Raises:

@@ -92,13 +92,23 @@ class Catalog:
             write: Takes the file's bytes, piece by piece.
             removed: bool (rows,), those that the index has lost.
         """
-        plain = self
-        if self._changed:
-            plain = Catalog()
-            plain.add((entry_id, *self[entry_id]) for entry_id in self.ids.tolist())
-        ends = plain._ends[: 2 * plain._count + 1]
-        arrays = dict(ids=plain.ids, ends=ends, text=plain._text[: ends[-1]], removed=np.packbits(removed))
-        write_npz(write, arrays)
+        ends, text = self._plain()
+        write_npz(write, dict(ids=self.ids, ends=ends, text=text, removed=np.packbits(removed)))
+
+    def _plain(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends and text of the rows, with changed names in their places."""
+        ends = self._ends[: 2 * self._count + 1]
+        lengths, done = np.diff(ends), 0
+        texts: list[Any] = []
+        for row in sorted(self._changed):
+            names = [name.encode() for name in self._changed[row]]
+            texts += self._text[done : ends[2 * row]].data, *names
+            lengths[2 * row : 2 * row + 2] = [len(name) for name in names]
+            done = ends[2 * row + 2]
+        if not texts:
+            return ends, self._text[: ends[-1]]
+        text = np.frombuffer(b''.join([*texts, self._text[done : ends[-1]].data]), np.uint8)
+        return np.concatenate([[0], np.cumsum(lengths)]), text
 
     @classmethod
     def read(cls, file: BinaryIO, mapped: bool = False) -> tuple[Catalog, np.ndarray]:

@@ -96,3 +96,14 @@ def test_numpy_reads_a_catalog_and_its_arrays_are_aligned(tmp_path):
         assert content['text'].tobytes().decode() == ''.join(a + b for _, a, b in ROWS)
     place = path.read_bytes().index(np.int64([3, 7, 8]).tobytes())
     assert place % 64 == 0
+
+
+def test_changed_names_are_written_in_their_places(tmp_path):
+    catalog = Catalog()
+    catalog.add(ROWS)
+    for names in ({0: ('', 'ö' * 300)}, {2: ('z', '')}, {2: ('y', 'b/2.jpg')}):
+        catalog = catalog.renamed(names)
+    again, _ = read(kept(catalog, np.zeros(3, bool), tmp_path / 'c'))
+    assert [again[i] for i in (3, 7, 8)] == [('', 'ö' * 300), ('李四', 'b'), ('y', 'b/2.jpg')]
+    again.add([(9, 'a', 'b')])
+    assert [again[i] for i in (8, 9)] == [('y', 'b/2.jpg'), ('a', 'b')]
