@@ -427,6 +427,21 @@ def test_names_are_texts_whatever_they_say(people, visit, photographs, tmp_path)
     assert page.locator('img:not([src^="blob:"])').count() == 0
 
 
+@pytest.mark.parametrize('width', [1280, 360])
+def test_a_very_long_name_takes_no_more_room_than_two_lines(people, visit, width):
+    long = ' '.join(['Wolfeschlegelsteinhausenbergerdorff'] * 60)
+    people.rename('Demi Moore', long)
+    page = visit('people', width=width)
+    name, other = page.locator('.tile b', has_text='Wolfe'), page.locator('.tile b', has_text='Peirsol')
+    expect(name).to_have_attribute('title', long)
+    assert name.bounding_box()['height'] <= 2.1 * other.bounding_box()['height']
+    name.click()
+    heading = page.locator('#person-dialog h2')
+    expect(heading).to_have_attribute('title', long)
+    assert heading.bounding_box()['height'] < 80
+    assert page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
+
+
 def test_a_calibrated_threshold_is_the_one_that_is_used(people, visit, photographs):
     people.set_calibration(dict(threshold=0.6523, fpir=0.01, low=0.6, high=0.7))
     page = visit('search')

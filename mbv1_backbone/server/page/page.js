@@ -144,6 +144,11 @@ function showKey() {
   $('#key-button').hidden = sessionStorage.getItem(KEY) === null;
 }
 
+/** Show a name, of which the page cuts off what is too long; all of it is shown to who points at it. */
+function showName(node, name) {
+  Object.assign(node, { textContent: name, title: name });
+}
+
 /** Ask a question that must not be answered by chance. */
 function sure(title, text, yes = 'Delete') {
   const dialog = $('#question');
@@ -601,7 +606,7 @@ function openFace(photo, face) {
   chosen = { file: photo.file, face };
   const dialog = $('#face-dialog');
   const who = whoIs(face, searchView.lowest);
-  $('h2', dialog).textContent = who?.identity ?? 'Unknown';
+  showName($('h2', dialog), who?.identity ?? 'Unknown');
   const facts = [['score', face.score], ['quality', face.quality]].filter(([, value]) => value !== null);
   $('.face-head', dialog).replaceChildren(cut(photo, face, 224), el('p', { className: 'note' }, facts.map(([name, value]) => `${name} ${short(value)}`).join(' · ')));
   const items = face.matches.map((match) => {
@@ -609,7 +614,7 @@ function openFace(photo, face) {
     const bar = el('meter', { min: 0, max: 1, value: Math.max(0, match.score), ariaLabel: `Score of ${name}` });
     const use = el('button', { type: 'button', className: 'quiet', on: { click: () => { $('[name=name]', dialog).value = match.identity; } } }, 'It is');
     use.ariaLabel = `It is ${name}`;
-    return el('li', {}, thumb(name, async () => match.id), el('div', {}, el('b', {}, name), bar), el('span', { className: 'score' }, short(match.score)), isKnown(match) ? use : null);
+    return el('li', {}, thumb(name, async () => match.id), el('div', {}, el('b', { title: name }, name), bar), el('span', { className: 'score' }, short(match.score)), isKnown(match) ? use : null);
   });
   $('.matches', dialog).replaceChildren(...items);
   $('[name=name]', dialog).value = who?.identity ?? '';
@@ -712,7 +717,7 @@ async function openPerson(identity) {
   const dialog = $('#person-dialog');
   const isNamed = isKnown({ identity });
   dialog.dataset.identity = identity;
-  $('h2', dialog).textContent = isNamed ? identity : 'A group without a name';
+  showName($('h2', dialog), isNamed ? identity : 'A group without a name');
   $('.rename [name=name]', dialog).value = isNamed ? identity : '';
   for (const form of ['.merge', '.correct']) $(`${form} [name=name]`, dialog).value = '';
   $('.remove', dialog).textContent = isNamed ? 'Delete person' : 'Delete group';
