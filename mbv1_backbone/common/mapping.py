@@ -10,8 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-__all__ = ['map_with_room']
+__all__ = ['CAN_MAP', 'map_with_room']
 
+CAN_MAP = sys.platform.startswith(('linux', 'darwin'))  # whether this system is one that maps with room
+_UNRESERVED = 0x40 if sys.platform == 'darwin' else 0x4000  # MAP_NORESERVE, which Python names from 3.13 on
 _FIXED = 0x10  # MAP_FIXED of Linux and macOS, which Python does not name
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -31,13 +33,15 @@ def map_with_room(file: BinaryIO, start: int, length: int, room: int) -> np.ndar
     Returns:
         uint8 (length + room,); None where the system cannot map it so.
     """
-    if not sys.platform.startswith(('linux', 'darwin')) or not 0 < length <= _size(file) - start:
+    if not CAN_MAP or not 0 < length <= _size(file) - start:
         return None
     page = mmap.ALLOCATIONGRANULARITY
     skipped = start % page
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, 'MAP_NORESERVE', 0)
+    flags, access = mmap.MAP_PRIVATE | _UNRESERVED, mmap.PROT_READ | mmap.PROT_WRITE  # may exceed the memory
     try:
-        region = mmap.mmap(-1, skipped + length + room + page, flags, mmap.PROT_READ | mmap.PROT_WRITE)
+        # where its file system maps nothing, this says so; below it might leave a hole that others fill
+        mmap.mmap(file.fileno(), length, mmap.MAP_PRIVATE, mmap.PROT_READ, offset=start - skipped).close()
+        region = mmap.mmap(-1, skipped + length + room + page, flags | mmap.MAP_ANONYMOUS, access)
         whole: np.ndarray = np.frombuffer(region, np.uint8)
         libc = ctypes.CDLL(None)
         number, long, offset = ctypes.c_int, ctypes.c_size_t, ctypes.c_int64
@@ -45,9 +49,8 @@ def map_with_room(file: BinaryIO, start: int, length: int, room: int) -> np.ndar
         libc.mmap.restype = ctypes.c_void_p
     except (OSError, ValueError, AttributeError):
         return None
-    address, access = whole.ctypes.data, mmap.PROT_READ | mmap.PROT_WRITE
-    flags = mmap.MAP_PRIVATE | _FIXED
-    there = libc.mmap(address, skipped + length, access, flags, file.fileno(), start - skipped)
+    address, descriptor = whole.ctypes.data, file.fileno()
+    there = libc.mmap(address, skipped + length, access, flags | _FIXED, descriptor, start - skipped)
     return None if there in (None, _FAILED) else whole[skipped : skipped + length + room]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.common.files import HashedWriter
-from mbv1_backbone.common.mapping import map_with_room
+from mbv1_backbone.common.mapping import CAN_MAP, map_with_room
 from mbv1_backbone.retrieval.factories import reason
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.mapped import Views
@@ -72,8 +72,8 @@ def read_index(file: BinaryIO, factory: str, trained_for: int, dim: int, removed
 
 
 def is_mapped(size: int) -> bool:
-    """Whether an index file of so many bytes is mapped where the system can, in place of being read."""
-    return size >= _MAPPED_LEAST
+    """Whether an index file of so many bytes is mapped where its file system can, in place of being read."""
+    return CAN_MAP and size >= _MAPPED_LEAST
 
 
 def _room(size: int) -> int:

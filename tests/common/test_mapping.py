@@ -1,6 +1,9 @@
 """Files mapped with room behind them."""
 
+import ctypes
+import errno
 import mmap
+import os
 import sys
 
 import numpy as np
@@ -55,3 +58,44 @@ def test_no_more_than_there_is_can_be_mapped(path, start, length):
 def test_what_the_address_space_has_no_room_for_is_not_mapped(path):
     with open(path, 'rb') as file:
         assert map_with_room(file, 0, len(CONTENT), 1 << 62) is None
+
+
+def may_reserve_more_than_there_is():
+    """Whether memory that is never written to need not be there, as Linux and macOS do by default."""
+    try:
+        with open('/proc/sys/vm/overcommit_memory') as file:
+            return file.read().strip() != '2'
+    except OSError:
+        return True
+
+
+@pytest.mark.skipif(not may_reserve_more_than_there_is(), reason='this system reserves all memory at once')
+def test_a_file_larger_than_the_memory_is_mapped_too(path):
+    terabyte = 1 << 40
+    with open(path, 'rb+') as file:
+        try:
+            os.truncate(path, terabyte)  # sparse: takes no room on the disk
+        except OSError as error:
+            pytest.skip(f'no file can be so large here: {error}')
+        array = map_with_room(file, 3, terabyte - 3, terabyte)
+        np.testing.assert_array_equal(array[: len(CONTENT) - 3], CONTENT[3:])
+        array[[terabyte // 2, -1]] = 1, 2
+        assert (array[terabyte // 2], array[-1], len(array)) == (1, 2, 2 * terabyte - 3)
+
+
+def test_where_the_file_system_maps_nothing_no_memory_is_taken_from_others(path, monkeypatch):
+    """Putting the file in place of memory could fail when that memory is free for others already."""
+    mapped = mmap.mmap
+
+    def refusing(descriptor, *args, **kwargs):
+        if descriptor >= 0:
+            raise OSError(errno.ENODEV, 'no such device')
+        return mapped(descriptor, *args, **kwargs)
+
+    def nobody(_):
+        raise AssertionError('the file was to be put in place of memory')
+
+    monkeypatch.setattr(mmap, 'mmap', refusing)
+    monkeypatch.setattr(ctypes, 'CDLL', nobody)
+    with open(path, 'rb') as file:
+        assert map_with_room(file, 0, len(CONTENT), 0) is None

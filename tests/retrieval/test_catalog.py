@@ -54,13 +54,13 @@ def test_a_mapped_catalog_grows_and_is_renamed_while_its_file_stays_as_it_is(tmp
     path = kept(catalog, np.zeros(2000, bool), tmp_path / 'c')
     before = path.read_bytes()
     view, _ = read(path, mapped=True)
-    assert not view._ids.flags.owndata
+    assert len(view._ids) > len(view)  # has room, so it is mapped
     assert view._ids.flags.aligned
     path.unlink()
     for first in (4000, 4100, 9000):  # the last one is more than there is room for
         more = [(i, f'new {i}', 'ø.jpg') for i in range(first, first + 1000, 10)]
         older, view = view, view.renamed({5: ('renamed', 'x')})
-        view.add(more * 1 if first < 9000 else [(i, 'new', f'{i}') for i in range(first, first + 3000)])
+        view.add(more if first < 9000 else [(i, 'new', f'{i}') for i in range(first, first + 3000)])
         assert (older[12], view[10], view[12]) == (
             ('person 0', '12.jpg'),
             ('renamed', 'x'),

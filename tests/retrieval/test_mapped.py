@@ -3,14 +3,16 @@
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support.crowd import DIM, normalised, people
 
 from mbv1_backbone.common.mapping import map_with_room
-from mbv1_backbone.retrieval import Gallery, index_file
+from mbv1_backbone.retrieval import Gallery, index_file, saved as saved_files
 from mbv1_backbone.retrieval.index import SearchIndex
 from mbv1_backbone.retrieval.index_file import read_index, write_index
 from mbv1_backbone.retrieval.maintenance import verify
@@ -125,6 +127,65 @@ def test_what_is_mapped_answers_on_while_its_file_is_replaced(path):
             after = reader.search(probes, 5, None)
             assert [list(one) for one in after] == [list(one) for one in before]
         assert reader.indexed() == 2060
+
+
+_ANSWERING = """
+import sys
+import numpy as np
+from support.crowd import people
+from mbv1_backbone.retrieval import Gallery, index_file
+index_file._MAPPED_LEAST = 1
+probes = people(1000, 0)[0][::50]
+with Gallery(sys.argv[1], read_only=True) as gallery:
+    for _ in sys.stdin:
+        names = [matches[0].identity for matches in gallery.search(probes, 1, None)]
+        with gallery._live.current() as standing:
+            mapped = not standing.index.matrix.codes.is_owned
+        print(names == people(1000, 0)[1][::50], mapped, gallery.indexed(), flush=True)
+"""
+
+
+def test_another_process_answers_while_the_index_is_written_and_its_file_goes(path, monkeypatch):
+    reader = subprocess.Popen(
+        [sys.executable, '-c', _ANSWERING, str(path.parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])),
+    )
+    answers = []
+
+    def ask():
+        reader.stdin.write('\n')
+        reader.stdin.flush()
+        answers.append(reader.stdout.readline().split())
+
+    def half_written(index, file):
+        ask()
+        digest = write_index(index, file)
+        ask()
+        return digest
+
+    monkeypatch.setattr(saved_files, 'write_index', half_written)
+    with reader, Gallery(path.parent) as writer:
+        ask()
+        writer.add(*people(30, 7))
+        writer.rebuild()
+        assert not path.exists()
+        ask()
+        reader.stdin.close()
+    assert answers == [['True', 'True', count] for count in ('2000', '2060', '2060', '2060')]
+    assert reader.returncode == 0
+
+
+def test_what_this_system_cannot_map_is_not_read_again_after_saving(path, monkeypatch):
+    monkeypatch.setattr(index_file, 'CAN_MAP', False)
+    with Gallery(path.parent) as gallery:
+        with gallery._live.current() as before:
+            pass
+        gallery.save()
+        with gallery._live.current() as standing:
+            assert standing is before
 
 
 def test_what_is_mapped_after_saving_knows_its_threshold_and_is_left_while_it_is_read(path):
