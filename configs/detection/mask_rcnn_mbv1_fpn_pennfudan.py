@@ -22,9 +22,10 @@ model = dict(
     roi_head=dict(
         bbox_roi_extractor=roi_extractor,
         bbox_head=dict(in_channels=128, fc_out_channels=512, num_classes=1),
-        mask_roi_extractor=roi_extractor,
+        mask_roi_extractor=dict(  # outlines want the finest map: that of stride 8 up to 448 pixels
+            finest_scale=224, roi_layer=dict(output_size=28), **roi_extractor),
         mask_head=dict(in_channels=128, conv_out_channels=128, num_convs=3, num_classes=1)),
-    train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64))),
+    train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64), mask_size=56)),
     test_cfg=dict(rpn=proposals, rcnn=dict(max_per_img=50)))
 max_epochs = 36
 train_cfg = dict(max_epochs=max_epochs, val_interval=6)
