@@ -21,6 +21,7 @@ _UNSAVED = 0.1  # share of changed vectors after which the index is saved again
 _UNSAVED_LEAST = 5000
 _WIDENED = 2  # times the lists that were looked through after training: then training anew pays
 _WIDENED_SHARE = 0.05  # of new entries, at least
+_BARRED = 1.0  # seconds that a reader waits for one who waits to be alone
 _UNMEASURED = 0.02  # share of new entries after which the width of the search is measured again
 
 
@@ -182,8 +183,11 @@ class LiveIndex:
             self._take_saved(standing)
 
     def _take_saved(self, standing: IndexState) -> None:
-        """Let an index in memory go for the file of it that was just written."""
-        with self._guard.alone():
+        """Let an index in memory go for the file of it that was just written.
+
+        They are equal, row by row, so readers may keep the one that they have: nobody is waited for.
+        """
+        with self._guard:
             saved = self.saved.load(checked=True) if self._standing is standing else None
             if saved is not None and saved.state == standing.state:
                 saved.calibration = standing.calibration
@@ -218,15 +222,22 @@ def _apply(standing: IndexState, delta: Delta) -> int:
 
 
 class _SharedLock:
-    """Held by any number of readers (``with`` itself, may be nested), or by one alone."""
+    """Held by any number of readers (``with`` itself, may be nested), or by one alone.
+
+    New readers wait a moment for whoever waits to be alone, since reads that overlap may leave no gap; only a
+    moment, since those that are there may take long, or wait for new ones.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._readers = 0
+        self._waiting = 0  # to be alone
         self._mine = threading.local()
 
     def __enter__(self) -> None:
         with self._condition:
+            if self._waiting and not self.held():
+                self._condition.wait_for(lambda: not self._waiting, _BARRED)
             self._readers += 1
         self._mine.depth = getattr(self._mine, 'depth', 0) + 1
 
@@ -245,6 +256,10 @@ class _SharedLock:
     def alone(self) -> Iterator[None]:
         """No reader may come, and those that are there are waited for."""
         with self._condition:
-            while self._readers:
-                self._condition.wait()
+            self._waiting += 1
+            try:
+                self._condition.wait_for(lambda: not self._readers)
+            finally:
+                self._waiting -= 1
+                self._condition.notify_all()
             yield

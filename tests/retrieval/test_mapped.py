@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +178,50 @@ def test_another_process_answers_while_the_index_is_written_and_its_file_goes(pa
         reader.stdin.close()
     assert answers == [['True', 'True', count] for count in ('2000', '2060', '2060', '2060')]
     assert reader.returncode == 0
+
+
+@contextmanager
+def read_without_a_gap(gallery):
+    """Read a gallery in three threads, so that at every moment somebody does."""
+    stop, entered = threading.Event(), threading.Semaphore(0)
+    turns = [threading.Event() for _ in range(3)]
+
+    def read(mine, next_one):
+        while not stop.is_set():
+            with gallery._live.current():
+                entered.release()
+                next_one.set()  # another one comes before this one goes
+                mine.wait(0.05)
+                mine.clear()
+
+    threads = [threading.Thread(target=read, args=(turns[place], turns[place - 1])) for place in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(6):
+        entered.acquire()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize('change', ['save', 'rebuild'])
+def test_reading_without_a_gap_does_not_keep_an_index_from_being_saved_or_made_anew(change, path):
+    with Gallery(path.parent) as gallery:
+        gallery.rename('person 0-4', 'somebody')
+        with gallery._live.current() as before:
+            pass
+        thread = threading.Thread(target=getattr(gallery, change))
+        with read_without_a_gap(gallery):
+            thread.start()
+            thread.join(30)
+            ended = not thread.is_alive()
+        thread.join()
+        assert ended
+        with gallery._live.current() as standing:
+            assert standing is not before
 
 
 def test_what_this_system_cannot_map_is_not_read_again_after_saving(path, monkeypatch):
