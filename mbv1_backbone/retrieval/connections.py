@@ -34,13 +34,48 @@ class GalleryReadOnly(InputError):
 
 
 class _Reader:
-    """A thread's connection, which is closed when the thread has ended and nothing reads by it any more."""
+    """A thread's connection, which is closed when the thread has ended and nothing reads by it any more.
+
+    SQLite ends the process where a connection is closed while another thread is within it.
+    """
 
     def __init__(self, connection: sqlite3.Connection, number: int) -> None:
         self.connection = connection
         self.number = number  # no other one's
-        self.close = weakref.finalize(self, connection.close)
-        self.close.atexit = False
+        self._lock = threading.Lock()
+        self._uses = 0
+        self._ended = False
+        self._close = weakref.finalize(self, connection.close)
+        self._close.atexit = False
+
+    @contextmanager
+    def used(self) -> Iterator[sqlite3.Connection]:
+        """The connection, open for as long as it is used."""
+        with self._lock:
+            if self._ended:
+                raise sqlite3.ProgrammingError('the connection is closed')
+            self._uses += 1
+        try:
+            yield self.connection
+        finally:
+            with self._lock:
+                self._uses -= 1
+                last = self._ended and not self._uses
+            if last:
+                self._close()
+
+    def in_transaction(self) -> bool:
+        """Whether one state of the database is read."""
+        with self._lock:
+            return not self._ended and self.connection.in_transaction
+
+    def end(self) -> None:
+        """Close the connection, or leave that to who uses it last."""
+        with self._lock:
+            self._ended = True
+            idle = not self._uses
+        if idle:
+            self._close()
 
 
 class Connections:
@@ -67,11 +102,10 @@ class Connections:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the database, whatever is written meanwhile. May be nested."""
         reader = self._reader()  # held here, so that a generator may be read to its end in another thread
-        connection = reader.connection
-        if connection.in_transaction:  # whose own errors are told outside
-            yield connection
+        if reader.in_transaction():  # whose own errors are told outside
+            yield reader.connection
             return
-        with self.errors():
+        with self.errors(), reader.used() as connection:
             connection.execute('BEGIN')
             try:
                 yield connection
@@ -79,7 +113,7 @@ class Connections:
                 self._check_unwritten()
                 raise
             finally:
-                if connection.in_transaction and not self.closed:
+                if connection.in_transaction:
                     connection.execute('ROLLBACK')
         self._check_unwritten()
 
@@ -133,19 +167,25 @@ class Connections:
             self._writer.execute('PRAGMA wal_checkpoint(PASSIVE)')
             return True
 
-    def reader(self) -> sqlite3.Connection:
-        """This thread's connection.
+    @contextmanager
+    def untied(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, outside of a transaction of ours: for SQLite's own copy."""
+        with self.errors(), self._reader().used() as connection:
+            yield connection
+
+    def check_open(self) -> None:
+        """Refuse where all are closed.
 
         Raises:
-            GalleryReadOnly: If all are closed.
+            GalleryReadOnly: If they are.
         """
-        return self._reader().connection
-
-    def _reader(self) -> _Reader:
         if self.closed:
             raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
+
+    def _reader(self) -> _Reader:
+        self.check_open()
         reader: _Reader | None = getattr(self._local, 'reader', None)
-        idle = reader is not None and not reader.connection.in_transaction
+        idle = reader is not None and not reader.in_transaction()
         if self.read_only and idle and self._local.seen != _stamp(self.path):
             reader = None  # it may have been opened as a file that does not change
         if reader is None:
@@ -154,38 +194,33 @@ class Connections:
             with self._lock:
                 self._readers.add(reader)
                 if self.closed:
-                    reader.close()
+                    reader.end()
             self._local.reader = reader
         return reader
 
     def version(self) -> tuple[int, int]:
         """Numbers that are others once any other connection has changed the database, for this thread."""
-        try:
-            reader = self._reader()
-            return int(reader.connection.execute('PRAGMA data_version').fetchone()[0]), reader.number
-        except sqlite3.Error:
-            with self.errors():
-                raise
-        raise AssertionError
+        reader = self._reader()
+        with self.errors(), reader.used() as connection:
+            return int(connection.execute('PRAGMA data_version').fetchone()[0]), reader.number
 
     def in_transaction(self) -> bool:
         """Whether this thread reads one state of the database."""
         reader: _Reader | None = getattr(self._local, 'reader', None)
-        return reader is not None and not self.closed and reader.connection.in_transaction
+        return reader is not None and reader.in_transaction()
 
     def close(self) -> None:
-        """Close every thread's connection; none can be used afterwards."""
+        """Close every thread's connection once what it reads is read; none can be used afterwards."""
         with self._lock:
             self.closed = True
             for reader in list(self._readers):
-                reader.close()
+                reader.end()
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
 
     def _write_connection(self) -> sqlite3.Connection:
-        if self.closed:
-            raise GalleryReadOnly(f'{self.path.parent}: the gallery is closed')
+        self.check_open()
         if self._writer is None:
             self._writer = self._opened()
             self._writer.execute(f'PRAGMA cache_size={-_WRITE_CACHE}')

@@ -205,10 +205,10 @@ class Gallery(NamedGallery, ModelTie):
 
     def copy_database(self, path: Path) -> None:
         """Copy the database, in one state, to a new file; others may write meanwhile."""
-        with self._store.connections.errors():
+        with self._store.connections.untied() as connection:
             copy = sqlite3.connect(path)
             try:
-                self._store.connections.reader().backup(copy)
+                connection.backup(copy)
             finally:
                 copy.close()
 

@@ -169,7 +169,7 @@ class OpenGallery:
         """
         if self.read_only:
             raise GalleryReadOnly(f'{self.folder}: opened for reading only: no {operation}')
-        self._store.connections.reader()  # refuses where it is closed
+        self._store.connections.check_open()
         with writer_lock(self.folder, operation, self.timeout):
             self._check_place()
             yield
