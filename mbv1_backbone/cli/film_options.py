@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbv1_backbone.cli import options
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.video.names import is_file, is_film, shown_source
+from mbv1_backbone.video.names import STDIN, is_file, is_film, shown_source
 
 if TYPE_CHECKING:
     from mbv1_backbone.video.frames import FrameSource
@@ -111,9 +111,17 @@ def films_of(words: Sequence[str]) -> list[str]:
 
 
 def open_given(args: argparse.Namespace, film: str) -> FrameSource:
-    """Open a film or camera as the options say."""
+    """Open a film or camera as the options say.
+
+    Raises:
+        InputError: If it cannot be opened, or ``--fps`` is given for one that says its rate itself.
+    """
     from mbv1_backbone.video.sources import open_source
 
+    if args.fps and film != STDIN:
+        raise InputError(
+            f'--fps is of JPEG files on standard input (-); {shown_source(film)} has a rate of its own'
+        )
     return open_source(film, args.every or 1, args.frames or 'auto', args.fps, args.num)
 
 

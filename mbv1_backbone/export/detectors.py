@@ -250,7 +250,9 @@ def multiclass_nms(
 def _suppressed(boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: float) -> Tensor:
     """All of every image and class that are left, in operators that ``torch.export`` takes.
 
-    Images and classes are laid beside each other, in float64, which leaves overlaps what they are.
+    Images and classes are laid beside each other, in float64, which leaves overlaps what they are. Two more
+    boxes lie beside them all: torchvision tells ``torch.export`` that two boxes or more are kept, and a
+    program would fail where it is none or one. Their scores are the least, so that they come last.
 
     Args:
         boxes: (N, A, 4).
@@ -266,7 +268,9 @@ def _suppressed(boxes: Tensor, scores: Tensor, score_thr: float, iou_threshold: 
     candidates, values = boxes[image, box].double(), scores[image, label, box].double()
     side = boxes.abs().max().double() * 2 + 1
     apart = candidates + ((image * scores.shape[1] + label) * side).unsqueeze(1)
-    return found[torch.ops.torchvision.nms(apart, values, iou_threshold)]
+    more = torch.tensor([[-2.0, 0.0, -1.5, 0.5], [-3.0, 0.0, -2.5, 0.5]], dtype=torch.float64) * side
+    with_more = torch.cat([apart, more]), torch.cat([values, values.new_tensor([-1.0, -2.0])])
+    return found[torch.ops.torchvision.nms(*with_more, iou_threshold)[:-2]]
 
 
 class NonMaxSuppression(torch.autograd.Function):

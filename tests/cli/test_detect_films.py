@@ -217,6 +217,7 @@ REFUSED = {
         ['a.jpg', '--line', '0,0,5,5'],
         '--line is about films and cameras, and none is given',
     ),
+    'a rate of a film': (['{film}', '--fps', '5'], '--fps is of JPEG files on standard input (-); film '),
     'every': (['{film}', '--every', '0'], 'must be at least 1, got 0'),
 }
 

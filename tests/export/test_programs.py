@@ -15,7 +15,7 @@ from support.processes import check_other_processes
 from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NotInstalledError
-from mbv1_backbone.export.detectors import detector_graph_of
+from mbv1_backbone.export.detectors import detector_graph_of, multiclass_nms
 from mbv1_backbone.export.graphs import EmbedderGraph, Graph
 from mbv1_backbone.export.programs import save_program
 from mbv1_backbone.export.writers import write
@@ -85,6 +85,24 @@ def test_a_small_ssdlite_detects_as_the_pytorch_one(tmp_path):
         np.testing.assert_allclose(found[0][there], boxes[there], atol=1e-2)
         np.testing.assert_array_equal(found[2][there], labels[there])
     assert (answers(graph, images)[1] > 0).sum() > 20
+
+
+def test_a_program_suppresses_also_where_no_box_or_one_is_left():
+    class Suppression(torch.nn.Module):
+        def forward(self, boxes, scores):
+            return multiclass_nms(boxes, scores, 0.1, 0.5, 5)
+
+    boxes = torch.tensor([[[0, 0, 4, 4], [9, 9, 14, 14], [9, 9, 13, 14], [20, 0, 29, 9]]] * 2).float()
+    none, many = torch.zeros(1, 4, 3), torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    one = none.index_put((torch.tensor(0), torch.tensor(1), torch.tensor(2)), torch.tensor(0.7))
+    any_number = ({0: torch.export.Dim('batch', min=1)},) * 2
+    program = torch.export.export(Suppression(), (boxes, many), dynamic_shapes=any_number).module()
+    for scores, left in ((none, 0), (one, 1), (many, 2)):
+        right, found = (of(boxes[: len(scores)], scores) for of in (Suppression(), program))
+        there = right[0] > 0
+        assert min(int(there.sum()), 2) == left
+        assert torch.equal(found[0], right[0])
+        assert all(torch.equal(a[there], b[there]) for a, b in zip(found, right, strict=True))
 
 
 def test_a_file_runs_in_a_forked_process_and_is_pickled(written):
