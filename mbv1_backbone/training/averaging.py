@@ -108,13 +108,15 @@ def use_early_stop(cfg: Config, patience: int) -> None:
         patience: Validations that may be no better than the best before them.
 
     Raises:
-        InputError: If the config names nothing to watch, or stops by itself already.
+        InputError: If the config has no validation or names nothing to watch, or stops by itself already.
     """
     if _hooks(cfg, 'EarlyStoppingHook', 'StopEarlyHook'):
         raise InputError(f'--early-stop: config {cfg.filename} has an EarlyStoppingHook of its own')
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     monitor = hook.get('save_best')
-    if not isinstance(monitor, str) or monitor == 'auto' or cfg.get('val_dataloader') is None:
+    if cfg.get('val_dataloader') is None:
+        raise InputError(f'--early-stop: config {cfg.filename} has no validation (val_dataloader is None)')
+    if not isinstance(monitor, str) or monitor == 'auto':
         raise InputError(
             '--early-stop watches the metric of default_hooks.checkpoint.save_best on the validation data; '
             f'config {cfg.filename} has {monitor!r} there'

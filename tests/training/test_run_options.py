@@ -351,7 +351,8 @@ def test_mosaics_end_with_the_run_and_boxes_stay_on_their_objects(tiny_config, d
 @pytest.mark.parametrize(
     ('use', 'changes', 'complaint'),
     [
-        (use_early_stop, {}, 'save_best'),
+        (use_early_stop, dict(val_dataloader={}), 'save_best'),
+        (use_early_stop, dict(val_dataloader=None), 'has no validation'),
         (use_averaging, dict(custom_hooks=[dict(type='EMAHook')]), 'has an EMAHook of its own'),
         (use_time_budget, dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=3)), 'by epochs'),
         (use_time_budget, dict(train_cfg=dict(by_epoch=False, max_iters=3)), 'has IterBasedTrainLoop'),
