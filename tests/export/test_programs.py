@@ -87,6 +87,7 @@ def test_a_small_ssdlite_detects_as_the_pytorch_one(tmp_path):
     assert (answers(graph, images)[1] > 0).sum() > 20
 
 
+@pytest.mark.filterwarnings('ignore:`create_unbacked_symint` is deprecated:FutureWarning')  # torchvision's
 def test_a_program_suppresses_also_where_no_box_or_one_is_left():
     class Suppression(torch.nn.Module):
         def forward(self, boxes, scores):
