@@ -27,7 +27,7 @@ help:
 	@echo 'make faces    find, group and search the faces of photographs: PHOTOS=FOLDER, by default of the shared data'
 	@echo 'make serve    the page: a detector (OBJECTS=NAME), and a gallery of faces in $(SERVED); more options: SERVE=--keep-thumbnails'
 	@echo 'make test     the tests'
-	@echo 'make fuzz     10,000 wrong requests to a service: about twenty minutes'
+	@echo 'make fuzz     10,000 wrong requests to a service: a few minutes'
 	@echo 'make test-executorch  the tests of --to executorch, in an environment of their own'
 	@echo 'make bench    speed, beside other projects: about ten minutes; BENCH="--photos DIR --faces DIR --tflite FILE"'
 	@echo 'make docs     the documentation as a site in build/site'
