@@ -77,7 +77,7 @@ def _add_classes(page: Page, analysis: Analysis) -> None:
         best = curve.best
         at_best: list[float | None] = [None] * 4
         if best is not None:
-            at_best = [float(v[best]) for v in (curve.scores, curve.f1, curve.precision, curve.recall)]
+            at_best = [curve.told, *(float(v[best]) for v in (curve.f1, curve.precision, curve.recall))]
         aps = [float(analysis.ap50['all'][k]), *(float(analysis.ap[area][k]) for area in AREAS)]
         rows.append([name, curve.objects, *aps, *at_best])
     head = ['class', 'objects', 'AP50', 'AP', *(f'AP {area}' for area in AREAS[1:])]

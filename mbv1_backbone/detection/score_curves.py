@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,11 @@ class ScoreCurve:
     def best(self) -> int | None:
         """Place of the greatest F1; None without detections or objects."""
         return int(self.f1.argmax()) if len(self.scores) and self.objects else None
+
+    @property
+    def told(self) -> float | None:
+        """The threshold to three digits, rounded down: so ``--score-thr`` keeps its detection."""
+        return None if self.best is None else math.floor(float(self.scores[self.best]) * 1000) / 1000
 
     @property
     def threshold(self) -> float:

@@ -14,7 +14,7 @@ from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.detection.analysis import analyze
 from mbv1_backbone.detection.formats.coco import CocoAnnotations, checked
 from mbv1_backbone.detection.matching import check_detections, match
-from mbv1_backbone.detection.score_curves import confusion_counts, score_curves
+from mbv1_backbone.detection.score_curves import ScoreCurve, confusion_counts, score_curves
 from mbv1_backbone.detection.tide import Tide, average_precision, tide
 
 CLASSES = ('a', 'b', 'c')
@@ -201,6 +201,12 @@ def test_nothing_detected_and_no_objects_of_a_class() -> None:
 def test_detections_that_are_none(raw: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_detections(raw, 'x.json', annotations_of([(0, 0, BOX)]))
+
+
+def test_a_threshold_as_it_is_told_keeps_what_it_was_chosen_for() -> None:
+    curve = ScoreCurve(1, np.array([0.9987], np.float32), np.ones(1), np.ones(1))
+    assert curve.told == 0.998
+    assert ScoreCurve(0, np.zeros(0), np.zeros(0), np.zeros(0)).told is None
 
 
 def test_the_verb_writes_a_page_of_its_own(
