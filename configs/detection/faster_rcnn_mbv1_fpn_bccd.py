@@ -4,7 +4,7 @@
 _base_ = [
     '_base_/models/faster_rcnn_mbv1_fpn.py',
     '_base_/datasets/bccd_300.py',
-    '_base_/schedules/sgd_cosine_120e.py',
+    '_base_/schedules/sgd_cosine_36e.py',
     '_base_/default_runtime.py',
 ]
 strides = [8, 16, 32]
@@ -30,19 +30,6 @@ test_pipeline[1] = resize
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-max_epochs = 36
-train_cfg = dict(max_epochs=max_epochs, val_interval=6)
-optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True),
-]
+optim_wrapper = dict(optimizer=dict(lr=0.02))
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(checkpoint=dict(interval=3))

@@ -5,7 +5,7 @@
 _base_ = [
     '_base_/models/mask_rcnn_mbv1_fpn.py',
     '_base_/datasets/pennfudan_480.py',
-    '_base_/schedules/sgd_cosine_120e.py',
+    '_base_/schedules/sgd_cosine_36e.py',
     '_base_/default_runtime.py',
 ]
 strides = [8, 16, 32]
@@ -27,19 +27,6 @@ model = dict(
         mask_head=dict(in_channels=128, conv_out_channels=128, num_convs=3, num_classes=1)),
     train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64), mask_size=56)),
     test_cfg=dict(rpn=proposals, rcnn=dict(max_per_img=50)))
-max_epochs = 36
-train_cfg = dict(max_epochs=max_epochs, val_interval=6)
-optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=10))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True),
-]
+optim_wrapper = dict(optimizer=dict(lr=0.01))
 auto_scale_lr = dict(base_batch_size=4)
 default_hooks = dict(checkpoint=dict(interval=3))

@@ -155,7 +155,7 @@ def _summary(found: Analysis) -> list[str]:
     for kind in sorted(KINDS, key=lambda kind: -found.tide.costs[kind]):
         lines.append(f'  {kind:11}{found.tide.costs[kind]:.3f}  {found.tide.counts[kind]} x {KINDS[kind]}')
     lines.append('best threshold of each class, with its F1:')
-    for (name, one), curve in [*zip(report['classes'].items(), found.curves, strict=True)][:20]:
-        best = one['best']
-        lines.append(f'  {name}: ' + (f'{curve.told:.3f}, F1 {best["f1"]:.3f}' if best else 'none'))
+    for name, curve in [*zip(found.annotations.classes, found.curves, strict=True)][:20]:
+        at_best = 'none' if curve.best is None else f'{curve.told:.3f}, F1 {curve.f1[curve.best]:.3f}'
+        lines.append(f'  {name}: {at_best}')
     return lines
