@@ -329,6 +329,7 @@ def test_the_threshold_is_dragged_and_calibrated(served, people, visit):
     points = served.client.curve().points
     page = visit('threshold')
     chart = page.locator('.chart')
+    expect(chart.locator('.handle')).to_be_visible()
     box = chart.bounding_box()
     figures = page.locator('.f-threshold')
     page.mouse.move(box['x'] + box['width'] - 20, box['y'] + 100)
@@ -438,6 +439,7 @@ def test_a_very_long_name_takes_no_more_room_than_two_lines(people, visit, width
     name.click()
     heading = page.locator('#person-dialog h2')
     expect(heading).to_have_attribute('title', long)
+    expect(heading).to_be_visible()  # the name is there before the dialog: its faces are asked for first
     assert heading.bounding_box()['height'] < 80
     assert page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
 
