@@ -15,7 +15,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mbv1_backbone.compat import mmcv_carafe, mmcv_deform, mmcv_losses, mmcv_roi
+from mbv1_backbone.compat import mmcv_carafe, mmcv_deform, mmcv_losses, mmcv_roi, roi_align
 from mbv1_backbone.compat.mmcv_roi import single
 
 __all__ = [
@@ -158,16 +158,14 @@ def roi_align_backward(
     """
     _require_average(pool_mode)
     [grad_output] = single(grad_output)
-    gradient = torch.ops.torchvision._roi_align_backward(
-        grad_output,
-        rois.to(grad_output),
-        spatial_scale,
-        aligned_height,
-        aligned_width,
-        *grad_input.shape,
-        sampling_ratio,
-        aligned,
-    )
+    rois, shape = rois.to(grad_output), tuple(grad_input.shape)
+    if roi_align.is_faster(shape, grad_output.device):
+        gradient = roi_align.gradient(grad_output, rois, shape, spatial_scale, sampling_ratio, aligned)
+    else:
+        size = aligned_height, aligned_width
+        gradient = torch.ops.torchvision._roi_align_backward(
+            grad_output, rois, spatial_scale, *size, *shape, sampling_ratio, aligned
+        )
     grad_input.copy_(gradient)
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmcv.ops import RoIAlign, batched_nms, nms, nms_match, soft_nms
 from mmcv.ops.focal_loss import sigmoid_focal_loss
 from mmcv.utils import collect_env, ext_loader
@@ -165,6 +166,30 @@ def test_roi_align_gradient_is_the_numerical_one(device):
     features = torch.randn(2, 1, 6, 6, dtype=torch.float64).to(device).requires_grad_()
     layer, rois = RoIAlign(2, 0.25, 2), ROIS.double().to(device)
     assert gradcheck(lambda x: layer(x, rois), (features,))
+
+
+@pytest.mark.parametrize('aligned', [True, False])
+@pytest.mark.parametrize('sampling', [0, 2])
+@pytest.mark.parametrize(('height', 'width'), [(12, 14), (160, 150)])
+def test_roi_align_gradient_is_that_of_its_samples(sampling, aligned, height, width):
+    """Of regions of all sizes, in part or wholly outside of the map, empty; and of no region."""
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(30, 2, generator=generator) * torch.tensor([width, height]) * 6 - 0.5 * width
+    far = low + torch.rand(30, 2, generator=generator) * 4 * width
+    rois = torch.cat([torch.arange(30)[:, None] % 2, low, far], 1)
+    rois = torch.cat([rois, torch.tensor([[0, 0, 0, 4.0 * width, 4.0 * height], [1, 8, 8, 8, 8]])]).double()
+    features = torch.zeros(3, 2, height, width, dtype=torch.float64, requires_grad=True)
+    pooled = RoIAlign((5, 3), 0.25, sampling, aligned=aligned)(features, rois)
+    given = torch.randn(pooled.shape, generator=generator, dtype=torch.float64)
+    pooled.backward(given)
+    assert not features.grad[2].any()
+    for _ in range(20):  # the pass is linear: <gradient, e> = <given, pooled(e)>
+        probe = torch.randn(features.shape, generator=generator, dtype=torch.float64)
+        there = torchvision.ops.roi_align(probe, rois, (5, 3), 0.25, sampling, aligned)
+        torch.testing.assert_close((features.grad * probe).sum(), (given * there).sum())
+    features.grad = None
+    RoIAlign((5, 3), 0.25, sampling, aligned=aligned)(features, rois[:0]).sum().backward()
+    assert not features.grad.any()
 
 
 def test_roi_align_maximum_says_what_to_install():
