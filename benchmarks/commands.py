@@ -181,6 +181,17 @@ def shards(args: Namespace) -> None:
     _write(args, 'shards', dict(machine=spec, result=done))
 
 
+def scale(args: Namespace) -> None:
+    """One gallery of very many entries, which is kept."""
+    spec = _machine('faiss-cpu', 'numpy')
+    from benchmarks.scale import measure_scale
+
+    folder = Path(args.out_dir) / f'scale-{args.entries}'
+    done = measure_scale(args.entries, folder, args.rounds, args.bytes_per_vector)
+    print(f'{args.entries} entries, {done["index_kind"]}, {done["disk_gb"]:.2f} GB in {folder}')
+    _write(args, 'scale', dict(machine=spec, result=done))
+
+
 def service(args: Namespace) -> None:
     """A service of ``mbv1 serve`` beside the library."""
     from benchmarks.service import measure

@@ -15,8 +15,8 @@ model = dict(
     train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=16, pos_fraction=0.5))),
     test_cfg=dict(rpn=proposals, rcnn=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.6))))
 train_dataloader = dict(batch_size=4)
-max_epochs = 52
-train_cfg = dict(max_epochs=max_epochs, val_interval=13)
+max_epochs = 40
+train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=10))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),

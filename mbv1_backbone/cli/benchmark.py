@@ -38,6 +38,7 @@ def add_arguments(parser: options.Parser) -> None:
         ('gallery', 'galleries', 'Galleries beside other engines: search, changes, room.', (_add_gallery,)),
         ('all', 'everything', 'All of these.', (_add_images, _add_photos, _add_faces, _add_small_gallery)),
         ('shards', 'shards', 'One gallery against several that answer as one.', (_add_shards,)),
+        ('scale', 'scale', 'A gallery of ten million entries, say: memory, time and recall.', (_add_scale,)),
         ('service', 'service', 'mbv1 serve beside the library: throughput, and p95.', (_add_service,)),
         ('training', 'training', 'A training step by stage.', (_add_training,)),
         ('variants', 'variants', "The paper's Tables 4 and 5 in miniature: accuracy.", (_add_variants,)),
@@ -177,6 +178,18 @@ def _add_shards(parser: options.Parser) -> None:
         '--entries', type=options.at_least(1), default=100_000, help='in all (default 100000)'
     )
     parser.add_argument('--shards', type=options.at_least(1), default=4, help='galleries (default 4)')
+
+
+def _add_scale(parser: options.Parser) -> None:
+    parser.add_argument(
+        '--entries', type=options.at_least(1), default=1_000_000, help='times of 50,000 (default 1000000)'
+    )
+    parser.add_argument(
+        '--bytes-per-vector',
+        type=options.at_least(1),
+        metavar='N',
+        help='room for the index (default: as is best)',
+    )
 
 
 def _add_training(parser: options.Parser) -> None:

@@ -158,7 +158,7 @@ def roi_align_backward(
     """
     _require_average(pool_mode)
     [grad_output] = single(grad_output)
-    rois, shape = rois.to(grad_output), tuple(grad_input.shape)
+    rois, shape = rois.to(grad_output), grad_input.shape
     if roi_align.is_faster(shape, grad_output.device):
         gradient = roi_align.gradient(grad_output, rois, shape, spatial_scale, sampling_ratio, aligned)
     else:

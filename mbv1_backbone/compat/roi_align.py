@@ -17,7 +17,7 @@ _LARGEST = 150 * 150  # map, in pixels: the products grow with it, the loop does
 _CHUNK = 2**23  # values between the two products
 
 
-def is_faster(shape: tuple[int, int, int, int], device: torch.device) -> bool:
+def is_faster(shape: torch.Size, device: torch.device) -> bool:
     """Whether the products take less time than torchvision's loop, for a map (N, C, H, W) of a device."""
     return device.type == 'cpu' and shape[2] * shape[3] <= _LARGEST
 
@@ -25,7 +25,7 @@ def is_faster(shape: tuple[int, int, int, int], device: torch.device) -> bool:
 def gradient(
     pooled: Tensor,
     rois: Tensor,
-    shape: tuple[int, int, int, int],
+    shape: torch.Size,
     spatial_scale: float,
     sampling_ratio: int,
     aligned: bool,

@@ -40,6 +40,20 @@ def test_an_index_is_made_of_entries_that_are_never_all_in_memory(gallery, monke
     assert peak_of(lambda: build_index(gallery._store, None)) < 0.75 * VECTORS
 
 
+def test_entries_that_an_index_has_not_seen_are_never_all_in_memory(tmp_path, monkeypatch):
+    """As where the process that added them died before it made one, or another one looks on."""
+    monkeypatch.setattr(training, '_TRAINING_LEAST', 400)
+    monkeypatch.setattr(vectors, 'BLOCK', 400)
+    some = np.random.default_rng(0).normal(size=(COUNT, DIM))
+    names = [f'{i}' for i in range(COUNT)]
+    kind = dict(factory='IVF8,PQ32x4fs,Refine(SQfp16)')
+    with Gallery.create(tmp_path / 'g', DIM, 'm', **kind) as filled, filled.bulk():
+        filled.add(some, names, names, [f'{i:064x}' for i in range(COUNT)])
+        with Gallery(tmp_path / 'g', read_only=True) as other:
+            assert peak_of(lambda: other.search(some[:1], 1)) < 0.75 * VECTORS
+            assert [row[0].identity for row in other.search(some[::1000], 1)] == names[::1000]
+
+
 def test_an_export_and_an_import_hold_a_piece_at_a_time(gallery, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, '_PIECE', 100)
     file = tmp_path / 'g.npz'
