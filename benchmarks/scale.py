@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,11 @@ def measure_scale(
 
 
 def _blocks(count: int, first: int = 0) -> Iterator[People]:
-    """The entries, block by block, with each block's share of the probes."""
-    probes = -(-_PROBES * BLOCK // count)
+    """The entries, block by block, the same of every count, with each block's share of the probes."""
+    wanted = -(-_PROBES * BLOCK // count)
     for number in range(first, count // BLOCK):
-        yield made_up(BLOCK, probes, seed=number)
+        people = made_up(BLOCK, _PROBES, seed=number)
+        yield replace(people, probes=people.probes[:wanted], probe_people=people.probe_people[:wanted])
 
 
 def _build(folder: Path, count: int, bytes_per_vector: int | None) -> dict[str, float]:
@@ -131,7 +133,7 @@ def _search(folder: Path, count: int, rounds: int) -> dict[str, float]:
     with Gallery(folder) as gallery:
         engine = GalleryEngine(gallery)
         found = measure({'gallery': (engine, OWN_WIDTH)}, probes, rounds, threads=[1])['gallery']
-        rows = engine.rows(engine.search(probes, K, OWN_WIDTH))
+        rows = np.array([[int(Path(match.file).stem) for match in row] for row in gallery.search(probes, K)])
         lists = gallery.search_limits().nprobe
     return found | dict(recall=recall(rows, _nearest(probes, count)), lists=lists or 0)
 
