@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,9 @@ _SEED = 1234
 _NEWEST = 0.1  # share of the entries whose recall is looked at by itself
 _MOST_CANDIDATES = 1200
 _LOST = 0.003  # recall that a narrower search may lose where the wanted one is out of reach
+_DOUBLED = 3  # times that the width is doubled without finding more
+_LEVEL = 0.001  # recall, that is not more
+_SOME = 0.5  # recall
 _CANDIDATE = 150  # codes that are looked at in the time in which a candidate is compared exactly
 
 
@@ -152,14 +155,27 @@ class RecallProbe:
         return share * self._count + _CANDIDATE * (width.candidates or 0)
 
 
-def _least(reached: Callable[[int], float], recall: float, max_width: int) -> int:
-    """The least width that reaches the recall: doubled until it does, then halved; at most ``max_width``."""
+def _least(recall_of: Callable[[int], float], recall: float, max_width: int) -> int:
+    """The least width that reaches the recall: doubled until it does, then halved; at most ``max_width``.
+
+    Where the recall does not rise any more it is out of reach, and what is found is where it stopped rising:
+    to look through all of ten million entries for nothing takes minutes.
+    """
     low, high = 0, 1
-    while reached(high) < recall:
-        if high >= max_width:
-            return max_width
+    found = [recall_of(high)]
+    while found[-1] < recall:
+        if high >= max_width or _is_level(found):
+            return high
         low, high = high, min(2 * high, max_width)
+        found.append(recall_of(high))
     while high - low > max(1, low // 8):
         middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) >= recall else (middle, high)
+        low, high = (low, middle) if recall_of(middle) >= recall else (middle, high)
     return high
+
+
+def _is_level(found: Sequence[float]) -> bool:
+    """Whether recalls of widths that were doubled have come to a level: not before some are found at all."""
+    return (
+        len(found) > _DOUBLED and found[-1 - _DOUBLED] > _SOME and found[-1] - found[-1 - _DOUBLED] < _LEVEL
+    )
