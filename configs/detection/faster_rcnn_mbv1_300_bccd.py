@@ -11,7 +11,7 @@ proposals = dict(nms_pre=1000)
 model = dict(
     backbone=dict(padding='same', frozen_stages=5),  # padding as the released weights were trained with
     rpn_head=dict(anchor_generator=dict(scales=[1.25, 2.5, 3.5, 6.5])),  # cells: 20 to 104 pixels
-    roi_head=dict(bbox_head=dict(num_classes=3)),
+    roi_head=dict(shared_head=dict(padding='same'), bbox_head=dict(num_classes=3)),
     train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=16, pos_fraction=0.5))),
     test_cfg=dict(rpn=proposals, rcnn=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.6))))
 train_dataloader = dict(batch_size=4)

@@ -20,6 +20,7 @@ __all__ = [
     'layer_differences',
     'preprocessing_of',
     'recipe_of',
+    'second_stage_differences',
 ]
 
 TOLERANCE = (
@@ -163,6 +164,20 @@ def layer_differences(recipe: Recipe, found: Mapping[str, Any]) -> list[str]:
     """In what a backbone, ``built_with`` what was found, is not the recipe's."""
     wanted = built_with(recipe.padding, recipe.act_cfg, dict(eps=recipe.norm_eps))
     return [f'{key}={found[key]} instead of {value}' for key, value in wanted.items() if found[key] != value]
+
+
+def second_stage_differences(model: nn.Module) -> list[str]:
+    """In what a detector's shared head, the backbone's last rows, is built otherwise than these."""
+    first: Any = getattr(getattr(model, 'backbone', None), 'built_with', None)
+    head = getattr(getattr(model, 'roi_head', None), 'shared_head', None)
+    found: Any = getattr(head, 'built_with', None)
+    if not first or not found:
+        return []
+    return [
+        f'roi_head.shared_head.{key}={found[key]} instead of {value}'
+        for key, value in first.items()
+        if found[key] != value
+    ]
 
 
 def input_differences(recipe: Recipe, mean: Sequence[float], std: Sequence[float]) -> list[str]:

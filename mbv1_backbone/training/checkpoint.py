@@ -16,7 +16,13 @@ from torch import nn
 
 from mbv1_backbone.common.archive import check_archive
 from mbv1_backbone.common.errors import InputError
-from mbv1_backbone.models.recipe import Recipe, input_differences, layer_differences, recipe_of
+from mbv1_backbone.models.recipe import (
+    Recipe,
+    input_differences,
+    layer_differences,
+    recipe_of,
+    second_stage_differences,
+)
 from mbv1_backbone.weights.pytorch import is_pth, read_pth
 from mbv1_backbone.weights.sources import local_file
 from mbv1_backbone.weights.store import described, fingerprint, read_safetensors
@@ -194,6 +200,7 @@ def _check_recipe(model: nn.Module, recipe: Recipe | None, path: str | os.PathLi
         return
     found = dict(padding=here.padding, act_cfg=here.act_cfg, norm_eps=here.norm_eps)
     wrong = layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std)
+    wrong += second_stage_differences(model)
     if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):  # made for one size only
         pairs = [(name, getattr(here, name), getattr(recipe, name)) for name in ('input_size', 'gray')]
         wrong += [f'{name}={used} instead of {wanted}' for name, used, wanted in pairs if used != wanted]

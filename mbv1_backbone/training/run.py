@@ -21,6 +21,7 @@ from mbv1_backbone.compat.chatter import pycocotools_logged
 from mbv1_backbone.export.litert.trained import trained_ranges
 from mbv1_backbone.models.imagenet import own_names
 from mbv1_backbone.models.layers import folded
+from mbv1_backbone.models.recipe import second_stage_differences
 from mbv1_backbone.runtime.sessions import is_exported, open_session
 from mbv1_backbone.training.annotations import check_annotations, check_same_classes
 from mbv1_backbone.training.cells import check_cells
@@ -83,6 +84,8 @@ def train(cfg: Config, launcher: str = 'none') -> None:
 def _prepared(cfg: Config, launcher: str) -> QuietRunner:
     """The runner, with its data read and checked, and what is trained said."""
     runner = build_runner(cfg, launcher)
+    if wrong := second_stage_differences(_plain(runner.model)):
+        raise InputError(f'config {cfg.filename}: the shared head is not as its backbone: {", ".join(wrong)}')
     for warning in (slow_precision(cfg), schedule_note(cfg, runner.train_loop.max_iters)):
         if warning:
             runner.logger.warning(warning)

@@ -8,7 +8,7 @@ from support.crowd import normalised
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery, tune
 from mbv1_backbone.retrieval.index import SearchIndex
-from mbv1_backbone.retrieval.recall import RecallProbe
+from mbv1_backbone.retrieval.recall import RecallProbe, _least
 from mbv1_backbone.retrieval.vectors import ArrayVectors
 from mbv1_backbone.retrieval.width import Width
 
@@ -79,3 +79,18 @@ def test_where_codes_cannot_reach_it_the_search_is_no_wider_than_helps():
     assert not tuned.reached
     assert min(tuned.recall, tuned.newest) >= min(probe.measure(Width(nprobe=64))) - 0.003
     assert tuned.width.nprobe <= 32
+
+
+@pytest.mark.parametrize(
+    ('recall_of', 'least', 'most_asked'),
+    [
+        (lambda width: min(0.9, 0.5 + 0.1 * np.log2(width)), 128, 128),  # comes to a level at 16
+        (lambda width: min(1.0, 0.05 * np.log2(width)), None, 10**6),  # goes on rising
+        (lambda width: float(width >= 64), 64, 64),  # nothing, then all
+    ],
+)
+def test_widths_that_find_no_more_are_not_tried(recall_of, least, most_asked):
+    asked = []
+    found = _least(lambda width: asked.append(width) or recall_of(width), 0.95, 10**6)
+    assert max(asked) <= most_asked
+    assert found == least if least else recall_of(found) >= 0.95

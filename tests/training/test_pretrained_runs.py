@@ -134,6 +134,22 @@ def test_a_checkpoint_is_not_used_with_another_padding_or_preprocessing(
     assert complaint in str(caught.value)
 
 
+def test_a_second_stage_is_as_the_backbone_is(tmp_path):
+    """A shared head of another padding than it was trained with took a third of the AP, without a word."""
+    narrow = dict.fromkeys(('model.backbone.widen_factor', 'model.roi_head.shared_head.widen_factor'), 0.25)
+    narrow |= {'model.rpn_head.in_channels': 128, 'model.roi_head.bbox_roi_extractor.out_channels': 128}
+    narrow |= {'model.roi_head.bbox_head.in_channels': 256}
+    config = 'configs/detection/faster_rcnn_mbv1_300_bccd.py'
+    cfg = load_config(config, narrow)
+    use_options = {'model.roi_head.shared_head.padding': 'symmetric'}
+    model = build(cfg)
+    meta = dict(recipe=dataclasses.asdict(recipe_of(model, 'run')))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'epoch_1.pth')
+    load_weights(build(load_config(config, narrow)), tmp_path / 'epoch_1.pth')
+    with pytest.raises(InputError, match=r'roi_head.shared_head.padding=symmetric instead of same'):
+        load_weights(build(load_config(config, narrow | use_options)), tmp_path / 'epoch_1.pth')
+
+
 @pytest.mark.parametrize('half', [False, True])
 def test_a_published_model_is_the_checkpoints(tiny_config, checkpoint, tmp_path, half):
     weights = published(load_config(tiny_config), checkpoint, half)
