@@ -13,9 +13,9 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[1.25, 2.5, 3.5, 6.5])),  # cells: 20 to 104 pixels
     roi_head=dict(shared_head=dict(padding='same'), bbox_head=dict(num_classes=3)),
     train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=16, pos_fraction=0.5))),
-    test_cfg=dict(rpn=proposals, rcnn=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.6))))
+    test_cfg=dict(rpn=proposals))
 train_dataloader = dict(batch_size=4)
-max_epochs = 40
+max_epochs = 30
 train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=10))
 param_scheduler = [
