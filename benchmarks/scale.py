@@ -27,6 +27,7 @@ from benchmarks.gallery_costs import apart, bytes_on_disk, resident
 from benchmarks.people import DIM, People, made_up
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
+from mbv1_backbone.retrieval.manifest import Manifest
 from mbv1_backbone.retrieval.width import OWN_WIDTH
 
 BLOCK = 50_000  # entries that are made up and added at once
@@ -54,8 +55,8 @@ def measure_scale(
     Returns:
         ``build``, ``open``, ``search``, ``change`` -> figures. ``cpu_s``: seconds of the processor; ``mb``:
         memory without pages of files, ``resident_mb`` with them, ``most_mb`` at the most. Searches:
-        microseconds a query as of ``engines.measure``, and recall@10. Changes: milliseconds of the processor.
-        Besides, the kind of index, and the room on the disk.
+        microseconds a query as of ``engines.measure``, recall@10, and lists looked through. Changes:
+        milliseconds of the processor. Besides, the kind of index, and the room on the disk.
 
     Raises:
         InputError: If ``count`` is no multiple of a block, or the gallery holds something else.
@@ -134,7 +135,8 @@ def _search(folder: Path, count: int, rounds: int) -> dict[str, float]:
         engine = GalleryEngine(gallery)
         found = measure({'gallery': (engine, OWN_WIDTH)}, probes, rounds, threads=[1])['gallery']
         rows = np.array([[int(Path(match.file).stem) for match in row] for row in gallery.search(probes, K)])
-        lists = gallery.search_limits().nprobe
+    manifest = Manifest.read(folder)
+    lists = manifest.search_width.get('nprobe') if manifest else None
     return found | dict(recall=recall(rows, _nearest(probes, count)), lists=lists or 0)
 
 

@@ -77,9 +77,9 @@ class RecallProbe:
         self._searched = index if matching is None else matching
         self._count = len(sought)
         self.vectors = np.ascontiguousarray(vectors.some(drawn), np.float32)
-        if index.matrix is not None:
-            found = self._searched.compare_all(self.vectors, self.k + 1)[1]
-        else:
+        if matching is not None:
+            found = matching.compare_all(self.vectors, self.k + 1)[1]
+        else:  # block by block: FAISS would go through all rows again for every probe
             found = nearest(self.vectors, vectors, self.k + 1)
         self._truth = [
             set([row for row in rows if row != own][: self.k])
