@@ -33,6 +33,7 @@ from mbv1_backbone.retrieval.width import OWN_WIDTH
 BLOCK = 50_000  # entries that are made up and added at once
 _PROBES = 500
 _CHANGES = 20  # of each kind, one after the other
+_CHANGED = 'added to be timed', 'renamed to be timed'  # whose they are
 _MB = 1e6
 
 
@@ -92,6 +93,9 @@ def _build(folder: Path, count: int, bytes_per_vector: int | None) -> dict[str, 
         Gallery.create(folder, DIM, 'benchmark', bytes_per_vector=bytes_per_vector).close()
     adding = 0.0
     with Gallery(folder) as gallery:
+        if len(gallery) % BLOCK:  # of a run that was stopped while it changed some
+            for name in _CHANGED:
+                gallery.remove(identity=name)
         there = len(gallery)
         if there > count or there % BLOCK:
             raise InputError(f'{folder}: holds {there} entries, not blocks of {BLOCK} of {count}')
@@ -109,7 +113,7 @@ def _build(folder: Path, count: int, bytes_per_vector: int | None) -> dict[str, 
 
 def _open(folder: Path) -> dict[str, float]:
     """Open it, once files are in the system's cache, and search until memory stands."""
-    probes = made_up(1, _PROBES, seed=0).probes
+    probes = made_up(BLOCK, _PROBES, seed=0).probes
     before = resident()
     cpu, start = time.process_time(), time.perf_counter()
     with Gallery(folder) as gallery:
@@ -159,11 +163,11 @@ def _change(folder: Path, count: int) -> dict[str, float]:
     with Gallery(folder) as gallery:
         gallery.search(people.probes, K)
         for number, vector in enumerate(people.vectors):
-            new = _named(np.array([number]), count + number)
+            _, files, hashes = _named(np.array([number]), count + number)
             changes: dict[str, Callable[[], object]] = dict(
-                add=partial(gallery.add, vector[None], *new),
-                rename=partial(gallery.rename, new[0][0], 'somebody'),
-                remove=partial(gallery.remove, identity='somebody'),
+                add=partial(gallery.add, vector[None], [_CHANGED[0]], files, hashes),
+                rename=partial(gallery.rename, *_CHANGED),
+                remove=partial(gallery.remove, identity=_CHANGED[1]),
             )
             for name, change in changes.items():
                 cpu = time.process_time()

@@ -1,4 +1,4 @@
-"""The gradient of RoIAlign as two matrix products, in a half to an eighth of torchvision's time on a CPU.
+"""The gradient of RoIAlign as two matrix products: down to an eighth of torchvision's time on a CPU.
 
 A bin is the mean of samples on a grid, each interpolated between four pixels
 (https://arxiv.org/abs/1703.06870, section 3). What a pixel gives to a bin is a factor of its row times one of
@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ['gradient', 'is_faster']
 
-_LARGEST = 150 * 150  # map, in pixels: the products grow with it, the loop does not
+_LARGEST = 100 * 100  # map, in pixels: the products grow with it, the loop does not
 _CHUNK = 2**23  # values between the two products
 
 
@@ -45,14 +45,16 @@ def gradient(
     low, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
     if not aligned:
         extent = extent.clamp(min=1)
-    columns = _factors(low[:, 0], extent[:, 0], pooled.shape[3], width, sampling_ratio)
-    rows = _factors(low[:, 1], extent[:, 1], pooled.shape[2], height, sampling_ratio)
     summed = pooled.new_zeros(images, height, width * channels)
-    chunk = max(1, _CHUNK // (pooled.shape[2] * width * channels))
-    for image in rois[:, 0].long().unique().tolist():
-        for some in (rois[:, 0] == image).nonzero()[:, 0].split(chunk):
-            across = columns[some, None].mT @ pooled[some].permute(0, 2, 3, 1)  # (some, rows, W, C)
-            summed[image].addmm_(rows[some].flatten(0, 1).T, across.reshape(-1, width * channels))
+    chunk = max(1, _CHUNK // max(1, pooled.shape[2] * width * channels))
+    with torch.autocast(pooled.device.type, enabled=False):
+        for image in rois[:, 0].long().unique().tolist():
+            for some in (rois[:, 0] == image).nonzero()[:, 0].split(chunk):
+                where = low[some], extent[some]
+                columns = _factors(where[0][:, 0], where[1][:, 0], pooled.shape[3], width, sampling_ratio)
+                rows = _factors(where[0][:, 1], where[1][:, 1], pooled.shape[2], height, sampling_ratio)
+                across = columns[:, None].mT @ pooled[some].permute(0, 2, 3, 1)  # (some, rows, W, C)
+                summed[image].addmm_(rows.flatten(0, 1).T, across.reshape(-1, width * channels))
     return summed.view(images, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -67,7 +69,11 @@ def _factors(low: Tensor, extent: Tensor, bins: int, length: int, sampling_ratio
         sampling_ratio: Samples a bin; 0 for one a pixel.
     """
     side = (extent / bins)[:, None, None]
-    samples = side.ceil().clamp(min=0) if sampling_ratio <= 0 else torch.full_like(side, sampling_ratio)
+    samples = (
+        side.ceil().clamp(min=0).nan_to_num(0, 0)
+        if sampling_ratio <= 0
+        else torch.full_like(side, sampling_ratio)
+    )
     most = int(samples.max()) if len(samples) else 0
     bin_, sample, pixel = (torch.arange(count, dtype=low.dtype) for count in (bins, most, length))
     at = low[:, None, None] + bin_[:, None] * side + (sample + 0.5) * side / samples.clamp(min=1)

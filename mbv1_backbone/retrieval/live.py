@@ -69,15 +69,15 @@ class LiveIndex:
                 self._refresh()
 
     def _refresh(self) -> None:
-        behind, self._standing = self._standing, None
-        if behind is not None and self._catch_up(behind):
-            self._standing = behind
+        standing, self._standing = self._standing, None
+        if standing is None or not self._catch_up(standing):
+            standing, self._unsaved = self.saved.load(), 0
+            if standing is not None and (self._is_far_behind(standing) or not self._catch_up(standing)):
+                standing = None
+        if standing is not None:
+            self._standing = standing
             return
-        saved, self._unsaved = self.saved.load(), 0
-        if saved is not None and self._catch_up(saved):
-            self._standing = saved
-            return
-        self._stand(build_index(self._store, saved or behind))
+        self._stand(build_index(self._store, None))
 
     def _stand(self, standing: IndexState) -> None:
         self._standing = standing
@@ -85,15 +85,7 @@ class LiveIndex:
         self.kept.clear()
 
     def _catch_up(self, standing: IndexState) -> bool:
-        """Bring an index up to date.
-
-        Returns:
-            False where it turns out not to be the index of these entries, or holds so few of them that it
-            costs less to make another: that reads block by block, the changes all at once.
-        """
-        there = standing.index.count
-        if self._store.stamp().entries - there > max(_UNSAVED_LEAST, there):
-            return False
+        """Bring an index up to date; False where it turns out not to be the index of these entries."""
         delta = self._store.since(standing.change, standing.state)
         if delta is None:
             return False
@@ -139,12 +131,23 @@ class LiveIndex:
 
     def optimize(self) -> None:
         """Save the index; train it anew before, where much has changed since it was trained."""
+        if self._standing is not None and self._is_far_behind(self._standing):
+            self.rebuild()
+            return
         with self.current() as standing:
             retrain = self._measure_again(standing, 0, 0)
         if retrain:
             self.rebuild()
         else:
             self.save()
+
+    def _is_far_behind(self, standing: IndexState) -> bool:
+        """Whether more entries are new than an index holds: then it costs less to read all.
+
+        That is done block by block; what has changed is read all at once.
+        """
+        there = standing.index.count
+        return self._store.count() - there > max(_UNSAVED_LEAST, there)
 
     def _measure_again(self, standing: IndexState, unmeasured: float, widened: float) -> bool:
         """Set the width of the search anew where entries have come; whether the index is to be trained anew.

@@ -127,6 +127,7 @@ class RecallProbe:
                     lambda value: min(self.measure(replace(width, **{option: value}))),  # noqa: B023
                     recall,
                     int(getattr(limits, option)),
+                    may_level=option == 'nprobe',
                 )
                 width = replace(width, **{option: wide})
             overall, newest = self.measure(width)
@@ -155,16 +156,20 @@ class RecallProbe:
         return share * self._count + _CANDIDATE * (width.candidates or 0)
 
 
-def _least(recall_of: Callable[[int], float], recall: float, max_width: int) -> int:
+def _least(recall_of: Callable[[int], float], recall: float, max_width: int, may_level: bool = False) -> int:
     """The least width that reaches the recall: doubled until it does, then halved; at most ``max_width``.
 
-    Where the recall does not rise any more it is out of reach, and what is found is where it stopped rising:
-    to look through all of ten million entries for nothing takes minutes.
+    Args:
+        recall_of: Of a width.
+        recall: That is wanted.
+        max_width: The widest.
+        may_level: Whether to stop where the recall has not risen for some doublings: it is out of reach then,
+            and to look through all of ten million entries for nothing takes minutes.
     """
     low, high = 0, 1
     found = [recall_of(high)]
     while found[-1] < recall:
-        if high >= max_width or _is_level(found):
+        if high >= max_width or (may_level and _is_level(found)):
             return high
         low, high = high, min(2 * high, max_width)
         found.append(recall_of(high))

@@ -195,12 +195,13 @@ def _of_classifier(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _check_recipe(model: nn.Module, recipe: Recipe | None, path: str | os.PathLike[str]) -> None:
     """Raise where the tensors fit, but are used with another padding or preprocessing than in training."""
+    if stage := second_stage_differences(model):
+        raise InputError(f'checkpoint {path}: the config builds {", ".join(stage)}, as its backbone is built')
     here = recipe_of(model, '')
     if recipe is None or here is None:
         return
     found = dict(padding=here.padding, act_cfg=here.act_cfg, norm_eps=here.norm_eps)
     wrong = layer_differences(recipe, found) + input_differences(recipe, here.mean, here.std)
-    wrong += second_stage_differences(model)
     if hasattr(getattr(model, 'data_preprocessor', None), 'input_size'):  # made for one size only
         pairs = [(name, getattr(here, name), getattr(recipe, name)) for name in ('input_size', 'gray')]
         wrong += [f'{name}={used} instead of {wanted}' for name, used, wanted in pairs if used != wanted]

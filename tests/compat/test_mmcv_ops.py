@@ -15,7 +15,7 @@ from mmcv.utils import collect_env, ext_loader
 from support.devices import DEVICES
 from torch.autograd import gradcheck
 
-from mbv1_backbone.compat import mmcv_ext
+from mbv1_backbone.compat import mmcv_ext, roi_align
 
 
 def random_boxes(n, seed=0, side=60.0):
@@ -170,9 +170,11 @@ def test_roi_align_gradient_is_the_numerical_one(device):
 
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize('sampling', [0, 2])
-@pytest.mark.parametrize(('height', 'width'), [(12, 14), (160, 150)])
-def test_roi_align_gradient_is_that_of_its_samples(sampling, aligned, height, width):
+@pytest.mark.parametrize(('height', 'width'), [(12, 14), (70, 60), (160, 150)])
+def test_roi_align_gradient_is_that_of_its_samples(sampling, aligned, height, width, monkeypatch):
     """Of regions of all sizes, in part or wholly outside of the map, empty; and of no region."""
+    monkeypatch.setattr(roi_align, '_CHUNK', 4000)  # several regions, or one at a time
+    assert roi_align.is_faster(torch.Size([3, 2, height, width]), torch.device('cpu')) == (width < 150)
     generator = torch.Generator().manual_seed(0)
     low = torch.rand(30, 2, generator=generator) * torch.tensor([width, height]) * 6 - 0.5 * width
     far = low + torch.rand(30, 2, generator=generator) * 4 * width
@@ -190,6 +192,18 @@ def test_roi_align_gradient_is_that_of_its_samples(sampling, aligned, height, wi
     features.grad = None
     RoIAlign((5, 3), 0.25, sampling, aligned=aligned)(features, rois[:0]).sum().backward()
     assert not features.grad.any()
+
+
+def test_roi_align_gradient_within_autocast():
+    """As where a training loop of one's own goes backward inside of it."""
+    features = torch.randn(2, 3, 12, 14, requires_grad=True)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            RoIAlign(3, 0.25, 2)(features, ROIS).square().sum().backward()
+        found.append(features.grad)
+        features.grad = None
+    torch.testing.assert_close(*found)
 
 
 def test_roi_align_maximum_says_what_to_install():

@@ -135,7 +135,7 @@ def test_a_checkpoint_is_not_used_with_another_padding_or_preprocessing(
 
 
 def test_a_second_stage_is_as_the_backbone_is(tmp_path):
-    """A shared head of another padding than it was trained with took a third of the AP, without a word."""
+    """A shared head of another padding than it was trained with took a quarter of the AP, without a word."""
     narrow = dict.fromkeys(('model.backbone.widen_factor', 'model.roi_head.shared_head.widen_factor'), 0.25)
     narrow |= {'model.rpn_head.in_channels': 128, 'model.roi_head.bbox_roi_extractor.out_channels': 128}
     narrow |= {'model.roi_head.bbox_head.in_channels': 256}
