@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mbv1_backbone import MobileNetV1
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.models.recipe import Recipe, recipe_of
-from mbv1_backbone.training import default_start, load_config, load_weights, published, use_pretrained
+from mbv1_backbone.training import default_start, load_config, load_weights, published, train, use_pretrained
 from mbv1_backbone.weights import Weights, write_weights
 
 RECIPE = Recipe('a test', 0.25, 'same', dict(type='ReLU6'), 1e-3, (128.0,) * 3, (128.0,) * 3)
@@ -148,6 +148,9 @@ def test_a_second_stage_is_as_the_backbone_is(tmp_path):
     load_weights(build(load_config(config, narrow)), tmp_path / 'epoch_1.pth')
     with pytest.raises(InputError, match=r'roi_head.shared_head.padding=symmetric instead of same'):
         load_weights(build(load_config(config, narrow | use_options)), tmp_path / 'epoch_1.pth')
+    with pytest.raises(InputError, match=r'the shared head is not as its backbone: .*padding=symmetric'):
+        train(load_config(config, narrow | use_options, work_dir=str(tmp_path / 'run')))
+    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('half', [False, True])
