@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from benchmarks.people import DIM, People, made_up
 from mbv1_backbone.common.errors import InputError
 from mbv1_backbone.retrieval import Gallery
 from mbv1_backbone.retrieval.manifest import Manifest
+from mbv1_backbone.retrieval.vectors import nearest
 from mbv1_backbone.retrieval.width import OWN_WIDTH
 
 BLOCK = 50_000  # entries that are made up and added at once
@@ -146,14 +146,8 @@ def _search(folder: Path, count: int, rounds: int) -> dict[str, float]:
 
 def _nearest(probes: np.ndarray, count: int) -> np.ndarray:
     """The rows (P, 10) that are truly nearest to each probe."""
-    scores: np.ndarray = np.full((len(probes), K), -np.inf, np.float32)
-    rows: np.ndarray = np.full((len(probes), K), -1)
-    for first, people in zip(range(0, count, BLOCK), _blocks(count), strict=True):
-        some = faiss.knn(probes, people.vectors, K, faiss.METRIC_INNER_PRODUCT)
-        scores, rows = np.hstack([scores, some[0]]), np.hstack([rows, some[1] + first])
-        best = np.argsort(-scores, axis=1)[:, :K]
-        scores, rows = np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
-    return rows
+    blocks = zip(range(0, count, BLOCK), _blocks(count), strict=True)
+    return nearest(probes, ((first + np.arange(BLOCK), people.vectors) for first, people in blocks), K)
 
 
 def _change(folder: Path, count: int) -> dict[str, float]:

@@ -182,7 +182,10 @@ def _add_shards(parser: options.Parser) -> None:
 
 def _add_scale(parser: options.Parser) -> None:
     parser.add_argument(
-        '--entries', type=options.at_least(1), default=1_000_000, help='times of 50,000 (default 1000000)'
+        '--entries',
+        type=options.at_least(1),
+        default=1_000_000,
+        help='a multiple of 50,000 (default 1000000)',
     )
     parser.add_argument(
         '--bytes-per-vector',

@@ -42,7 +42,7 @@ def gradient(
     """
     images, channels, height, width = shape
     corners = rois[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
-    low, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
+    low, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]  # (K, 2): x and y
     if not aligned:
         extent = extent.clamp(min=1)
     summed = pooled.new_zeros(images, height, width * channels)
@@ -50,9 +50,9 @@ def gradient(
     with torch.autocast(pooled.device.type, enabled=False):
         for image in rois[:, 0].long().unique().tolist():
             for some in (rois[:, 0] == image).nonzero()[:, 0].split(chunk):
-                where = low[some], extent[some]
-                columns = _factors(where[0][:, 0], where[1][:, 0], pooled.shape[3], width, sampling_ratio)
-                rows = _factors(where[0][:, 1], where[1][:, 1], pooled.shape[2], height, sampling_ratio)
+                x, y = zip(low[some].unbind(1), extent[some].unbind(1), strict=True)
+                columns = _factors(*x, pooled.shape[3], width, sampling_ratio)
+                rows = _factors(*y, pooled.shape[2], height, sampling_ratio)
                 across = columns[:, None].mT @ pooled[some].permute(0, 2, 3, 1)  # (some, rows, W, C)
                 summed[image].addmm_(rows.flatten(0, 1).T, across.reshape(-1, width * channels))
     return summed.view(images, height, width, channels).permute(0, 3, 1, 2)

@@ -80,7 +80,7 @@ class RecallProbe:
         if matching is not None:
             found = matching.compare_all(self.vectors, self.k + 1)[1]
         else:  # block by block: FAISS would go through all rows again for every probe
-            found = nearest(self.vectors, vectors, self.k + 1)
+            found = nearest(self.vectors, vectors.blocks(), self.k + 1)
         self._truth = [
             set([row for row in rows if row != own][: self.k])
             for own, rows in zip(drawn.tolist(), found.tolist(), strict=True)

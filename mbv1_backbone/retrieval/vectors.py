@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import faiss
@@ -85,17 +85,17 @@ class MatrixVectors:
             yield rows, self.some(rows)
 
 
-def nearest(probes: np.ndarray, vectors: Vectors, k: int) -> np.ndarray:
+def nearest(probes: np.ndarray, blocks: Iterable[tuple[np.ndarray, np.ndarray]], k: int) -> np.ndarray:
     """Rows (N, k) of the vectors that are truly nearest to each probe, the nearest first.
 
     Args:
         probes: float32 (N, dim), of length 1.
-        vectors: To compare them with.
+        blocks: Rows and their vectors, to compare them with, as of ``Vectors.blocks``.
         k: At most as many as there are.
     """
     scores = np.full((len(probes), 0), 0, np.float32)
     found = np.full((len(probes), 0), 0, np.int64)
-    for rows, block in vectors.blocks():
+    for rows, block in blocks:
         more, places = faiss.knn(probes, block, min(k, len(block)), faiss.METRIC_INNER_PRODUCT)
         scores, found = np.hstack([scores, more]), np.hstack([found, rows[places]])
         order = np.argsort(-scores, axis=1, kind='stable')[:, :k]
