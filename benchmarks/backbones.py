@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -188,8 +189,8 @@ def _through(run: Run, parallel: int, batches: list[np.ndarray]) -> None:
 
 def _memory(name: str, folder: Path) -> float:
     """What the candidate adds to a process that has imported all it needs, at batches of 8, in MiB."""
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return pool.apply(_added, (name, folder))
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        return pool.submit(_added, name, folder).result()
 
 
 def _added(name: str, folder: Path) -> float:

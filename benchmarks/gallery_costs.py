@@ -7,6 +7,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,13 @@ def opened(folder: Path) -> tuple[float, float, float]:
 
 
 def apart(opened: Callable[..., Any], *what: Any) -> Any:
-    """What a function finds in a process of its own."""
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return pool.apply(opened, what)
+    """What a function finds in a process of its own.
+
+    Raises:
+        BrokenProcessPool: If the process is killed, as where memory gives out.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        return pool.submit(opened, *what).result()
 
 
 def resident() -> tuple[int, int]:

@@ -91,8 +91,11 @@ def check(args: argparse.Namespace) -> None:
     if args.warm_start and args.data is not None and args.model is None:
         from mbv1_backbone.weights.zoo import config_of
 
-        if config_of(args.warm_start) is None:
+        config = config_of(args.warm_start)
+        if config is None:
             raise InputError(f'--warm-start {args.warm_start} with --data: give its network as --model')
+        if config.parent.name != 'detection':
+            raise InputError(f'--warm-start {args.warm_start}: {config.name} is no detector')
         args.model = args.warm_start
 
 

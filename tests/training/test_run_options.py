@@ -389,6 +389,13 @@ def test_the_verb_refuses_in_one_line(tiny_config, demo_data, tmp_path, capsys, 
     assert not (tmp_path / 'w').exists()
 
 
+def test_a_network_of_faces_is_no_start_for_boxes(tmp_path, capsys):
+    name = 'facenet_mbv1_1.0-160_color'
+    command = ['train', '--data', str(tmp_path), '--warm-start', name, '--work-dir', str(tmp_path / 'w')]
+    assert main(command) == 2
+    assert capsys.readouterr().err == f'error: --warm-start {name}: {name}.py is no detector\n'
+
+
 @pytest.mark.slow
 def test_all_of_them_train_a_detector(tiny_config, demo_data, tmp_path, capsys):
     base = [str(tiny_config), '--data-root', str(demo_data), '--no-amp', '--work-dir']
