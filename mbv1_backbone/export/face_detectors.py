@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mbv1_backbone.export.detectors import DetectorGraph, Size, decoded, multiclass_nms
+from mbv1_backbone.export.detectors import DetectorGraph, Size, decoded
+from mbv1_backbone.export.suppression import multiclass_nms
 from mbv1_backbone.face.detectors.landmark_head import POINTS, decoded_points, flatten
 
 __all__ = ['FaceDetectorGraph', 'has_landmarks']

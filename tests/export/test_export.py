@@ -22,8 +22,9 @@ from support.project import ROOT
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NotInstalledError
 from mbv1_backbone.common.images import find_images, read_image
-from mbv1_backbone.export.detectors import detector_graph_of, multiclass_nms
+from mbv1_backbone.export.detectors import detector_graph_of
 from mbv1_backbone.export.graphs import EmbedderGraph
+from mbv1_backbone.export.suppression import multiclass_nms
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.face.geometry import fit_square
 from mbv1_backbone.inference import parity

@@ -15,9 +15,10 @@ from support.processes import check_other_processes
 from mbv1_backbone import load
 from mbv1_backbone.cli.main import main
 from mbv1_backbone.common.errors import InputError, NotInstalledError
-from mbv1_backbone.export.detectors import detector_graph_of, multiclass_nms
+from mbv1_backbone.export.detectors import detector_graph_of
 from mbv1_backbone.export.graphs import EmbedderGraph, Graph
 from mbv1_backbone.export.programs import save_program
+from mbv1_backbone.export.suppression import multiclass_nms
 from mbv1_backbone.export.writers import write
 from mbv1_backbone.inference.exportable import embedder_spec
 from mbv1_backbone.models.recipe import recipe_of

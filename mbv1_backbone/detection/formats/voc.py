@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,17 +25,9 @@ from mbv1_backbone.detection.formats.pictures import (
     same_shape,
 )
 from mbv1_backbone.detection.formats.voc_files import VocFiles, choose_picture, find_voc
+from mbv1_backbone.detection.formats.voc_xml import VocAnnotation, read_annotation
 
-__all__ = [
-    'Picture',
-    'VocAnnotation',
-    'VocData',
-    'VocObject',
-    'changes',
-    'convert_voc',
-    'read_voc',
-    'summary',
-]
+__all__ = ['Picture', 'VocData', 'changes', 'convert_voc', 'read_voc', 'summary']
 
 _LEFT_OUT = dict(
     dropped='without area in the image', not_numbers='not numbers', other_classes='of other classes'
@@ -46,28 +37,6 @@ _CHANGED = dict(
     other_size="of another size than the XML's <size>, which boxes do not fit",
 )
 _COUNTS = ('images', 'boxes', *_LEFT_OUT, *_CHANGED)
-
-
-class VocObject(NamedTuple):
-    """A box, x1, y1, x2, y2 in pixel edges from 0; ``difficult`` is 0 or 1."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: int
-
-
-class VocAnnotation(NamedTuple):
-    """What one XML file says; ``size`` is None where it says none."""
-
-    filename: str | None
-    size: Size | None
-    objects: list[VocObject]
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """Greatest x and y of the boxes, in pixels."""
-        boxes = [found.box for found in self.objects if all(map(math.isfinite, found.box))]
-        return max((b[2] for b in boxes), default=0.0), max((b[3] for b in boxes), default=0.0)
 
 
 class Picture(NamedTuple):
@@ -164,7 +133,7 @@ def read_voc(
     """
     files = find_voc(Path(root), splits, shares, seed, whole)
     used = sorted(set().union(*files.splits.values()))
-    read = {key: _read_xml(files.annotations[key]) for key in tqdm(used, 'reading', unit='file')}
+    read = {key: read_annotation(files.annotations[key]) for key in tqdm(used, 'reading', unit='file')}
     _check_pixels(read, root)
     pictures = _pictures(files, read, unreadable)
     names = _classes(classes, read, root)
@@ -316,51 +285,6 @@ def _overlaps(splits: dict[str, list[str]]) -> list[str]:
     pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
     common = {(a, b): len(set(splits[a]) & set(splits[b])) for a, b in pairs}
     return [f'{count} images are in both {a} and {b}' for (a, b), count in common.items() if count]
-
-
-def _read_xml(path: Path) -> VocAnnotation:
-    try:
-        tree = _root(path)
-        filename = (tree.findtext('filename') or '').strip() or None
-        return VocAnnotation(filename, _read_size(tree), [_read_object(node) for node in tree.iter('object')])
-    except OSError as error:
-        raise InputError(f'annotation {path}: {error.strerror}') from error
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise InputError(f'annotation {path}: {error}') from error
-
-
-def _root(path: Path) -> ElementTree.Element:
-    """The root of an annotation, its tags without a namespace."""
-    tree = ElementTree.parse(path).getroot()
-    for node in tree.iter():
-        node.tag = str(node.tag).rpartition('}')[2]
-    if tree.tag != 'annotation':
-        raise ValueError(f'its root must be <annotation>, got <{tree.tag}>')
-    return tree
-
-
-def _read_size(tree: ElementTree.Element) -> Size | None:
-    """Width and height; None where one is missing or 0, as some tools leave them."""
-    try:
-        width, height = (round(float(tree.findtext(f'size/{tag}') or '0')) for tag in ('width', 'height'))
-    except (ValueError, OverflowError):
-        return None
-    return (width, height) if width > 0 and height > 0 else None
-
-
-def _read_object(node: ElementTree.Element) -> VocObject:
-    def text(tag: str) -> str:
-        value = node.findtext(tag)
-        if value is None or not value.strip():
-            raise ValueError(f'an object has no <{tag.rpartition("/")[2]}>')
-        return value.strip()
-
-    for tag in ('name', 'bndbox', 'bndbox/xmin', 'bndbox/ymin', 'bndbox/xmax', 'bndbox/ymax', 'difficult'):
-        if (count := len(node.findall(tag))) > 1:
-            raise ValueError(f'an object has {count} <{tag.rpartition("/")[2]}>: one each')
-    xmin, ymin, xmax, ymax = (float(text(f'bndbox/{tag}')) for tag in ('xmin', 'ymin', 'xmax', 'ymax'))
-    difficult = int((node.findtext('difficult') or '0').strip().lower() in ('1', 'true'))
-    return VocObject(plain_name(text('name')), (xmin - 1, ymin - 1, xmax, ymax), difficult)
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
