@@ -5,7 +5,7 @@ data_source = (
 
 classes = ('person',)
 data_root = 'data/pennfudan/'
-resize = dict(type='Resize', scale=(480, 416), keep_ratio=False)
+resize = dict(type='Resize', scale=(640, 544), keep_ratio=False)
 with_masks = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
 train_pipeline = [
     dict(type='LoadImage', cache_mb=200),
