@@ -1,6 +1,6 @@
-# Blood cells with the paper's Faster R-CNN at 300 x 300, on a schedule that a CPU core can do: 32 regions an image, each
-# cell as often as any other, so that the few small platelets are among them; rows to 5 as they come, 1000 proposals
-# before suppression.
+# Blood cells with the paper's Faster R-CNN at 300 x 300, on a schedule that a CPU core can do: 32 regions an image, cells
+# as alike as can be, so that the few small platelets are among them; rows to 5 as they come, 1000 proposals before
+# suppression.
 #   mbv1 train configs/detection/faster_rcnn_mbv1_300_bccd.py --pretrained
 _base_ = [
     '_base_/models/faster_rcnn_mbv1.py',

@@ -1,6 +1,6 @@
 # Pedestrians and their outlines: 130 photographs. Width .75 as Google's SSD of COCO has it, whose backbone knows
 # people; all else a quarter of mmdet's R-50 at a size for a CPU: 640 x 544 pixels, taps 5, 11 and 13, 128 channels,
-# 64 regions an image, 8 of them of people, upright anchors of 32 to 360 pixels half an octave apart.
+# 64 regions an image, up to 8 of them of people, upright anchors of 32 to 360 pixels half an octave apart.
 #   mbv1 train configs/detection/mask_rcnn_mbv1_fpn_pennfudan.py --pretrained google/ssd_mobilenet_v1_coco
 _base_ = [
     '_base_/models/mask_rcnn_mbv1_fpn.py',

@@ -88,14 +88,23 @@ def check(args: argparse.Namespace) -> None:
         raise InputError('--warm-start and --pretrained both say what to start from: give one')
     if args.time_budget and args.epochs:
         raise InputError('--time-budget and --epochs both say how long to train: give one')
-    if args.warm_start and args.data is not None and args.model is None:
-        from mbv1_backbone.weights.zoo import config_of
+    if args.warm_start is not None:
+        _check_start(args)
 
-        config = config_of(args.warm_start)
+
+def _check_start(args: argparse.Namespace) -> None:
+    """Find what ``--warm-start`` names before data is read, and the network of it."""
+    from mbv1_backbone.weights.zoo import config_of, find_checkpoint
+
+    if not args.warm_start:
+        raise InputError('--warm-start must be a checkpoint or a name in the model zoo, got an empty one')
+    config = config_of(args.warm_start)
+    if config is not None and config.parent.name != 'detection' and args.data is not None:
+        raise InputError(f'--warm-start {args.warm_start}: of faces, no start for boxes of your own')
+    find_checkpoint(args.warm_start)
+    if args.data is not None and args.model is None:
         if config is None:
             raise InputError(f'--warm-start {args.warm_start} with --data: give its network as --model')
-        if config.parent.name != 'detection':
-            raise InputError(f'--warm-start {args.warm_start}: {config.name} is no detector')
         args.model = args.warm_start
 
 

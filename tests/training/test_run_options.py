@@ -389,11 +389,23 @@ def test_the_verb_refuses_in_one_line(tiny_config, demo_data, tmp_path, capsys, 
     assert not (tmp_path / 'w').exists()
 
 
+@pytest.mark.parametrize(('start', 'complaint'), [('', 'got an empty one'), ('no_such_name', 'no_such_name')])
+def test_a_start_is_looked_for_before_data_is_read(tmp_path, capsys, start, complaint):
+    work = tmp_path / 'w'
+    command = ['train', '--data', str(tmp_path), '--model', 'ssd_mbv1', '--work-dir', str(work)]
+    assert main([*command, '--warm-start', start]) == 2
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert message.count('\n') == 1
+    assert not work.exists()
+
+
 def test_a_network_of_faces_is_no_start_for_boxes(tmp_path, capsys):
     name = 'facenet_mbv1_1.0-160_color'
     command = ['train', '--data', str(tmp_path), '--warm-start', name, '--work-dir', str(tmp_path / 'w')]
     assert main(command) == 2
-    assert capsys.readouterr().err == f'error: --warm-start {name}: {name}.py is no detector\n'
+    assert f'--warm-start {name}: of faces, no start for boxes' in capsys.readouterr().err
+    assert not (tmp_path / 'w').exists()
 
 
 @pytest.mark.slow
